@@ -1,0 +1,203 @@
+"""What a step sees: an exposure's arrays, keywords, tables and WCS. No file is opened here.
+
+One class serves every stage, because every product is a list of pixel grids with keywords and tables:
+
+===================  ======================================  =====================================
+product              pixels                                  tables
+===================  ======================================  =====================================
+ramp                 1: sci (int, group, row, col)           INT_TIMES, GROUP
+rate, cal, i2d       1: sci (row, col)
+rateints, calints    1: sci (int, row, col)                  INT_TIMES
+slits (MOS, FS...)   1 a slit or source, each with its WCS   INT_TIMES
+IFU cube             1: sci (wavelength, row, col)
+spectra              none                                    EXTRACT1D, one a spectrum
+members              a list of exposures, opened on demand   (class `Members`)
+===================  ======================================  =====================================
+"""
+
+import copy
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+
+from .errors import InputError
+
+PLANES = ("sci", "err", "dq", "groupdq", "var_poisson", "var_rnoise", "var_flat")
+
+
+class Header:
+    """Keywords of an exposure: the primary header and that of the science extension, read as one.
+
+    A keyword that is there is set where it stands; a new one goes into the primary header,
+    or into the science header with `header.sci[...] = ...`.
+
+    Parameters
+    ----------
+    primary, sci : astropy.io.fits.Header
+    name : str
+        The exposure's file, for messages.
+    """
+
+    def __init__(self, primary, sci, name=""):
+        self.primary, self.sci, self.name = primary, sci, name
+
+    def __contains__(self, keyword):
+        return keyword in self.primary or keyword in self.sci
+
+    def get(self, keyword, default=None):
+        """The keyword's value, or the default where it is absent or empty."""
+        for part in (self.primary, self.sci):
+            if keyword in part:
+                value = part[keyword]
+                if value is not None and not isinstance(value, _UNDEFINED):
+                    return value
+        return default
+
+    def __getitem__(self, keyword):
+        value = self.get(keyword)
+        if value is None:
+            raise InputError(
+                f"the keyword {keyword} is missing", file=self.name, do="Take the file from the archive again, or set it"
+            )
+        return value
+
+    def __setitem__(self, keyword, value):
+        part = self.sci if keyword in self.sci and keyword not in self.primary else self.primary
+        part[keyword] = value
+
+    def __delitem__(self, keyword):
+        for part in (self.primary, self.sci):
+            part.remove(keyword, ignore_missing=True, remove_all=True)
+
+    def copy(self):
+        return Header(self.primary.copy(), self.sci.copy(), self.name)
+
+    def __copy__(self):
+        return self.copy()
+
+
+def _undefined():
+    from astropy.io.fits.card import Undefined
+
+    return Undefined
+
+
+_UNDEFINED = _undefined()
+
+
+@dataclass
+class Pixels:
+    """The arrays on one pixel grid, and where it looks.
+
+    `sci`, `err` and the variances are float32, `dq` is uint32, `groupdq` is uint8; all in the machine's byte order.
+    For a ramp `dq` is the 2-D PIXELDQ. `extra` holds what only some products have, by extension name: AREA, WHT, CON, ZEROFRAME...
+    """
+
+    sci: np.ndarray = None
+    err: np.ndarray = None
+    dq: np.ndarray = None
+    groupdq: np.ndarray = None
+    var_poisson: np.ndarray = None
+    var_rnoise: np.ndarray = None
+    var_flat: np.ndarray = None
+    extra: dict = field(default_factory=dict)
+    header: object = None  # the science extension's keywords, of this slit
+    wcs: object = None  # gwcs.WCS
+
+    @property
+    def shape(self):
+        return self.sci.shape
+
+
+class Exposure:
+    """An exposure on its way through a chain.
+
+    Parameters
+    ----------
+    header : Header
+    pixels : list of Pixels
+    tables : dict of structured arrays by extension name
+    suffix : str
+        What it would be called if it were written now: "uncal", "rate", "cal", "i2d"...
+    """
+
+    def __init__(self, header, pixels=(), tables=None, suffix="", extensions=None):
+        self.header = header
+        self.pixels = list(pixels)
+        self.tables = dict(tables or {})
+        self.suffix = suffix
+        self.tree = dict(extensions or {})  # what goes into the ASDF extension beside the WCS
+        self.steps = {}  # step -> (COMPLETE | SKIPPED, why)
+        self.references = {}  # reference type -> name of the file that was used
+        # where this block stands in the whole exposure (see ramp.py); a whole exposure has the defaults
+        self.integrations = slice(0, None)
+        self.rows = slice(0, None)
+        self.dead_groups = None  # bool (int, group): DO_NOT_USE in every pixel of the whole exposure
+
+    @property
+    def name(self):
+        return self.header.name
+
+    # An exposure with one pixel grid lends its arrays their short names.
+    def _only(self):
+        if len(self.pixels) != 1:
+            raise InputError(f"one image expected, {len(self.pixels)} found", file=self.name)
+        return self.pixels[0]
+
+    def block(self, pixels, integrations=None, rows=None):
+        """A part of this exposure that shares its keywords, tables and bookkeeping."""
+        part = copy.copy(self)
+        part.pixels = [pixels]
+        part.integrations = integrations or self.integrations
+        part.rows = rows or self.rows
+        return part
+
+    def derive(self, pixels, suffix):
+        """A new exposure with copies of this one's keywords and bookkeeping, and other pixels."""
+        new = Exposure(self.header.copy(), pixels, self.tables, suffix, copy.copy(self.tree))
+        new.steps, new.references = dict(self.steps), dict(self.references)
+        for p in new.pixels:
+            p.header = new.header.sci if p.header is None else p.header
+        return new
+
+
+def _plane(name):
+    def get(self):
+        return getattr(self._only(), name)
+
+    def put(self, value):
+        setattr(self._only(), name, value)
+
+    return property(get, put, doc=f"`{name}` of the only pixel grid.")
+
+
+for _field in fields(Pixels):
+    if _field.name not in ("header",):
+        setattr(Exposure, _field.name, _plane(_field.name))
+Exposure.pixeldq = _plane("dq")
+
+
+class Members:
+    """The exposures of one association, opened one at a time.
+
+    Parameters
+    ----------
+    members : list of (path, str)
+        File and its exptype: "science", "background", "psf"...
+    read : callable
+        path -> Exposure.
+    """
+
+    def __init__(self, members, read, name=""):
+        self.members, self._read, self.name = list(members), read, name
+
+    def __len__(self):
+        return len(self.members)
+
+    def paths(self, exptype="science"):
+        return [path for path, kind in self.members if kind == exptype]
+
+    def each(self, exptype="science"):
+        """Open the members of one kind in turn; only one of them is in memory."""
+        for path in self.paths(exptype):
+            yield self._read(path)
