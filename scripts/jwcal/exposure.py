@@ -56,9 +56,7 @@ class Header:
     def __getitem__(self, keyword):
         value = self.get(keyword)
         if value is None:
-            raise InputError(
-                f"the keyword {keyword} is missing", file=self.name, do="Take the file from the archive again, or set it"
-            )
+            raise InputError(f"the keyword {keyword} is missing", file=self.name, do="Take the file from the archive again, or set it")
         return value
 
     def __setitem__(self, keyword, value):
