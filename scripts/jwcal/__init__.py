@@ -1,3 +1,20 @@
-"""JWST calibration as a Snakemake workflow. Start at `docs/architecture.md`."""
+"""JWST calibration as a Snakemake workflow. Start at `docs/architecture.md`.
+
+In a notebook: `exposures = jwcal.run_pipeline("detector1", "jw..._uncal.fits")`.
+"""
 
 __version__ = "0.1.0"
+
+
+def run_pipeline(pipeline, source, steps=None, overrides=None, **settings):
+    """Run one pipeline by hand; see `jwcal.api.run_pipeline`."""
+    from .api import run_pipeline
+
+    return run_pipeline(pipeline, source, steps, overrides, **settings)
+
+
+def select(exp_type, tsovisit=False, nints=1, visitype="", **header):
+    """The chain of an exposure; see `jwcal.selector.select`."""
+    from .selector import select
+
+    return select(exp_type, tsovisit, nints, visitype, **header)

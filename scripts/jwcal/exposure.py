@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from . import dq
 from .errors import InputError
 
 PLANES = ("sci", "err", "dq", "groupdq", "var_poisson", "var_rnoise", "var_flat")
@@ -106,6 +107,10 @@ class Pixels:
     def shape(self):
         return self.sci.shape
 
+    def planes(self):
+        """The arrays that are there: (name, array), those of `extra` left out."""
+        return [(name, getattr(self, name)) for name in PLANES if getattr(self, name) is not None]
+
 
 class Exposure:
     """An exposure on its way through a chain.
@@ -119,22 +124,39 @@ class Exposure:
         What it would be called if it were written now: "uncal", "rate", "cal", "i2d"...
     """
 
-    def __init__(self, header, pixels=(), tables=None, suffix="", extensions=None):
+    def __init__(self, header, pixels=(), tables=None, suffix=""):
         self.header = header
         self.pixels = list(pixels)
         self.tables = dict(tables or {})
         self.suffix = suffix
-        self.tree = dict(extensions or {})  # what goes into the ASDF extension beside the WCS
         self.steps = {}  # step -> (COMPLETE | SKIPPED, why)
+        self.seconds = {}  # step -> time it took
         self.references = {}  # reference type -> name of the file that was used
+        self.recipe = None  # run.Recipe of the chain that it is in
+        self.raw = None  # where the samples of a ramp come from that was not read yet: .shape, .read(slice)
         # where this block stands in the whole exposure (see ramp.py); a whole exposure has the defaults
         self.integrations = slice(0, None)
         self.rows = slice(0, None)
-        self.dead_groups = None  # bool (int, group): DO_NOT_USE in every pixel of the whole exposure
+        self._dead_groups = None
 
     @property
     def name(self):
         return self.header.name
+
+    def load(self):
+        """Read the samples of the whole ramp."""
+        if self.raw is not None:
+            self.sci, self.groupdq = self.raw.read(slice(0, self.raw.shape[0]))
+            self.raw = None
+
+    @property
+    def dead_groups(self):
+        """Groups that are DO_NOT_USE in every pixel of the whole exposure, bool (int, group)."""
+        return dead_groups(self.groupdq) if self._dead_groups is None else self._dead_groups
+
+    @dead_groups.setter
+    def dead_groups(self, dead):
+        self._dead_groups = dead
 
     # An exposure with one pixel grid lends its arrays their short names.
     def _only(self):
@@ -152,8 +174,8 @@ class Exposure:
 
     def derive(self, pixels, suffix):
         """A new exposure with copies of this one's keywords and bookkeeping, and other pixels."""
-        new = Exposure(self.header.copy(), pixels, self.tables, suffix, copy.copy(self.tree))
-        new.steps, new.references = dict(self.steps), dict(self.references)
+        new = Exposure(self.header.copy(), pixels, self.tables, suffix)
+        new.steps, new.seconds, new.references, new.recipe = dict(self.steps), dict(self.seconds), dict(self.references), self.recipe
         for p in new.pixels:
             p.header = new.header.sci if p.header is None else p.header
         return new
@@ -173,6 +195,25 @@ for _field in fields(Pixels):
     if _field.name not in ("header",):
         setattr(Exposure, _field.name, _plane(_field.name))
 Exposure.pixeldq = _plane("dq")
+
+
+def dead_groups(groupdq):
+    """Groups that are DO_NOT_USE in every pixel.
+
+    Parameters
+    ----------
+    groupdq : ndarray of uint8, (int, group, row, col)
+
+    Returns
+    -------
+    ndarray of bool, (int, group)
+    """
+    dead = np.zeros(groupdq.shape[:2], bool)
+    for i, g in np.ndindex(*dead.shape):
+        plane = groupdq[i, g]
+        # nearly always the first row tells
+        dead[i, g] = (plane[0] & dq.DO_NOT_USE).all() and (plane & dq.DO_NOT_USE).all()
+    return dead
 
 
 class Members:

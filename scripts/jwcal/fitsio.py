@@ -1,5 +1,6 @@
 """Files: FITS and ASDF in, FITS out. The only module that opens them."""
 
+import io
 import os
 import warnings
 from contextlib import contextmanager
@@ -151,3 +152,64 @@ def replaced(path):
         raise ProductError(f"can't be written ({error.strerror or error})", path, "Make room or choose another results folder") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+class RampSamples:
+    """The samples of a ramp in an open FITS file, read as float32 when they are asked for.
+
+    Parameters
+    ----------
+    hdus : HDUList
+        Kept open by the caller for as long as this is used.
+    path : path
+    flags : bool
+        Whether to give group flags (those of GROUPDQ, zeros where the file has none).
+    """
+
+    def __init__(self, hdus, path, flags=True):
+        self._sci = hdus["SCI"]
+        self._groupdq = hdus["GROUPDQ"] if "GROUPDQ" in hdus else None
+        self.path, self.flags, self.shape = path, flags, self._sci.shape
+
+    def read(self, ints):
+        """Some integrations: sci (int, group, row, col) float32, groupdq uint8 or None.
+
+        Raises
+        ------
+        InputError
+            The samples can't be read.
+        """
+        try:
+            sci = self._sci.section[ints].astype(np.float32)
+            if not self.flags:
+                return sci, None
+            groupdq = np.zeros(sci.shape, np.uint8) if self._groupdq is None else native(self._groupdq.section[ints])
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(f"its samples can't be read ({error})", self.path, AGAIN) from None
+        return sci, groupdq
+
+
+def asdf_block(tree):
+    """A tree as the bytes of an ASDF file."""
+    import asdf
+
+    buffer = io.BytesIO()
+    asdf.AsdfFile(tree).write_to(buffer)
+    return buffer.getvalue()
+
+
+def asdf_tree(hdus, path):
+    """The tree in the ASDF extension of a product, its references to FITS arrays unresolved; {} where it has none."""
+    if "ASDF" not in hdus:
+        return {}
+    import asdf
+
+    data = np.asarray(hdus["ASDF"].data["ASDF_METADATA"][0]).tobytes()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # older library versions than the file's: what we need is read below or fails
+            with asdf.open(io.BytesIO(data), lazy_tree=True, lazy_load=False) as file:
+                meta = file.tree.get("meta", {})
+                return {"wcs": meta.get("wcs") if hasattr(meta, "get") else None}
+    except Exception as error:  # asdf has no common base for what a broken block raises
+        raise InputError(f"its ASDF extension can't be read ({error})", path, AGAIN) from None

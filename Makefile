@@ -1,0 +1,51 @@
+# make demo     simulate a small program and calibrate it, with pictures
+# make test     all tests, a parity subset against the peer included
+# make parity   all parity tests        make lint   style and workflow checks
+# Everything is installed into .venv (and .venv-peer) from envs/.
+
+PYTHON ?= python3
+CORES ?= all
+BIN := .venv/bin
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+
+.PHONY: demo test parity lint peer envs clean
+
+demo: .venv/ready
+	$(BIN)/python -m jwcal.simulate demo demo
+	$(SNAKEMAKE) --configfile config/demo.yaml
+	$(BIN)/python -m jwcal.report.preview demo/results
+	@echo "The products are in demo/results, pictures of them in demo/results/previews."
+
+test: .venv/ready .venv-peer/ready lint
+	$(BIN)/python -m pytest -m "not full" $(ARGS)
+
+parity: .venv/ready .venv-peer/ready
+	$(BIN)/python -m pytest -m parity $(ARGS)
+
+lint: .venv/ready
+	$(BIN)/ruff check scripts tests benchmarks
+	$(BIN)/ruff format --check scripts tests benchmarks
+	$(BIN)/snakefmt --check Snakefile rules
+
+peer: .venv-peer/ready
+
+# The project's own environment; the .pth file makes `import jwcal` find this checkout.
+.venv/ready: envs/requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit("jwcal needs Python 3.11 or newer: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements.txt
+	echo "$(CURDIR)/scripts" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/jwcal.pth"
+	touch $@
+
+.venv-peer/ready: envs/peer.txt
+	$(PYTHON) -m venv .venv-peer
+	.venv-peer/bin/python -m pip install --quiet --disable-pip-version-check -r envs/peer.txt
+	touch $@
+
+# envs/jwcal.yaml from envs/requirements.txt
+envs:
+	{ sed -n '1,/- pip:/p' envs/jwcal.yaml; sed -e '/^#/d' -e 's/^/      - /' envs/requirements.txt; } > envs/jwcal.yaml.new
+	mv envs/jwcal.yaml.new envs/jwcal.yaml
+
+clean:
+	rm -rf demo .snakemake

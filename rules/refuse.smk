@@ -1,0 +1,23 @@
+"""Files that can't be used.
+
+REQUIRED INPUTS: none; PLAN knows what is wrong with them.
+OUTPUTS: none, ever: each of these jobs fails with its message, so that the run does not end as if all were well.
+"""
+
+
+rule refuse:
+    """Say what is wrong with a file."""
+    output:
+        refused=touch(PLAN.refused_pattern),
+    log:
+        PLAN.logs + "/refused/{problem}.log",
+    threads: 1
+    resources:
+        mem_mb=200,
+        runtime=1,
+    params:
+        message=lambda wildcards: PLAN.problem(wildcards.problem),
+    conda:
+        "../envs/jwcal.yaml"
+    script:
+        "../scripts/refuse.py"

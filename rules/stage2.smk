@@ -1,0 +1,32 @@
+"""Stage 2: from count rates to calibrated images.
+
+REQUIRED INPUTS: rate or rateints of an exposure (from stage 1, or as the archive has it), and its recipe.
+OUTPUTS: cal or calints, and i2d for images. See config/pipelines.yaml.
+"""
+
+# One rule for each pipeline and set of products that the plan has: detector1_rate_rateints, image2_cal_i2d, image2_cal...
+for name in PLAN.rules("stage2"):
+
+    rule:
+        """Run a stage 2 pipeline: count rates to a calibrated exposure."""
+        name:
+            name
+        input:
+            exposure=job_input(name, "input"),
+            recipe=job_input(name, "recipe"),
+        output:
+            **PLAN.output_patterns(name),
+        wildcard_constraints:
+            exposure=exposures(name),
+        log:
+            PLAN.logs + f"/{{exposure}}.{name}.log",
+        benchmark:
+            PLAN.benchmarks + f"/{{exposure}}.{name}.tsv"
+        threads: 1
+        resources:
+            mem_mb=job_resource(name, "mem_mb"),
+            runtime=job_resource(name, "runtime"),
+        conda:
+            "../envs/jwcal.yaml"
+        script:
+            "../scripts/run_pipeline.py"

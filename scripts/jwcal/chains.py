@@ -1,0 +1,92 @@
+"""The steps of a pipeline for one exposure, from `config/pipelines.yaml`. Pure."""
+
+from dataclasses import dataclass, field
+
+from .parameters import step_module
+from .tables import matches, table
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a chain: its name, and arguments that the tables give (no parameters of the user's)."""
+
+    name: str
+    arguments: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Save:
+    """Write the exposures whose suffix is a key, under the suffix that is its value."""
+
+    suffixes: dict
+    optional: bool = False
+    model: str = ""  # stdatamodels' class, where it is not the suffix's usual one
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What one pipeline does with one exposure."""
+
+    pipeline: str
+    reads: tuple  # suffixes of the files to start from: the first that is there
+    entries: tuple  # of Step and Save
+    defaults: dict  # step -> {parameter: value} of this pipeline
+    crds: str  # its name in CRDS: pars-<crds>
+    group_flags: bool = True  # whether its ramps have flags for every group
+
+    @property
+    def steps(self):
+        return [entry for entry in self.entries if isinstance(entry, Step)]
+
+    def products(self, wanted=()):
+        """Suffixes that it writes, in order; the optional ones only if they are wanted."""
+        saves = [entry for entry in self.entries if isinstance(entry, Save)]
+        return [s for save in saves for s in save.suffixes.values() if not save.optional or s in wanted]
+
+
+def is_built(pipeline):
+    """Whether this version has the pipeline."""
+    return pipeline in table("pipelines")
+
+
+def chain(pipeline, header):
+    """The chain of a pipeline for the exposure with this header.
+
+    Raises
+    ------
+    KeyError
+        This version does not have the pipeline.
+    """
+    row = table("pipelines")[pipeline]
+    for variant in row.get("variants", ()):
+        if matches(variant["when"], header):
+            row = {**row, **variant}
+            break
+    entries = tuple(_entry(item, header) for item in row["steps"] if not isinstance(item, dict) or matches(item.get("when"), header))
+    reads = row["reads"]
+    return Chain(pipeline, tuple(reads), entries, row.get("defaults", {}), row["crds"], row.get("group_flags", True))
+
+
+def _entry(item, header):
+    if isinstance(item, str):
+        return Step(item)
+    if "save" in item:
+        what = item["save"]
+        pairs = what if isinstance(what, dict) else dict.fromkeys([what] if isinstance(what, str) else what)
+        return Save({old: new or old for old, new in pairs.items()}, item.get("optional", False), item.get("model", ""))
+    arguments = dict(item.get("with", {}))
+    for case in item.get("cases", ()):
+        if matches(case["when"], header):
+            arguments.update(case["with"])
+            break
+    return Step(item["step"], arguments)
+
+
+def reference_types(steps):
+    """Reference types that some steps need, and those that they can do without: (required, optional), each in order."""
+    required, optional = {}, {}
+    for name in steps:
+        module = step_module(name)
+        required.update(dict.fromkeys(getattr(module, "REFERENCES", ())))
+        optional.update(dict.fromkeys(getattr(module, "OPTIONAL", ())))
+    return list(required), [kind for kind in optional if kind not in required]

@@ -1,0 +1,240 @@
+"""What a product looks like: its extensions, keywords and names; exposures from files and to files."""
+
+import re
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from . import __version__, fitsio, keywords
+from .chains import Save, Step
+from .errors import InputError
+from .exposure import Exposure, Header, Pixels
+
+SOFTWARE = f"jwcal {__version__}"
+
+# Suffix -> stdatamodels' class, by the number of axes where it matters. A chain's `save` may name another.
+MODELS = {
+    "uncal": "Level1bModel",
+    "ramp": "RampModel",
+    "dark": "RampModel",
+    "rate": "ImageModel",
+    "rateints": "CubeModel",
+    "fitopt": "RampFitOutputModel",
+    "cal": "ImageModel",
+    "calints": "CubeModel",
+    "bsub": "ImageModel",
+    "i2d": "ImageModel",
+}
+# Plane -> extension, in the order of the file. A ramp's 2-D data quality is PIXELDQ.
+BEFORE = {"sci": "SCI", "err": "ERR", "dq": "DQ", "groupdq": "GROUPDQ"}
+AFTER = {"var_poisson": "VAR_POISSON", "var_rnoise": "VAR_RNOISE", "var_flat": "VAR_FLAT"}
+STRUCTURAL = re.compile(r"NAXIS\d*|BITPIX|XTENSION|SIMPLE|EXTEND|PCOUNT|GCOUNT|BSCALE|BZERO|EXTNAME|EXTVER|CHECKSUM|DATASUM")
+ROOT = re.compile(r"_([a-z0-9]+)$")
+
+
+def root_and_suffix(path):
+    """A file's name in two parts: "jw..._nrca1" and "uncal"."""
+    stem = Path(path).name.removesuffix(".gz").removesuffix(".fits")
+    found = ROOT.search(stem)
+    return (stem[: found.start()], found.group(1)) if found else (stem, "")
+
+
+@contextmanager
+def opened(path, group_flags=True):
+    """The exposure in a file; the samples of a ramp are read when they are asked for.
+
+    Parameters
+    ----------
+    path : path
+    group_flags : bool
+        Whether a ramp has data quality for every group.
+
+    Raises
+    ------
+    InputError
+        The file is no JWST exposure, or it is not whole.
+    """
+    with fitsio.open_fits(path) as hdus:
+        if "SCI" not in hdus or not hdus["SCI"].shape:
+            raise InputError("it has no SCI extension with an image", path, fitsio.AGAIN)
+        header = Header(_clean(hdus[0].header), _clean(hdus["SCI"].header), str(path))
+        if str(header.get("TELESCOP", "")).strip() != "JWST":
+            raise InputError("not a JWST file (TELESCOP is not JWST)", path, "Leave it out")
+        exposure = Exposure(header, suffix=root_and_suffix(path)[1])
+        exposure.tables = _tables(hdus)
+        if len(hdus["SCI"].shape) == 4:
+            exposure.pixels = [_ramp_planes(hdus, header)]
+            exposure.raw = fitsio.RampSamples(hdus, path, group_flags)
+        else:
+            exposure.pixels = [_planes(hdus, hdu.ver, path) for hdu in hdus if hdu.name == "SCI"]
+            exposure.pixels[0].header = header.sci
+            if len(exposure.pixels) == 1:
+                exposure.pixels[0].wcs = fitsio.asdf_tree(hdus, path).get("wcs") if _has_wcs(hdus) else None
+        yield exposure
+
+
+def read(path):
+    """The whole exposure in a file."""
+    with opened(path) as exposure:
+        exposure.load()
+        return exposure
+
+
+def _clean(header):
+    """Keywords without those that only describe the file's structure."""
+    header = header.copy()
+    for keyword in [k for k in header if STRUCTURAL.fullmatch(k)]:
+        header.remove(keyword, ignore_missing=True, remove_all=True)
+    return header
+
+
+def _has_wcs(hdus):
+    return "ASDF" in hdus and b"wcs:" in np.asarray(hdus["ASDF"].data["ASDF_METADATA"][0]).tobytes()
+
+
+def _tables(hdus):
+    return {h.name: h.data.copy() for h in hdus if isinstance(h, fits.BinTableHDU) and h.name != "ASDF"}
+
+
+def _ramp_planes(hdus, header):
+    """A ramp without its samples: PIXELDQ, zero frames and maps."""
+    ny, nx = hdus["SCI"].shape[-2:]
+    pixels = Pixels(header=header.sci)
+    pixels.dq = fitsio.native(hdus["PIXELDQ"].data) if "PIXELDQ" in hdus else np.zeros((ny, nx), np.uint32)
+    for hdu in hdus[1:]:
+        if isinstance(hdu, fits.ImageHDU) and hdu.name not in ("SCI", "PIXELDQ", "GROUPDQ"):
+            data = fitsio.native(hdu.data)
+            pixels.extra[hdu.name] = data.astype(np.float32) if data.dtype.kind in "iuf" else data
+    return pixels
+
+
+def _planes(hdus, version, path):
+    """The arrays of one pixel grid: the extensions of one EXTVER."""
+    names = {extension: plane for plane, extension in (BEFORE | AFTER).items()}
+    pixels = Pixels()
+    for hdu in hdus[1:]:
+        if isinstance(hdu, fits.ImageHDU) and hdu.ver == version and hdu.data is not None:
+            array = fitsio.native(hdu.data)
+            if hdu.name in names:
+                setattr(pixels, names[hdu.name], array)
+            else:
+                pixels.extra[hdu.name] = array
+            if hdu.name == "SCI":
+                pixels.header = _clean(hdu.header)
+    return pixels
+
+
+# --- to a file -------------------------------------------------------------------------------------------------------
+
+
+def write(exposure, path):
+    """Write a product under a temporary name, and rename it when it is whole.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        Its suffix says what it is.
+    path : path
+
+    Raises
+    ------
+    ProductError
+        It could not be written; nothing is left behind.
+    """
+    with fitsio.replaced(path) as temporary:
+        hdus(exposure, Path(path).name).writeto(temporary, output_verify="silentfix")
+    return path
+
+
+def hdus(exposure, filename):
+    """A product as an HDU list.
+
+    Parameters
+    ----------
+    exposure : Exposure
+    filename : str
+        For the FILENAME keyword.
+    """
+    out = fits.HDUList([fits.PrimaryHDU(header=_primary(exposure, filename))])
+    for version, pixels in enumerate(exposure.pixels, start=1):
+        ramp = pixels.groupdq is not None
+        out += [_image(getattr(pixels, p), "PIXELDQ" if ramp and p == "dq" else e, version, pixels) for p, e in BEFORE.items()]
+        out += [_image(array, name, version, pixels) for name, array in pixels.extra.items()]
+        out += [_image(getattr(pixels, p), e, version, pixels) for p, e in AFTER.items()]
+    out = fits.HDUList([hdu for hdu in out if hdu is not None])
+    out += [fits.BinTableHDU(data, name=name, ver=1) for name, data in exposure.tables.items()]
+    block = np.frombuffer(fitsio.asdf_block(_tree(exposure)), np.uint8)
+    out.append(fits.BinTableHDU(np.array([(block,)], dtype=[("ASDF_METADATA", np.uint8, (block.size,))]), name="ASDF"))
+    return out
+
+
+def _image(array, name, version, pixels):
+    if array is None:
+        return None
+    header = fits.Header()
+    if name == "SCI":
+        header = pixels.header.copy()
+    elif name == "ERR" and pixels.header and "BUNIT" in pixels.header:
+        header["BUNIT"] = (pixels.header["BUNIT"], "physical units of the array values")
+    hdu = fits.ImageHDU(array, header, name=name)
+    hdu.ver = version
+    return hdu
+
+
+def _primary(exposure, filename):
+    """The primary header: the exposure's keywords and what was done to it."""
+    header = exposure.header.primary.copy()
+    header["FILENAME"] = filename
+    header["DATAMODL"] = model(exposure)
+    header["CAL_VER"] = (SOFTWARE, "Calibration Software Version")
+    header.remove("CAL_VCS", ignore_missing=True)
+    if exposure.recipe and exposure.recipe.context:
+        header["CRDS_CTX"] = (exposure.recipe.context, "CRDS context (.pmap) used to select ref files")
+    for step, (status, why) in exposure.steps.items():
+        named = keywords.status(step)
+        if named:
+            header[named[0]] = (status, named[1])
+        if why:
+            header.add_history(f"{step} {status}: {why}")
+    for kind, name in exposure.references.items():
+        named = keywords.reference(kind)
+        if named:
+            header[named[0]] = (name, named[1])
+    return header
+
+
+def model(exposure):
+    """The name of stdatamodels' class for a product."""
+    entries = exposure.recipe.entries if exposure.recipe else ()
+    for entry in entries:
+        if isinstance(entry, Save) and entry.model and exposure.suffix in entry.suffixes.values():
+            return entry.model
+    return MODELS[exposure.suffix]
+
+
+def _tree(exposure):
+    """The ASDF extension: the gWCS, and what the product was made from."""
+    meta = {"model_type": model(exposure)}
+    if len(exposure.pixels) == 1 and exposure.pixels[0].wcs is not None:
+        meta["wcs"] = exposure.pixels[0].wcs
+    return {"meta": meta, "jwcal": provenance(exposure)}
+
+
+def provenance(exposure):
+    """What a product was made from and how, as plain data."""
+    recipe = exposure.recipe
+    steps = [e.name for e in recipe.entries if isinstance(e, Step)] if recipe else []
+    return {
+        "software": SOFTWARE,
+        "input": Path(exposure.name).name,
+        "pipeline": recipe.pipeline if recipe else "",
+        "crds_context": recipe.context if recipe else "",
+        "references": dict(exposure.references),
+        "steps": [
+            {"name": s, "status": exposure.steps[s][0], "why": exposure.steps[s][1], "parameters": dict(recipe.parameters.get(s, {}))}
+            for s in steps
+            if s in exposure.steps
+        ],
+    }

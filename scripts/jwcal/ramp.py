@@ -1,0 +1,218 @@
+"""Walking a ramp that is too large for memory.
+
+Most of stage 1 looks at one integration at a time; jump and ramp_fit look at one pixel at a time, but in all integrations.
+So a large ramp is walked twice: by blocks of whole integrations, then by strips of rows. Between the walks it lies in a
+scratch file, which is read and written with plain I/O: that is the system's cache, which it can take back, and not the job's memory.
+"""
+
+import os
+import tempfile
+from contextlib import contextmanager
+from itertools import groupby
+
+import numpy as np
+
+from .exposure import Pixels, dead_groups
+from .parameters import step_module
+
+LARGE = 256 * 2**20  # samples of 4 bytes: what a block or a strip holds, where one integration is not larger
+
+
+def is_large(shape):
+    """Whether a ramp of this shape (int, group, row, col) is walked in pieces: more than one integration, more than LARGE bytes."""
+    return shape[0] > 1 and 4 * np.prod(shape, dtype=np.int64) > LARGE
+
+
+def walks(steps):
+    """Steps grouped by what they walk by: [("integrations", [...]), ("rows", [...]), ...]."""
+    return [(kind, list(group)) for kind, group in groupby(steps, key=lambda s: getattr(step_module(s.name), "WALKS", "integrations"))]
+
+
+def halo(steps, recipe):
+    """Rows beyond a strip that the steps look at."""
+    total = 0
+    for step in steps:
+        margin = getattr(step_module(step.name), "HALO", 0)
+        total += margin(recipe.parameters.get(step.name, {})) if callable(margin) else margin
+    return total
+
+
+@contextmanager
+def opened(source, scratch=None):
+    """A `Ramp` whose scratch file goes when the block ends.
+
+    Parameters
+    ----------
+    source : object with .shape (int, group, row, col) and .read(slice of integrations) -> (sci, groupdq)
+    scratch : path, optional
+        Folder for the scratch file; by default the system's folder for temporary files.
+    """
+    ramp = Ramp(source, scratch)
+    try:
+        yield ramp
+    finally:
+        ramp.close()
+
+
+class Ramp:
+    """A ramp's samples and flags in a scratch file, lent out in blocks that are exposures themselves."""
+
+    def __init__(self, source, scratch=None):
+        self.source, self.shape = source, source.shape
+        self._sci = _Scratch(self.shape, np.float32, scratch)
+        self._groupdq = _Scratch(self.shape, np.uint8, scratch)
+        self._read = source.read
+        self._dead = np.zeros(self.shape[:2], bool)
+
+    def close(self):
+        self._sci.close()
+        self._groupdq.close()
+
+    def integrations(self, exposure, halo=0):
+        """Blocks of whole integrations; what is done to them is kept."""
+        nints, ngroups, ny, nx = self.shape
+        step = int(max(1, LARGE // (4 * ngroups * ny * nx)))
+        for first in range(0, nints, step):
+            ints = slice(first, min(first + step, nints))
+            sci, groupdq = self._read(ints)
+            block = exposure.block(_lend(exposure, Pixels(sci=sci, groupdq=groupdq), self.shape, ints, slice(0, ny)), integrations=ints)
+            yield block
+            _take_back(exposure, block)
+            self._sci.write(ints, block.sci)
+            self._groupdq.write(ints, block.groupdq)
+            self._dead[ints] = dead_groups(block.groupdq)
+            del block, sci, groupdq
+        self._read = self._reread
+
+    def _reread(self, ints):
+        rows = slice(0, self.shape[2])
+        return self._sci.read(ints, rows), self._groupdq.read(ints, rows)
+
+    def strips(self, exposure, halo=0, keep=True):
+        """Strips of rows with all integrations and `halo` rows more on each side; what is done to the rows between is kept if asked."""
+        nints, ngroups, ny, nx = self.shape
+        ints = slice(0, nints)
+        high = int(max(1, LARGE // (4 * nints * ngroups * nx)))
+        done = None
+        for first in range(0, ny, high):
+            inner = slice(first, min(first + high, ny))
+            rows = slice(max(0, inner.start - halo), min(ny, inner.stop + halo))
+            pixels = Pixels(sci=self._sci.read(ints, rows), groupdq=self._groupdq.read(ints, rows))
+            if done:  # only now: this strip's halo had to see the rows of the one before as they were
+                self._write_strip(done)
+            strip = exposure.block(_lend(exposure, pixels, self.shape, ints, rows), rows=rows)
+            strip.inner, strip.dead_groups = inner, self._dead
+            yield strip
+            _take_back(exposure, strip)
+            done = strip if keep else None
+            del strip, pixels
+        if done:
+            self._write_strip(done)
+
+    def _write_strip(self, strip):
+        part = slice(strip.inner.start - strip.rows.start, strip.inner.stop - strip.rows.start)
+        self._sci.write_rows(strip.inner, strip.sci[:, :, part])
+        self._groupdq.write_rows(strip.inner, strip.groupdq[:, :, part])
+
+
+def _lend(exposure, pixels, shape, ints, rows):
+    """Give a block its part of the planes that the whole exposure holds: PIXELDQ, zero frames, maps."""
+    whole = exposure.pixels[0]
+    pixels.header = whole.header
+    pixels.dq = whole.dq[rows]
+    for name, array in whole.extra.items():
+        array = array[ints] if array.ndim == 3 and array.shape[0] == shape[0] else array
+        pixels.extra[name] = array[..., rows, :] if array.shape[-2:] == shape[-2:] else array
+    return pixels
+
+
+def _take_back(exposure, block):
+    """Keep what a step has put into a block's `extra` for the whole exposure (maps only)."""
+    whole = exposure.pixels[0]
+    for name, array in block.extra.items():
+        if name not in whole.extra:
+            whole.extra[name] = array
+
+
+def paste(wholes, parts, strip, shape):
+    """Put the results of a strip into those of the whole exposure.
+
+    Parameters
+    ----------
+    wholes : list of Exposure, or None before the first strip
+    parts : list of Exposure
+        What ramp_fit made of the strip, halo included.
+    strip : Exposure
+    shape : (int, group, row, col) of the ramp
+
+    Returns
+    -------
+    list of Exposure
+    """
+    rows, inner = strip.rows, strip.inner
+    part = slice(inner.start - rows.start, inner.stop - rows.start)
+    if wholes is None:
+        wholes = parts
+        saved = [dict(whole.pixels[0].planes()) for whole in wholes]
+        for whole, planes in zip(wholes, saved, strict=True):
+            for name, array in planes.items():
+                full = np.empty((*array.shape[:-2], shape[2], array.shape[-1]), array.dtype)
+                full[..., inner, :] = array[..., part, :]
+                setattr(whole.pixels[0], name, full)
+        return wholes
+    for whole, result in zip(wholes, parts, strict=True):
+        for name, array in result.pixels[0].planes():
+            getattr(whole.pixels[0], name)[..., inner, :] = array[..., part, :]
+    return wholes
+
+
+class _Scratch:
+    """One array (int, group, row, col) in a file without a name."""
+
+    def __init__(self, shape, kind, folder):
+        self.shape, self.kind = shape, np.dtype(kind)
+        self.file = tempfile.TemporaryFile(dir=folder, prefix="jwcal-", buffering=0)
+
+    def close(self):
+        self.file.close()
+
+    def _pieces(self, ints, row):
+        """(place in the block, offset in the file) of each group's rows from `row` on."""
+        _, ngroups, ny, nx = self.shape
+        for i in range(ints.start, ints.stop):
+            for g in range(ngroups):
+                yield (i - ints.start, g), ((i * ngroups + g) * ny + row) * nx * self.kind.itemsize
+
+    def write(self, ints, array):
+        """Whole integrations."""
+        first = next(self._pieces(ints, 0))[1]
+        _put(self.file, np.ascontiguousarray(array, self.kind), first)
+
+    def write_rows(self, rows, array):
+        """Some rows of all integrations."""
+        for place, offset in self._pieces(slice(0, self.shape[0]), rows.start):
+            _put(self.file, np.ascontiguousarray(array[place], self.kind), offset)
+
+    def read(self, ints, rows):
+        """Some rows of some integrations."""
+        _, ngroups, _, nx = self.shape
+        array = np.empty((ints.stop - ints.start, ngroups, rows.stop - rows.start, nx), self.kind)
+        for place, offset in self._pieces(ints, rows.start):
+            _get(self.file, array[place], offset)
+        return array
+
+
+def _put(file, array, offset):
+    view = memoryview(array).cast("B")
+    while view:
+        done = os.pwrite(file.fileno(), view, offset)
+        view, offset = view[done:], offset + done
+
+
+def _get(file, array, offset):
+    view = memoryview(array).cast("B")
+    while view:
+        done = os.preadv(file.fileno(), [view], offset)
+        if not done:
+            raise OSError("the scratch file is shorter than what was written to it")
+        view, offset = view[done:], offset + done

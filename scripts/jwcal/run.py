@@ -1,0 +1,164 @@
+"""A chain is a loop over its steps. What runs here runs the same from a rule, from the command line and from a notebook."""
+
+import logging
+import time
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, fields
+
+from . import products, ramp
+from .chains import Save, Step
+from .errors import InputError, JwcalError, ReferenceError, Skip
+from .exposure import Exposure
+from .parameters import step_module
+from .reference_data import References
+
+log = logging.getLogger(__name__)
+
+COMPLETE, SKIPPED = "COMPLETE", "SKIPPED"
+
+
+@dataclass
+class Recipe:
+    """All that a run needs to know beside the data; `plan.py` makes it, and it travels to jobs as JSON."""
+
+    pipeline: str
+    entries: list  # of chains.Step and chains.Save
+    parameters: dict = field(default_factory=dict)  # step -> {parameter: value}, `skip` included
+    references: dict = field(default_factory=dict)  # type -> path or "N/A"
+    names: dict = field(default_factory=dict)  # type -> name for the header
+    context: str = ""
+    save: list = field(default_factory=list)  # optional suffixes that are wanted
+    group_flags: bool = True  # whether a ramp has flags for every group
+
+    def to_dict(self):
+        """The recipe as plain data, for JSON."""
+        entries = [{"save": e.suffixes, "optional": e.optional, "model": e.model} if isinstance(e, Save) else asdict(e) for e in self.entries]
+        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "entries": entries}
+
+    @classmethod
+    def from_dict(cls, plain):
+        """The recipe that `to_dict` made plain."""
+        entries = [Save(e["save"], e["optional"], e["model"]) if "save" in e else Step(**e) for e in plain["entries"]]
+        return cls(**{**plain, "entries": entries})
+
+
+def run(recipe, source, write=None, scratch=None):
+    """Take an exposure through a chain.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    source : path or Exposure
+        What the chain starts from. An exposure is the chain's to change.
+    write : callable, optional
+        Called as write(exposure) for each product, as soon as it is there.
+    scratch : path, optional
+        Folder for the scratch file of a ramp that is too large for memory.
+
+    Returns
+    -------
+    list of Exposure
+        What is left at the end of the chain.
+
+    Raises
+    ------
+    JwcalError
+    """
+    given = isinstance(source, Exposure)
+    with nullcontext(source) if given else products.opened(source, recipe.group_flags) as exposure:
+        refs = References(recipe.references, exposure.header, recipe.names)
+        exposure.recipe = recipe
+        current, entries = [exposure], list(recipe.entries)
+        if exposure.raw is not None:
+            if _walks(recipe, exposure):
+                current, entries = _walk(recipe, exposure, refs, scratch)
+            else:
+                exposure.load()
+        for entry in entries:
+            if isinstance(entry, Save):
+                _save(entry, current, recipe, write)
+            else:
+                current = [after for before in current for after in apply(entry, before, refs, recipe)]
+        return current
+
+
+def _save(entry, current, recipe, write):
+    """Write those of the exposures that the entry names, under the suffix that it gives them."""
+    for exposure in current:
+        suffix = entry.suffixes.get(exposure.suffix)
+        if suffix and (not entry.optional or suffix in recipe.save):
+            exposure.suffix = suffix
+            if write:
+                write(exposure)
+
+
+def apply(entry, exposure, refs, recipe):
+    """One step of a chain on one exposure, or on a block of its ramp.
+
+    Returns
+    -------
+    list of Exposure
+    """
+    module = step_module(entry.name)
+    parameters = dict(recipe.parameters.get(entry.name, {}))
+    began = time.perf_counter()
+    try:
+        if parameters.pop("skip", getattr(module, "SKIP", False)):
+            raise Skip("switched off")
+        for kind in getattr(module, "REFERENCES", ()):
+            if kind not in refs:
+                raise Skip(f"its {kind} reference is N/A")
+        after = module.apply(exposure, refs, **entry.arguments, **parameters)
+    except Skip as why:
+        _record(exposure, entry.name, SKIPPED, str(why), 0.0)
+        return [exposure]
+    except (InputError, ReferenceError) as error:
+        raise type(error)(error.what, error.file or exposure.name, error.do) from error
+    except MemoryError:
+        raise JwcalError(f"{entry.name} ran out of memory", exposure.name, "Give the job more memory (mem_mb)") from None
+    results = after if isinstance(after, list) else [after]
+    seconds = (time.perf_counter() - began) / len(results)
+    for result in results:
+        _record(result, entry.name, COMPLETE, "", seconds)
+        for kind in (*getattr(module, "REFERENCES", ()), *getattr(module, "OPTIONAL", ())):
+            result.references[kind] = refs[kind].name if kind in refs else "N/A"
+    return results
+
+
+def _record(exposure, step, status, why, seconds):
+    if step not in exposure.steps:
+        log.info("%s %s%s", step, status, f": {why}" if why else "")
+    exposure.steps[step] = (status, why)
+    exposure.seconds[step] = exposure.seconds.get(step, 0.0) + seconds
+
+
+# --- ramps that are too large for memory -----------------------------------------------------------------------------
+
+
+def _walks(recipe, exposure):
+    """Whether the ramp is walked in pieces: it is large, the chain ends it, and it is not itself a product."""
+    ends = [e for e in recipe.entries if not isinstance(e, Save) and e.name == "ramp_fit"]
+    saved = any(s in recipe.save for e in recipe.entries if isinstance(e, Save) and e.optional for s in e.suffixes.values())
+    off = recipe.parameters.get("ramp_fit", {}).get("skip", False)
+    return bool(ends) and not saved and not off and ramp.is_large(exposure.raw.shape)
+
+
+def _walk(recipe, exposure, refs, scratch):
+    """The steps up to ramp_fit, by blocks of integrations and by strips of rows; returns what ramp_fit gives, and the entries after it."""
+    names = [None if isinstance(e, Save) else e.name for e in recipe.entries]
+    end = names.index("ramp_fit") + 1
+    walks = ramp.walks([e for e in recipe.entries[:end] if not isinstance(e, Save)])
+    with ramp.opened(exposure.raw, scratch) as samples:
+        for kind, steps in walks[:-1]:
+            each = samples.integrations if kind == "integrations" else samples.strips
+            for block in each(exposure, halo=ramp.halo(steps, recipe)):
+                for entry in steps:
+                    apply(entry, block, refs if kind == "integrations" else refs.strip(block.rows), recipe)
+        results = None
+        kind, steps = walks[-1]
+        for strip in samples.strips(exposure, halo=ramp.halo(steps, recipe), keep=False):
+            current = [strip]
+            for entry in steps:
+                current = [after for before in current for after in apply(entry, before, refs.strip(strip.rows), recipe)]
+            results = ramp.paste(results, current, strip, samples.shape)
+    return results, list(recipe.entries[end:])
