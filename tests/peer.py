@@ -44,3 +44,50 @@ def peer_python(code, **arrays):
             raise RuntimeError(f"the peer failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
         with np.load(back) as result:
             return dict(result)
+
+
+PIPELINES = {"detector1": "Detector1Pipeline", "guider": "GuiderPipeline", "image2": "Image2Pipeline", "image3": "Image3Pipeline"}
+PIPELINE = """
+import os, time
+os.environ.update(CRDS_PATH=str(cache), CRDS_SERVER_URL="https://crds-serverless-mode.stsci.edu", CRDS_MODE="local")
+import jwst.pipeline
+steps = {}
+for item in settings:
+    step, parameter, value = str(item).split("|")
+    try:
+        value = __import__("ast").literal_eval(value)
+    except (ValueError, SyntaxError):
+        pass
+    steps.setdefault(step, {})[parameter] = value
+extra = {"save_calibrated_ramp": True} if ramp else {}
+getattr(jwst.pipeline, str(pipeline)).call(str(source), save_results=True, output_dir=str(folder), steps=steps, **extra)
+"""
+
+
+def peer_pipeline(pipeline, source, folder, cache, steps=None, ramp=False):
+    """Run one of the peer's pipelines as its users do, with the references of a CRDS cache.
+
+    Parameters
+    ----------
+    pipeline : str
+    source : path
+        An exposure, or an association.
+    folder : path
+        For the products.
+    cache : path
+        CRDS cache folder.
+    steps : dict
+        step -> {parameter: value}.
+    ramp : bool
+        Also save the calibrated ramp.
+    """
+    settings = [f"{step}|{name}|{value!r}" for step, values in (steps or {}).items() for name, value in values.items()]
+    peer_python(
+        PIPELINE,
+        pipeline=PIPELINES[pipeline],
+        source=str(source),
+        folder=str(folder),
+        cache=str(cache),
+        settings=settings,
+        ramp=ramp,
+    )

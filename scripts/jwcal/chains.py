@@ -21,6 +21,7 @@ class Save:
     suffixes: dict
     optional: bool = False
     model: str = ""  # stdatamodels' class, where it is not the suffix's usual one
+    by: str = ""  # the step that makes it: without the step there is no product
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,22 @@ class Chain:
     def steps(self):
         return [entry for entry in self.entries if isinstance(entry, Step)]
 
-    def products(self, wanted=()):
-        """Suffixes that it writes, in order; the optional ones only if they are wanted."""
-        saves = [entry for entry in self.entries if isinstance(entry, Save)]
-        return [s for save in saves for s in save.suffixes.values() if not save.optional or s in wanted]
+    def products(self, start, wanted=(), skipped=()):
+        """Suffixes of the products, in order.
+
+        Parameters
+        ----------
+        start : str
+            Suffix of the file that it starts from.
+        wanted : collection of str
+            Optional products to write.
+        skipped : collection of str
+            Steps that are left out.
+        """
+        running = {step.name for step in self.steps} - set(skipped)
+        saves = [save for save in self.entries if isinstance(save, Save) and (not save.by or save.by in running)]
+        pairs = [(save, old, new) for save in saves for old, new in save.suffixes.items() if old in (start, new)]
+        return [new for save, _, new in pairs if not save.optional or new in wanted]
 
 
 def is_built(pipeline):
@@ -73,7 +86,7 @@ def _entry(item, header):
     if "save" in item:
         what = item["save"]
         pairs = what if isinstance(what, dict) else dict.fromkeys([what] if isinstance(what, str) else what)
-        return Save({old: new or old for old, new in pairs.items()}, item.get("optional", False), item.get("model", ""))
+        return Save({old: new or old for old, new in pairs.items()}, item.get("optional", False), item.get("model", ""), item.get("by", ""))
     arguments = dict(item.get("with", {}))
     for case in item.get("cases", ()):
         if matches(case["when"], header):

@@ -60,6 +60,14 @@ class Header:
             raise InputError(f"the keyword {keyword} is missing", file=self.name, do="Take the file from the archive again, or set it")
         return value
 
+    def keys(self):
+        """All keywords, those of the primary header first."""
+        return [*dict.fromkeys([*self.primary, *self.sci])]
+
+    def items(self):
+        """All keywords with their values."""
+        return [(keyword, self.get(keyword)) for keyword in self.keys() if keyword]
+
     def __setitem__(self, keyword, value):
         part = self.sci if keyword in self.sci and keyword not in self.primary else self.primary
         part[keyword] = value

@@ -1,12 +1,16 @@
 """Files: FITS and ASDF in, FITS out. The only module that opens them."""
 
 import io
+import math
 import os
+import re
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import yaml
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
@@ -45,6 +49,136 @@ def open_fits(path):
 def _end_of_data(hdus):
     info = hdus[-1].fileinfo()
     return info["datLoc"] + info["datSpan"]
+
+
+class Headers(NamedTuple):
+    """What the headers of a file say, as plain Python values."""
+
+    primary: dict
+    sci: dict  # of the first SCI extension; empty where there is none
+    shape: tuple  # of its array; () where there is none
+    dtype: str  # "uint16", "float32"...; "" where there is none
+
+
+CARD = re.compile(r"([A-Z0-9_-]+) *= +(?:'((?:[^']|'')*)'|([TF])|([+-]?\d+)|([+-]?[\d.]+(?:[ED][+-]?\d+)?))? *(?:/.*)?")
+STRUCTURE = re.compile(r"SIMPLE|XTENSION|EXTEND|BITPIX|NAXIS\d*|[PG]COUNT|BSCALE|BZERO|EXTNAME|EXTVER|INHERIT")
+BLOCK = 2880
+
+
+def read_headers(path):
+    """The primary and the science header of a FITS file, and whether the file is whole; ten times faster than opening it.
+
+    Keywords of the file's structure are left out, those without a value too. A file ending in the middle of a header or of
+    the data that its headers announce is truncated.
+
+    Raises
+    ------
+    InputError
+        It is absent, unreadable, not FITS or truncated.
+    """
+    primary, sci, shape, dtype = None, {}, (), ""
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            position = 0
+            while position < size:
+                cards, position = _header_at(file, position, size, path)
+                if cards is None:  # fill after the last extension
+                    break
+                header = _values(cards)
+                span, axes = _data_span(header, path)
+                if primary is None:
+                    primary = header
+                elif header.get("EXTNAME") == "SCI" and not shape:
+                    sci, shape, dtype = header, axes, _dtype(header)
+                position += -(-span // BLOCK) * BLOCK
+                if position > size:
+                    raise InputError(f"the file is truncated: {size} bytes, {position} by its headers", path, AGAIN)
+    except FileNotFoundError:
+        raise InputError("there is no such file", path) from None
+    except OSError as error:
+        raise InputError(f"can't be read ({error.strerror or error})", path, "Make it readable or leave it out") from None
+    if primary is None:
+        raise InputError("the file is empty", path, AGAIN)
+    return Headers(*({k: v for k, v in h.items() if not STRUCTURE.fullmatch(k)} for h in (primary, sci)), shape, dtype)
+
+
+def _header_at(file, position, size, path):
+    """The cards of the header that begins here and where its data begin; (None, position) where no header does."""
+    file.seek(position)
+    text = file.read(BLOCK)
+    if not text.startswith(b"XTENSION=" if position else b"SIMPLE  ="):
+        if position:
+            return None, position
+        raise InputError("not a FITS file", path, "Leave it out or fetch it again")
+    cards = []
+    while True:
+        block = [text[i : i + 80].decode("latin-1") for i in range(0, len(text), 80)]
+        position += len(text)
+        for card in block:
+            if card.rstrip() == "END":
+                return cards, position
+            cards.append(card)
+        text = file.read(BLOCK)
+        if len(text) < BLOCK:
+            raise InputError(f"the file is truncated: {size} bytes, in the middle of a header", path, AGAIN)
+
+
+def _values(cards):
+    """Keyword -> value. Long strings are put together; the few cards of another form are left to astropy."""
+    values, last = {}, None
+    for card in cards:
+        if card.startswith("CONTINUE") and last is not None and str(values[last]).endswith("&"):
+            more = card[8:].strip()
+            more = more[1 : more.rindex("'")] if more.startswith("'") and more.count("'") > 1 else ""
+            values[last] = values[last][:-1] + more.replace("''", "'").rstrip()
+            continue
+        last = None
+        if card[8:10] != "= " or card.startswith(("COMMENT", "HISTORY")):
+            continue
+        found = CARD.fullmatch(card.rstrip())
+        if found:
+            keyword, text, logical, whole, number = found.groups()
+            if text is not None:
+                value = text.replace("''", "'").rstrip()
+            elif logical:
+                value = logical == "T"
+            else:
+                value = int(whole) if whole else float(number.replace("D", "E")) if number else None
+        else:
+            keyword, value = _odd_card(card)
+        if value is not None:
+            values[keyword], last = value, keyword
+    return values
+
+
+def _odd_card(card):
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            parsed = fits.Card.fromstring(card)
+            value = parsed.value
+    except fits.VerifyError:
+        return card[:8].strip(), None
+    return parsed.keyword, value if isinstance(value, (str, bool, int, float)) else None
+
+
+def _data_span(header, path):
+    """Bytes of data after a header, without the fill, and the array's shape."""
+    try:
+        shape = tuple(header[f"NAXIS{n}"] for n in range(header["NAXIS"], 0, -1))
+        items = math.prod(shape) if shape else 0
+        return abs(header["BITPIX"]) // 8 * header.get("GCOUNT", 1) * (header.get("PCOUNT", 0) + items), shape
+    except (KeyError, TypeError) as error:
+        raise InputError(f"not a readable FITS file (a header without {error})", path, AGAIN) from None
+
+
+def _dtype(header):
+    """numpy's name of the type that the array has once it is scaled."""
+    kind = {8: "uint8", 16: "int16", 32: "int32", 64: "int64", -32: "float32", -64: "float64"}.get(header["BITPIX"], "")
+    if header.get("BSCALE", 1) == 1 and header["BITPIX"] > 8 and header.get("BZERO", 0) == 2 ** (header["BITPIX"] - 1):
+        return "u" + kind
+    return kind
 
 
 def native(array):
@@ -151,7 +285,8 @@ def replaced(path):
     except OSError as error:
         raise ProductError(f"can't be written ({error.strerror or error})", path, "Make room or choose another results folder") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it was renamed, or its folder is none
+            temporary.unlink()
 
 
 class RampSamples:
@@ -189,8 +324,22 @@ class RampSamples:
         return sci, groupdq
 
 
-def asdf_block(tree):
-    """A tree as the bytes of an ASDF file."""
+PLAIN_ASDF = "#ASDF 1.0.0\n#ASDF_STANDARD 1.5.0\n%YAML 1.1\n%TAG ! tag:stsci.edu:asdf/\n--- !core/asdf-1.1.0\n{}...\n"
+
+
+def asdf_block(tree, plain=False):
+    """A tree as the bytes of an ASDF file.
+
+    Parameters
+    ----------
+    tree : dict
+    plain : bool
+        The tree holds only what YAML itself knows. Then the file is put together here
+        (ASDF standard 1.5.0, "Low-level file layout"): the asdf library takes 1.7 s to load the extensions that it could need.
+    """
+    if plain:
+        text = yaml.safe_dump(tree, default_flow_style=None, allow_unicode=True, sort_keys=False)
+        return PLAIN_ASDF.format(text).encode()
     import asdf
 
     buffer = io.BytesIO()

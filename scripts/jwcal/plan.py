@@ -5,7 +5,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from . import chains, program, references, selector
+from . import chains, program, references
 from . import config as configuration
 from .errors import JwcalError
 from .run import Recipe
@@ -121,10 +121,12 @@ def make(settings):
         The configuration is wrong, or nothing can be run at all.
     """
     config = configuration.load(settings)
-    found = program.index(config.data, cache=Path(config.results, STATE, "index.json"))
-    plan = Plan(str(config.results))
-    for path, message in found.problems:
-        plan.problems.append(message if str(path) in message else f"{path}: {message}")
+    found = program.index(config.data, cache=Path(config.results, STATE, "index.json"), skip=[config.results])
+    plan = Plan(
+        str(config.results),
+        problems=[f"{path}: {message}" for path, message in found.problems],
+        left_out=[f"{path}: {message}" for path, message in found.left_out],
+    )
     for exposure in found.exposures:
         try:
             _plan_exposure(plan, exposure, config)
@@ -137,21 +139,21 @@ def make(settings):
 def _plan_exposure(plan, exposure, config):
     """Add the jobs of one exposure: each stage starts from what the one before makes, or from what the archive has."""
     header = exposure.header
-    chain = selector.select(**selector_arguments(header))
+    pipelines = exposure.chain
     files = dict(exposure.files)  # suffix -> path, as found in the data folder
     for number, stage in enumerate(STAGES[: STAGES.index(config.until) + 1]):
-        pipeline = getattr(chain, stage)
+        pipeline = getattr(pipelines, stage)
         if pipeline is None:
             continue
         if not chains.is_built(pipeline):
             where = f"stage {number}: {pipeline}"
             plan.stops[where] = plan.stops.get(where, 0) + 1
             return
-        steps = chains.chain(pipeline, header)
-        reads = next((suffix for suffix in steps.reads if suffix in files), None)
+        chain = chains.chain(pipeline, header)
+        reads = next((suffix for suffix in chain.reads if suffix in files), None)
         if reads is None:
             continue  # what the archive has is further on already
-        job = _job(exposure, stage, pipeline, files[reads], steps, config)
+        job = _job(exposure, stage, chain, reads, files[reads], config)
         plan.jobs.append(job)
         files.update(job.outputs)
 
@@ -178,46 +180,26 @@ def recipe_for(pipeline, header, config, name=""):
         A parameter is wrong or a reference is missing.
     """
     chain = chains.chain(pipeline, header)
-    crds = config.crds
+    where = {**config.crds, "overrides": config.overrides(header), "file": name}
     steps = [step.name for step in chain.steps]
-    pars = references.step_parameters(header, chain.crds, steps, overrides=config.overrides(header), **crds)
-    parameters = {}
-    for step in steps:
-        given = {**chain.defaults.get(step, {}), **pars.get(step, {})}
-        parameters[step] = config.step_parameters(step, header.get("EXP_TYPE"), given)[0]
-    active = [step for step in steps if not parameters[step]["skip"]]
-    required, optional = chains.reference_types(active)
-    found = references.resolve(
-        header, [*required, *optional], optional=optional, overrides=config.overrides(header), name=name, **crds
-    )
-    return Recipe(
-        pipeline,
-        list(chain.entries),
-        parameters,
-        found.files,
-        found.names,
-        found.context,
-        [s for s in config.save],
-        chain.group_flags,
-    )
+    pars = references.step_parameters(header, pipeline, steps, **where)
+    exp_type = header.get("EXP_TYPE")
+    parameters = {s: config.step_parameters(s, exp_type, pars.get(s), chain.defaults.get(s))[0] for s in steps}
+    required, optional = chains.reference_types([step for step in steps if not parameters[step]["skip"]])
+    found = references.resolve(header, required, optional=optional, **where)
+    return Recipe(pipeline, list(chain.entries), parameters, found.files, found.names, found.context, list(config.save), chain.group_flags)
 
 
-def selector_arguments(header):
-    """A header as `selector.select` takes it."""
-    named = {"exp_type": "EXP_TYPE", "tsovisit": "TSOVISIT", "nints": "NINTS", "visitype": "VISITYPE"}
-    given = {argument: header[keyword] for argument, keyword in named.items() if header.get(keyword) is not None}
-    rest = {k: v for k, v in header.items() if k.isidentifier() and k not in named.values() and k not in named}
-    return {**rest, **given}
-
-
-def _job(exposure, stage, pipeline, source, steps, config):
+def _job(exposure, stage, chain, reads, source, config):
+    """One job and its recipe."""
     results = Path(config.results)
-    outputs = {s: str(results / stage / f"{exposure.root}_{s}.fits") for s in steps.products(config.save)}
-    path = results / STATE / "recipes" / f"{exposure.root}.{pipeline}.json"
-    recipe = recipe_for(pipeline, exposure.header, config, str(exposure.path))
+    recipe = recipe_for(chain.pipeline, exposure.header, config, str(exposure.path))
+    skipped = [step for step, parameters in recipe.parameters.items() if parameters["skip"]]
+    outputs = {s: str(results / stage / f"{exposure.root}_{s}.fits") for s in chain.products(reads, config.save, skipped)}
+    path = results / STATE / "recipes" / f"{exposure.root}.{chain.pipeline}.json"
     write_if_changed(path, {**recipe.to_dict(), "input": str(source), "local_references": _local_content(recipe)})
     mem_mb, runtime = resources(stage, exposure.shape)
-    return Job(exposure.root, stage, pipeline, str(source), outputs, str(path), mem_mb, runtime)
+    return Job(exposure.root, stage, chain.pipeline, str(source), outputs, str(path), mem_mb, runtime)
 
 
 def _local_content(recipe):

@@ -75,6 +75,12 @@ def opened(path, group_flags=True):
         yield exposure
 
 
+def header(path):
+    """An exposure's keywords alone: `exposure.Header`."""
+    with opened(path) as exposure:
+        return exposure.header
+
+
 def read(path):
     """The whole exposure in a file."""
     with opened(path) as exposure:
@@ -157,30 +163,26 @@ def hdus(exposure, filename):
     filename : str
         For the FILENAME keyword.
     """
-    out = fits.HDUList([fits.PrimaryHDU(header=_primary(exposure, filename))])
+    images = []
     for version, pixels in enumerate(exposure.pixels, start=1):
-        ramp = pixels.groupdq is not None
-        out += [_image(getattr(pixels, p), "PIXELDQ" if ramp and p == "dq" else e, version, pixels) for p, e in BEFORE.items()]
-        out += [_image(array, name, version, pixels) for name, array in pixels.extra.items()]
-        out += [_image(getattr(pixels, p), e, version, pixels) for p, e in AFTER.items()]
-    out = fits.HDUList([hdu for hdu in out if hdu is not None])
+        sci = exposure.header.sci if len(exposure.pixels) == 1 else pixels.header
+        flags = {"dq": "PIXELDQ"} if pixels.groupdq is not None else {}
+        images += [(getattr(pixels, plane), extension, version, sci) for plane, extension in (BEFORE | flags).items()]
+        images += [(array, extension, version, sci) for extension, array in pixels.extra.items()]
+        images += [(getattr(pixels, plane), extension, version, sci) for plane, extension in AFTER.items()]
+    out = fits.HDUList([fits.PrimaryHDU(header=_primary(exposure, filename))])
+    out += [_image(*image) for image in images if image[0] is not None]
     out += [fits.BinTableHDU(data, name=name, ver=1) for name, data in exposure.tables.items()]
-    block = np.frombuffer(fitsio.asdf_block(_tree(exposure)), np.uint8)
+    block = np.frombuffer(fitsio.asdf_block(_tree(exposure), plain=not _has_own_wcs(exposure)), np.uint8)
     out.append(fits.BinTableHDU(np.array([(block,)], dtype=[("ASDF_METADATA", np.uint8, (block.size,))]), name="ASDF"))
     return out
 
 
-def _image(array, name, version, pixels):
-    if array is None:
-        return None
-    header = fits.Header()
-    if name == "SCI":
-        header = pixels.header.copy()
-    elif name == "ERR" and pixels.header and "BUNIT" in pixels.header:
-        header["BUNIT"] = (pixels.header["BUNIT"], "physical units of the array values")
-    hdu = fits.ImageHDU(array, header, name=name)
-    hdu.ver = version
-    return hdu
+def _image(array, name, version, sci):
+    header = sci.copy() if name == "SCI" else fits.Header()
+    if name == "ERR" and "BUNIT" in sci:
+        header["BUNIT"] = (sci["BUNIT"], "physical units of the array values")
+    return fits.ImageHDU(array, header, name=name, ver=version)
 
 
 def _primary(exposure, filename):
@@ -195,14 +197,20 @@ def _primary(exposure, filename):
     for step, (status, why) in exposure.steps.items():
         named = keywords.status(step)
         if named:
-            header[named[0]] = (status, named[1])
+            _set(header, named[0], status, named[1])
         if why:
             header.add_history(f"{step} {status}: {why}")
     for kind, name in exposure.references.items():
         named = keywords.reference(kind)
         if named:
-            header[named[0]] = (name, named[1])
+            _set(header, named[0], name, named[1])
     return header
+
+
+def _set(header, keyword, value, comment):
+    """Set a keyword; a comment that does not fit beside a long value is cut here, so that astropy need not warn of it."""
+    room = 80 - len("KEYWORD = '' / ") - max(8, len(value))
+    header[keyword] = (value, comment[: max(0, room)])
 
 
 def model(exposure):
@@ -217,9 +225,13 @@ def model(exposure):
 def _tree(exposure):
     """The ASDF extension: the gWCS, and what the product was made from."""
     meta = {"model_type": model(exposure)}
-    if len(exposure.pixels) == 1 and exposure.pixels[0].wcs is not None:
-        meta["wcs"] = exposure.pixels[0].wcs
+    if _has_own_wcs(exposure):
+        meta["wcs"] = exposure.wcs
     return {"meta": meta, "jwcal": provenance(exposure)}
+
+
+def _has_own_wcs(exposure):
+    return len(exposure.pixels) == 1 and exposure.wcs is not None
 
 
 def provenance(exposure):

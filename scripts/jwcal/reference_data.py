@@ -70,6 +70,10 @@ class Reference:
             self._arrays[extname] = np.ascontiguousarray(self._cut(self._file.array(extname), extname))
         return self._arrays[extname][..., self._rows, :]
 
+    def uncut(self, extname="SCI"):
+        """An image extension as the file has it, for what is no map of the exposure's pixels (a convolution kernel)."""
+        return self._file.array(extname)
+
     def shape(self, extname="SCI"):
         """Shape of the extension in the file, before any cut; None where there is no such extension."""
         return self._file.shape(extname)

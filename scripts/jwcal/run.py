@@ -32,13 +32,14 @@ class Recipe:
 
     def to_dict(self):
         """The recipe as plain data, for JSON."""
-        entries = [{"save": e.suffixes, "optional": e.optional, "model": e.model} if isinstance(e, Save) else asdict(e) for e in self.entries]
+        entries = [{"kind": type(e).__name__, **asdict(e)} for e in self.entries]
         return {**{f.name: getattr(self, f.name) for f in fields(self)}, "entries": entries}
 
     @classmethod
     def from_dict(cls, plain):
         """The recipe that `to_dict` made plain."""
-        entries = [Save(e["save"], e["optional"], e["model"]) if "save" in e else Step(**e) for e in plain["entries"]]
+        kinds = {"Save": Save, "Step": Step}
+        entries = [kinds[e["kind"]](**{k: v for k, v in e.items() if k != "kind"}) for e in plain["entries"]]
         return cls(**{**plain, "entries": entries})
 
 

@@ -1,0 +1,25 @@
+"""Raw exposures with known truth, and the references that go with them: for the demo, the tests and the benchmarks.
+
+From the sky to the counts:
+
+=================  =====================================================================================
+`instruments`      the table of instruments, subarrays, readouts and modes (`instruments.yaml`)
+`pointing`         where each pixel looks: aperture and distortion from the SIAF, attitude, aberration
+`scene`            stars, galaxies and sky -> electrons a second in each pixel
+`detector`         the truth of a detector: gain, bias, nonlinearity, dark, flat, defects...
+`ramps`            photons, cosmic rays and electronics -> uint16 counts, group by group
+`headers`          every keyword of the archive's raw files (`headers.yaml`), consistent with all that
+`exposures`        the file, and its truth
+`references`       the files that undo it
+`crds_cache`       a small real CRDS cache around them
+`program`          many exposures from one description: `python -m jwcal.simulate demo FOLDER`
+=================  =====================================================================================
+
+    >>> from jwcal.simulate.exposures import simulate_exposure
+    >>> from jwcal.simulate.references import write_references
+    >>> made = simulate_exposure("data", exp_type="NRC_IMAGE", detector="NRCB1", subarray="SUB160", ngroups=6)
+    >>> references = write_references("references", made.detector, setup=made.setup)
+
+Not simulated: diffraction spikes, persistence, charge migration (brighter-fatter), amplifier glow, spectra (spectrographs get even light),
+NIRSpec's IRS2 readout, MIRI's electronic and reset effects.
+"""

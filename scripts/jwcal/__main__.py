@@ -1,0 +1,96 @@
+"""Command line: `python -m jwcal detector1 FILE`, `python -m jwcal select FILE`."""
+
+import argparse
+import sys
+
+import yaml
+
+from .errors import ConfigError, JwcalError
+from .jobs import start_logging
+
+
+def main(arguments=None):
+    """Run a pipeline on files, or tell the chain of files; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    start_logging()
+    failed = 0
+    for file in options.files:
+        try:
+            _select(file) if options.pipeline == "select" else _run(file, options)
+        except JwcalError as error:
+            print(f"ERROR: {error}", file=sys.stderr)
+            failed += 1
+    return 1 if failed else 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="python -m jwcal", description=__doc__)
+    parser.add_argument("pipeline", help="detector1, tso1, guider, image2...; calwebb_... names are understood. Or: select")
+    parser.add_argument("files", nargs="+", metavar="FILE")
+    parser.add_argument("--out", default=".", metavar="DIR", help="folder for the products (default: the current one)")
+    parser.add_argument("--set", action="append", default=[], metavar="STEP.PARAMETER=VALUE", help="a step's parameter")
+    parser.add_argument("--skip", action="append", default=[], metavar="STEP", help="leave a step out")
+    parser.add_argument("--run", action="append", default=[], metavar="STEP", help="run a step that is off by default")
+    parser.add_argument("--override", action="append", default=[], metavar="TYPE=PATH", help="a reference file, or N/A")
+    parser.add_argument("--params", metavar="FILE", help="parameters: YAML {step: {parameter: value}}, or a pars- reference (ASDF)")
+    parser.add_argument("--save", action="append", default=[], metavar="SUFFIX", help="an optional product: ramp, fitopt...")
+    parser.add_argument("--crds-path", metavar="DIR", help="CRDS cache (default: CRDS_PATH)")
+    parser.add_argument("--crds-context", metavar="PMAP", help="CRDS context (default: CRDS_CONTEXT, else the cache's)")
+    return parser
+
+
+def _run(file, options):
+    from .api import run_pipeline
+
+    steps = step_parameters(options)
+    crds = {"crds_path": options.crds_path, "crds_context": options.crds_context}
+    made = run_pipeline(
+        options.pipeline,
+        file,
+        steps,
+        dict(_pair(item, "--override") for item in options.override),
+        out=options.out,
+        every=True,
+        save=options.save,
+        **{k: v for k, v in crds.items() if v is not None},
+    )
+    print(f"{file}: {', '.join(made)} written to {options.out}")
+
+
+def step_parameters(options):
+    """{step: {parameter: value}} of --params, --skip, --run and --set, the later ones winning."""
+    from .references import read_parameters
+
+    steps = {step: dict(values) for step, values in (read_parameters(options.params) if options.params else {}).items()}
+    for step in options.skip:
+        steps.setdefault(step, {})["skip"] = True
+    for step in options.run:
+        steps.setdefault(step, {})["skip"] = False
+    for item in options.set:
+        key, value = _pair(item, "--set")
+        step, dot, parameter = key.partition(".")
+        if not dot:
+            raise ConfigError(f"--set {item}: STEP.PARAMETER=VALUE is wanted")
+        steps.setdefault(step, {})[parameter] = yaml.safe_load(value)
+    return steps
+
+
+def _pair(item, option):
+    key, equals, value = item.partition("=")
+    if not equals:
+        raise ConfigError(f"{option} {item}: NAME=VALUE is wanted")
+    return key, value
+
+
+def _select(file):
+    """Print the chain of a file, and why."""
+    from . import products, selector
+
+    chain = selector.select_for(products.header(file), file)
+    print(f"{file}: {' -> '.join(stage or '-' for stage in chain)}")
+    for why in chain.why:
+        print(f"  {why}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,437 @@
+"""Count rates by weighted least squares: Robberto 2008 (JWST-STScI-0001490, SM-12), weights of Fixsen et al. 2000 (PASP 112, 1350).
+
+A ramp is cut at flagged groups into segments; a group after a jump starts one. Each segment gets a line, with weights |(g - mid)/mid|^p
+where p grows with the segment's signal to noise. Segments, and integrations, are combined by their read noise variance alone.
+All in double precision; rates in DN/s.
+"""
+
+import math
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit, prange
+
+from .sort_columns import median_of_sorted, sort_columns
+
+POWERS = (0.0, 0.4, 1.0, 3.0, 6.0, 10.0)
+TOO_LARGE = 1e6  # (DN/s)^2: a variance that stands for none
+TILE = 128  # columns that are worked on together
+WHOLE, LONE_FIRST, ZERO_FRAME = range(3)  # what an integration's ramp is
+NAN32, INF32 = np.float32(np.nan), np.float32(np.inf)
+
+
+class Ramps(NamedTuple):
+    """What is fitted.
+
+    sci: float32, (int, group, row, col), DN. groupdq: uint8, the same shape.
+    zeroframe: float32, (int, row, col), DN: the first frame of each integration, 0 where there is none; empty: there are none.
+    gain: float32, (row, col), electrons/DN. readnoise: float32, (row, col), DN: of the difference of two frames.
+    dark: float32, (row, col), electrons/s: average dark current, for its noise; empty: there is none.
+    """
+
+    sci: np.ndarray
+    groupdq: np.ndarray
+    zeroframe: np.ndarray
+    gain: np.ndarray
+    readnoise: np.ndarray
+    dark: np.ndarray
+
+
+class Options(NamedTuple):
+    """How it is fitted."""
+
+    nframes: float  # averaged to a group
+    first: int  # group to use
+    last: int  # group not to use any more
+    suppress: bool  # give up ramps with one good group only
+    cut: bool  # there were groups before the first one: a jump in it is none
+
+
+class Times(NamedTuple):
+    """Seconds: from group to group, of a frame, and from the reset to the middle of the first group."""
+
+    group: float
+    frame: float
+    first: float
+
+
+class Bits(NamedTuple):
+    """Data quality bits of groups."""
+
+    do_not_use: np.uint8
+    saturated: np.uint8
+    jump: np.uint8
+    persistence: np.uint8
+    chargeloss: np.uint8
+
+
+class Planes(NamedTuple):
+    """A product's arrays: DN/s and (DN/s)^2, (row, col) or (int, row, col)."""
+
+    sci: np.ndarray
+    err: np.ndarray
+    dq: np.ndarray
+    var_poisson: np.ndarray
+    var_rnoise: np.ndarray
+
+
+class Sums(NamedTuple):
+    """What the columns of a tile have gathered over integrations."""
+
+    slope: np.ndarray  # of slope / var_r
+    inverse_r: np.ndarray
+    inverse_p: np.ndarray
+    restored: np.ndarray  # of 1 / var_r, CHARGELOSS groups included
+    loss: np.ndarray  # whether there were any
+    unusable: np.ndarray  # integrations that are
+    saturated: np.ndarray
+    flags: np.ndarray  # of all groups
+
+
+@cache
+def slope_weights(ngroups):
+    """What each sample of a segment counts for in its slope per group.
+
+    The slope of a weighted fit is linear in the samples: sum w (g - c) y / sum w (g - c)^2, where c = sum w g / sum w.
+
+    Returns
+    -------
+    ndarray, (power, length of the segment, sample in the segment)
+    """
+    table = np.zeros((len(POWERS), ngroups + 1, ngroups))
+    for length in range(2, ngroups + 1):
+        g = np.arange(length)
+        distance = np.abs(2 * g / (length - 1) - 1)
+        for p, power in enumerate(POWERS):
+            w = distance**power
+            arm = w * (g - (w * g).sum() / w.sum())
+            table[p, length, :length] = arm / (arm * g).sum()
+    return table
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _power(snr):
+    """Place in POWERS of a segment's signal to noise ratio."""
+    p = 0
+    for limit in (5.0, 10.0, 20.0, 50.0, 100.0):
+        if not snr < limit:
+            p += 1
+    return p
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _slope(v, x, start, length, gain, noise, weights):
+    """Slope per group of the samples v[start : start + length, x]."""
+    if length == 2:
+        return float(v[start + 1, x]) - float(v[start, x])
+    signal = (float(v[start + length - 1, x]) - float(v[start, x])) * gain
+    variance = noise * noise + signal
+    snr = 0.0 if variance <= 0.0 or gain == 0.0 else signal / math.sqrt(variance)
+    w = weights[_power(snr), length]
+    slope = 0.0
+    for j in range(length):
+        sample = float(v[start + j, x])
+        if sample == sample:
+            slope += w[j] * sample
+    return slope
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _read_variance(length, time, gain, noise):
+    """Read noise variance of a segment's rate; a single group counts as a pair."""
+    if not gain > 0.0:
+        return 0.0
+    n = max(length, 2)
+    return 12.0 * (noise / time) ** 2 / ((n * n * n - n) * gain * gain)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _next_segment(q, x, g, bits):
+    """The next run of good groups at g or later, with the jump that it comes after: (start, end), start = end at the end of the ramp."""
+    ngroups = q.shape[0]
+    while g < ngroups and q[g, x] & ~bits.persistence:
+        g += 1
+    start = g
+    if 0 < g < ngroups and q[g - 1, x] & ~bits.persistence == bits.jump:
+        start -= 1
+    while g < ngroups and not q[g, x] & ~bits.persistence:
+        g += 1
+    return start, g
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _lone_time(kind, times):
+    """Time that a single sample was collected in."""
+    if kind == LONE_FIRST:
+        return times.first
+    return times.frame if kind == ZERO_FRAME else times.group
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fit(v, q, x, kind, gain, noise, photons, times, weights, bits):
+    """Fit one ramp: sums over its segments of slope/var_r, 1/var_r, 1/var_p, 1/(var_r + var_p), and their number.
+
+    A segment of one group counts only where there is no longer one, and then the first.
+    """
+    total, inverse_r, inverse_p, inverse_e, count = 0.0, 0.0, 0.0, 0.0, 0
+    lone, g, ngroups = -1, 0, q.shape[0]
+    while True:
+        start, g = _next_segment(q, x, g, bits)
+        length, time = g - start, times.group
+        if length == 1:
+            lone = start if lone < 0 else lone
+            continue
+        if length == 0:
+            if count or lone < 0:
+                break
+            length, time = 1, _lone_time(kind, times)
+            slope = float(v[lone, x]) / time
+            g = ngroups
+        else:
+            slope = _slope(v, x, start, length, gain, noise, weights) / time
+        variance_p = photons / (time * gain * max(length - 1, 1))
+        variance_r = _read_variance(length, time, gain, noise)
+        total += slope / variance_r
+        inverse_r += 1.0 / variance_r
+        inverse_e += 1.0 / (variance_r + variance_p)
+        if variance_p > 0.0:
+            inverse_p += 1.0 / variance_p
+        count += 1
+        if length == 1:
+            break
+    return total, inverse_r, inverse_p, inverse_e, count
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _restored_read_precision(flags, q, x, kind, gain, noise, times, bits):
+    """1/var_r of a ramp whose CHARGELOSS groups count as good ones: their reads were left out for their bias, not for their noise."""
+    for g in range(q.shape[0]):
+        q[g, x] = flags[g] & ~(bits.chargeloss | bits.do_not_use) if flags[g] & bits.chargeloss else flags[g]
+    total, count, lone, g = 0.0, 0, -1, 0
+    while True:
+        start, g = _next_segment(q, x, g, bits)
+        if g == start:
+            break
+        if g - start == 1:
+            lone = start
+            continue
+        variance = _read_variance(g - start, times.group, gain, noise)
+        count += 1
+        total += 1.0 / variance if variance > 0.0 else 0.0
+    if not count and lone >= 0:
+        variance = _read_variance(1, _lone_time(kind, times), gain, noise)
+        total = 1.0 / variance if variance > 0.0 else 0.0
+    return total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _load(ramps, i, y, x0, options, bits, v, q, flags, kind):
+    """Copy a tile of one integration to v and q; note the flags of each ramp and what it is."""
+    width = v.shape[1]
+    good, clean = np.zeros(width, np.int64), np.zeros(width, np.int64)
+    flags[:], kind[:] = 0, WHOLE
+    for g in range(v.shape[0]):
+        v[g] = ramps.sci[i, options.first + g, y, x0 : x0 + width]
+        q[g] = ramps.groupdq[i, options.first + g, y, x0 : x0 + width]
+        if options.cut and g == 0:
+            q[g] &= ~bits.jump
+        for x in range(width):
+            f = q[g, x]
+            flags[x] |= f
+            good[x] += not f & ~bits.persistence
+            clean[x] += not f
+    for x in range(width):
+        if not flags[x] and v.shape[0] > 1:
+            continue
+        if options.suppress:
+            if good[x] == 1:
+                flags[x] |= bits.do_not_use
+                for g in range(v.shape[0]):
+                    q[g, x] |= bits.do_not_use
+        elif clean[x] == 1 and not q[0, x]:
+            kind[x] = LONE_FIRST
+        elif clean[x] == 0 and ramps.zeroframe.size and ramps.zeroframe[i, y, x0 + x] != 0.0:
+            kind[x] = ZERO_FRAME
+            v[0, x], q[0, x] = ramps.zeroframe[i, y, x0 + x], 0
+            if v.shape[0] == 1:
+                flags[x] &= ~bits.saturated
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_median_rate(v, q, kind, times, bits, s, rate):
+    """Add to `rate` the median difference of each ramp; its first sample where there is no difference, 0 where there is nothing."""
+    ngroups, width = v.shape
+    bad = bits.do_not_use | bits.saturated
+    last, n = np.empty(width, np.float32), np.zeros(width, np.int64)
+    for g in range(ngroups):
+        for x in range(width):
+            f = q[g, x]
+            sample = NAN32 if f & bad else v[g, x]
+            if g > 0:
+                difference = sample - last[x]
+                usable = difference == difference and not f & bits.jump
+                n[x] += usable
+                s[g - 1, x] = difference if usable else INF32
+            last[x] = sample
+    if ngroups > 1:
+        sort_columns(s, ngroups - 1)
+    for x in range(width):
+        if ngroups > 1 and kind[x] == WHOLE and n[x]:
+            rate[x] += median_of_sorted(s, x, 0, n[x]) / times.group
+        elif ngroups == 1:
+            rate[x] += np.nan if q[0, x] & bits.saturated else float(v[0, x]) / times.first
+        elif not q[0, x] & bad and v[0, x] == v[0, x]:
+            rate[x] += float(v[0, x]) / _lone_time(kind[x], times)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _bounded(variance):
+    return 0.0 if variance >= TOO_LARGE else variance
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _integration_quality(q, x, flags, dq, bits):
+    """Quality of an integration before its fit: DO_NOT_USE where all its groups are unusable, SATURATED where all, or the first, are."""
+    dq |= flags & (bits.jump | bits.persistence)
+    if q[0, x] & bits.saturated:
+        dq |= bits.do_not_use | bits.saturated
+    if flags & (bits.do_not_use | bits.saturated):
+        unusable, full = True, True
+        for g in range(q.shape[0]):
+            unusable &= (q[g, x] & (bits.do_not_use | bits.saturated)) != 0
+            full &= (q[g, x] & bits.saturated) != 0
+        if unusable:
+            dq |= bits.do_not_use
+        if full:
+            dq |= bits.saturated
+    return np.uint32(dq)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fit_integration(v, q, kind, flags, i, y, x0, gain, noise, photons, times, weights, bits, ints, sums):
+    """Fit the ramps of a tile in one integration."""
+    invalid = bits.do_not_use | bits.saturated
+    for x in range(v.shape[1]):
+        column = x0 + x
+        dq = _integration_quality(q, x, flags[x], ints.dq[i, y, column], bits)
+        sums.saturated[x] += (dq & bits.saturated) != 0
+        sums.flags[x] |= flags[x]
+        slope, err, variance_p, variance_r, count = np.nan, 0.0, 0.0, 0.0, 0
+        if not dq & invalid:
+            total, inverse_r, inverse_p, inverse_e, count = _fit(v, q, x, kind[x], gain[x], noise[x], photons[x], times, weights, bits)
+            if count:
+                variance_p = _bounded(1.0 / inverse_p) if inverse_p > 0.0 else 0.0
+                variance_r = _bounded(1.0 / inverse_r)
+                variance = 1.0 / inverse_e
+                err = 0.0 if variance > TOO_LARGE else math.sqrt(variance)
+                slope = total * variance_r
+                sums.slope[x] += total
+                sums.inverse_r[x] += inverse_r
+                sums.inverse_p[x] += inverse_p
+        if not count:
+            dq |= bits.do_not_use if not dq & bits.saturated else 0
+        sums.unusable[x] += (dq & bits.do_not_use) != 0
+        if variance_r > 0.0 and not flags[x] & bits.chargeloss:
+            sums.restored[x] += 1.0 / variance_r
+        ints.dq[i, y, column] = dq | (flags[x] & bits.saturated)
+        ints.sci[i, y, column], ints.err[i, y, column] = slope, err
+        ints.var_poisson[i, y, column], ints.var_rnoise[i, y, column] = variance_p, variance_r
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _restore_chargeloss(ramps, i, y, x0, options, q, kind, flags, gain, noise, times, bits, ints, sums):
+    """Give the ramps of a tile that have CHARGELOSS groups the read noise that they have with them."""
+    for x in range(q.shape[1]):
+        if not flags[x] & bits.chargeloss:
+            continue
+        column = x0 + x
+        given = ramps.groupdq[i, options.first : options.last, y, column]
+        precision = _restored_read_precision(given, q, x, kind[x], gain[x], noise[x], times, bits)
+        sums.loss[x] = 1
+        sums.restored[x] += precision
+        ints.var_rnoise[i, y, column] = _bounded(1.0 / precision)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _combine(y, x0, nints, bits, rate, sums):
+    """The rates of a tile from the sums over integrations."""
+    invalid = bits.do_not_use | bits.saturated
+    for x in range(sums.slope.size):
+        column = x0 + x
+        dq = rate.dq[y, column] | (sums.flags[x] & (bits.jump | bits.persistence))
+        dq |= bits.do_not_use if sums.unusable[x] == nints else 0
+        dq |= bits.saturated if sums.saturated[x] == nints else 0
+        slope, variance_p, variance_r = np.nan, 0.0, 0.0
+        if not dq & invalid:
+            variance_p = _bounded(1.0 / sums.inverse_p[x]) if sums.inverse_p[x] > 0.0 else 0.0
+            variance_r = sums.inverse_r[x]
+            variance_r = _bounded(1.0 / variance_r if variance_r > 0.0 else variance_r)
+            slope = sums.slope[x] * variance_r
+        err = math.sqrt(variance_p + variance_r)
+        if sums.loss[x] and sums.restored[x] > 0.0:
+            variance_r = _bounded(1.0 / sums.restored[x])
+        rate.dq[y, column] = dq | (sums.flags[x] & bits.saturated)
+        rate.sci[y, column], rate.err[y, column] = slope, err
+        rate.var_poisson[y, column], rate.var_rnoise[y, column] = variance_p, variance_r
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _empty_sums(width):
+    return Sums(
+        np.zeros(width),
+        np.zeros(width),
+        np.zeros(width),
+        np.zeros(width),
+        np.zeros(width, np.uint8),
+        np.zeros(width, np.int64),
+        np.zeros(width, np.int64),
+        np.zeros(width, np.uint8),
+    )
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _tile(ramps, y, x0, options, times, weights, bits, v, q, s, rate, ints):
+    """Fit the ramps of a tile: first their median rates in all integrations, which give the photon noise, then their slopes."""
+    nints, width = ramps.sci.shape[0], v.shape[1]
+    flags, kind = np.empty(width, np.uint8), np.empty(width, np.uint8)
+    gain, noise, photons, sums = np.empty(width), np.empty(width), np.zeros(width), _empty_sums(width)
+    for x in range(width):
+        gain[x] = ramps.gain[y, x0 + x]
+        noise[x] = np.float32(float(ramps.readnoise[y, x0 + x]) * (gain[x] / math.sqrt(2.0 * options.nframes)))
+    for i in range(nints):
+        _load(ramps, i, y, x0, options, bits, v, q, flags, kind)
+        _add_median_rate(v, q, kind, times, bits, s, photons)
+    for x in range(width):
+        mean = photons[x] / nints
+        photons[x] = (mean if mean > 0.0 else 0.0) + (ramps.dark[y, x0 + x] if ramps.dark.size else 0.0)
+    for i in range(nints):
+        if nints > 1:
+            _load(ramps, i, y, x0, options, bits, v, q, flags, kind)
+        _fit_integration(v, q, kind, flags, i, y, x0, gain, noise, photons, times, weights, bits, ints, sums)
+        _restore_chargeloss(ramps, i, y, x0, options, q, kind, flags, gain, noise, times, bits, ints, sums)
+    _combine(y, x0, nints, bits, rate, sums)
+
+
+@njit(parallel=True, cache=True, nogil=True, error_model="numpy")
+def fit_ramps(ramps, options, times, weights, bits, rate, ints):
+    """Count rates of all ramps, integration by integration and together.
+
+    Parameters
+    ----------
+    ramps : Ramps
+    options : Options
+    times : Times
+    weights : ndarray
+        `slope_weights` of the number of groups used.
+    bits : Bits
+    rate, ints : Planes
+        Changed: the products, (row, col) and (int, row, col). Their dq holds the quality of the pixels.
+    """
+    ngroups, nx = options.last - options.first, ramps.sci.shape[3]
+    for y in prange(ramps.sci.shape[2]):
+        samples, flags = np.empty((ngroups, TILE), np.float32), np.empty((ngroups, TILE), np.uint8)
+        ordered = np.empty((max(ngroups - 1, 1), TILE), np.float32)
+        for x0 in range(0, nx, TILE):
+            width = min(TILE, nx - x0)
+            _tile(ramps, y, x0, options, times, weights, bits, samples[:, :width], flags[:, :width], ordered[:, :width], rate, ints)

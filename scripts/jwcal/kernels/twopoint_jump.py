@@ -1,0 +1,353 @@
+"""Cosmic ray hits: differences of neighbouring groups that stick out (Anderson & Gordon 2011, PASP 123, 1237: the two-point difference).
+
+Works on electrons, e = gain x DN, made on the fly in single precision; all else is in double precision.
+Facts about differences (one bit each) go from the first kernel to the second packed by eight in planes (row, word, col):
+the difference from group g to g + 1 of integration i is number k = i (ngroups - 1) + g, bit k % 8 of word k // 8.
+"""
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from .sort_columns import median_of_sorted, sort_columns
+
+ONE_PASS, ITERATIVE, CLIP_INTEGRATIONS, CLIP_ALL = range(4)
+CLIP_ROUNDS = 5
+TILE = 128  # columns that are worked on together: their differences stay in the fastest cache
+NAN32, INF32 = np.float32(np.nan), np.float32(np.inf)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _differences(sci, groupdq, gain, y, x0, d, bad, jump, before):
+    """Fill d[k, x] with the differences in electrons of a tile, NaN where a group is missing; note in `before` who has jumps already."""
+    nints, ngroups = sci.shape[:2]
+    width = d.shape[1]
+    last = np.empty(width, np.float32)
+    before[:] = 0
+    k = 0
+    for i in range(nints):
+        for g in range(ngroups):
+            values, flags, gains = sci[i, g, y, x0 : x0 + width], groupdq[i, g, y, x0 : x0 + width], gain[y, x0 : x0 + width]
+            for x in range(width):
+                electrons = values[x] * gains[x]
+                electrons = NAN32 if flags[x] & bad else electrons
+                before[x] |= flags[x] & jump
+                if g > 0:
+                    d[k, x] = electrons - last[x]
+                last[x] = electrons
+            if g > 0:
+                k += 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sorted_copy(d, s, n, magnitude):
+    """Sort the usable differences, or their magnitudes, into the top of `s`; count them in `n`."""
+    width = d.shape[1]
+    n[:] = 0
+    for k in range(d.shape[0]):
+        from_row, to_row = d[k], s[k]
+        for x in range(width):
+            v = from_row[x]
+            usable = v == v
+            n[x] += usable
+            v = abs(v) if magnitude else v
+            to_row[x] = v if usable else INF32
+    sort_columns(s, d.shape[0])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sigma(median, noise2):
+    """Noise of a difference, electrons: photons and two reads; NaN for a noiseless pixel, which then has no jumps."""
+    sigma = math.sqrt(abs(median) + noise2)
+    return sigma if sigma > 0.0 else np.nan
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _deviation(v, median, sigma):
+    """|v - median| / sigma; the numerator in single precision."""
+    return float(abs(np.float32(float(v) - median))) / sigma
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _keep_iterating(s, x, n, noise2, thresholds):
+    """Cast out the worst of the sorted magnitudes s[:n, x] until none is beyond its threshold; return the range [first, last) that stays.
+
+    The median leaves out the largest magnitude where four or more remain, and is the smaller where two remain. The threshold depends
+    on how many remain: (four or more, three, two). What is worst is at an end of the sorted column, so a round costs next to nothing.
+    """
+    first, last, rounds = 0, n, 0
+    while last - first >= 2:
+        count = last - first
+        if count >= 4:
+            top = last - 1
+            while top > first and s[top - 1, x] == s[last - 1, x]:
+                top -= 1
+            if top == first:
+                break
+            median = median_of_sorted(s, x, first, top)
+            threshold = thresholds[0]
+        elif count == 3:
+            median, threshold = float(s[first + 1, x]), thresholds[1]
+        else:
+            median, threshold = float(s[first, x]), thresholds[2]
+        if rounds:
+            median = float(np.float32(median))
+        sigma = _sigma(median, noise2)
+        low, high = _deviation(s[first, x], median, sigma), _deviation(s[last - 1, x], median, sigma)
+        worst = high if high > low else low
+        if not worst > threshold:
+            break
+        while last > first and _deviation(s[last - 1, x], median, sigma) == worst:
+            last -= 1
+        while last > first and _deviation(s[first, x], median, sigma) == worst:
+            first += 1
+        rounds += 1
+    return first, last
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _keep_clipping(s, x, n, threshold):
+    """Bounds median +- threshold x standard deviation of the sorted s[:n, x], clipped up to CLIP_ROUNDS times."""
+    first, last = 0, n
+    low = high = np.nan
+    for _ in range(CLIP_ROUNDS):
+        if last == first:
+            break
+        mean = 0.0
+        for k in range(first, last):
+            mean += s[k, x]
+        mean /= last - first
+        variance = 0.0
+        for k in range(first, last):
+            variance += (mean - s[k, x]) ** 2
+        reach = threshold * math.sqrt(variance / (last - first))
+        median = median_of_sorted(s, x, first, last)
+        low, high = median - reach, median + reach
+        count = last - first
+        while last > first and s[last - 1, x] > high:
+            last -= 1
+        while last > first and s[first, x] < low:
+            first += 1
+        if last - first == count:
+            break
+    return low, high
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _flag(groupdq, y, x, k, jump):
+    """Flag the group that difference k ends in."""
+    ndiffs = groupdq.shape[1] - 1
+    groupdq[k // ndiffs, k % ndiffs + 1, y, x] |= jump
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _detect_iterating(groupdq, d, s, n, y, x0, noise2, thresholds, jump, hit):
+    """Flag what is outside of the magnitudes that stay."""
+    for x in range(d.shape[1]):
+        first, last = _keep_iterating(s, x, n[x], noise2[x], thresholds)
+        if first == 0 and last == n[x]:
+            continue
+        hit[x] = 1
+        low = s[first, x] if last > first else INF32
+        high = s[last - 1, x] if last > first else -INF32
+        for k in range(d.shape[0]):
+            if abs(d[k, x]) < low or abs(d[k, x]) > high:
+                _flag(groupdq, y, x0 + x, k, jump)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _detect_at_once(groupdq, d, s, n, y, x0, noise2, threshold, jump, hit):
+    """Flag what is further from the median of all differences than the threshold; `s` is sorted with its signs."""
+    for x in range(d.shape[1]):
+        if n[x] == 0:
+            continue
+        median = median_of_sorted(s, x, 0, n[x])
+        sigma = _sigma(median, noise2[x])
+        if not (abs(s[0, x] - median) / sigma > threshold or abs(s[n[x] - 1, x] - median) / sigma > threshold):
+            continue
+        hit[x] = 1
+        for k in range(d.shape[0]):
+            if abs(d[k, x] - median) / sigma > threshold:
+                _flag(groupdq, y, x0 + x, k, jump)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _detect_clipping(groupdq, d, s, n, y, x0, threshold, jump, hit, stride):
+    """Flag what sigma clipping leaves out among every stride-th difference: ngroups - 1 compares integrations, 1 compares all."""
+    count = d.shape[0] // stride
+    for g in range(stride):
+        _sorted_copy(d[g::stride], s[:count], n, False)
+        for x in range(d.shape[1]):
+            low, high = _keep_clipping(s, x, n[x], threshold)
+            for k in range(g, d.shape[0], stride):
+                if d[k, x] < low or d[k, x] > high:
+                    hit[x] = 1
+                    _flag(groupdq, y, x0 + x, k, jump)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _note(bits, y, k, x):
+    bits[y, k // 8, x] |= np.uint8(1 << (k % 8))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _characterize(groupdq, d, s, n, y, x0, noise2, jump, hit, neighbours, sizes, seeds, large, very_large):
+    """Note which jumps reach to the neighbours, and which differences are large; `s` is sorted with its signs."""
+    ndiffs = groupdq.shape[1] - 1
+    for x in range(d.shape[1]):
+        if n[x] == 0:
+            continue
+        median = median_of_sorted(s, x, 0, n[x])
+        sigma = _sigma(median, noise2[x])
+        if seeds.size and hit[x]:
+            for k in range(d.shape[0]):
+                ratio = abs(d[k, x] - median) / sigma
+                if neighbours[0] < ratio < neighbours[1] and groupdq[k // ndiffs, k % ndiffs + 1, y, x0 + x] & jump:
+                    _note(seeds, y, k, x0 + x)
+        if large.size:
+            for k in range(d.shape[0]):
+                excess = d[k, x] - median
+                if excess >= sizes[0]:
+                    _note(large, y, k, x0 + x)
+                if excess >= sizes[1]:
+                    _note(very_large, y, k, x0 + x)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _row(sci, groupdq, gain, readnoise, nframes, y, method, thresholds, bad, jump, neighbours, sizes, seeds, large, very_large):
+    """One row of pixels, a tile of columns at a time."""
+    nints, ngroups, _, nx = sci.shape
+    nk = nints * (ngroups - 1)
+    widest = max(16, min(TILE, 16384 // nk))
+    differences, ordered = np.empty((nk, widest), np.float32), np.empty((nk, widest), np.float32)
+    for x0 in range(0, nx, widest):
+        width = min(widest, nx - x0)
+        d, s = differences[:, :width], ordered[:, :width]
+        n, hit = np.empty(width, np.int64), np.empty(width, np.uint8)
+        noise2 = np.empty(width)
+        for x in range(width):
+            noise = readnoise[y, x0 + x] * gain[y, x0 + x]
+            noise2[x] = float(noise * noise) / nframes
+        _differences(sci, groupdq, gain, y, x0, d, bad, jump, hit)
+        if method == ITERATIVE:
+            _sorted_copy(d, s, n, True)
+            _detect_iterating(groupdq, d, s, n, y, x0, noise2, thresholds, jump, hit)
+        elif method == ONE_PASS:
+            _sorted_copy(d, s, n, False)
+            _detect_at_once(groupdq, d, s, n, y, x0, noise2, thresholds[0], jump, hit)
+        else:
+            _detect_clipping(groupdq, d, s, n, y, x0, thresholds[0], jump, hit, ngroups - 1 if method == CLIP_INTEGRATIONS else 1)
+        if large.size or (seeds.size and hit.any()):
+            if method != ONE_PASS:
+                _sorted_copy(d, s, n, False)
+            _characterize(groupdq, d, s, n, y, x0, noise2, jump, hit, neighbours, sizes, seeds, large, very_large)
+
+
+@njit(parallel=True, cache=True, nogil=True, error_model="numpy")
+def detect_jumps(sci, groupdq, gain, readnoise, nframes, method, thresholds, bad, jump, neighbours, sizes, seeds, large, very_large):
+    """Flag the groups that a jump comes before.
+
+    Noise of a difference: sigma^2 = |median difference| + (gain x readnoise)^2 / nframes, readnoise being that of two reads.
+
+    Parameters
+    ----------
+    sci : ndarray of float32, (int, group, row, col), DN
+    groupdq : ndarray of uint8, the same shape
+        Changed: `jump` is set in the group after the jump.
+    gain : ndarray of float32, (row, col), electrons/DN
+    readnoise : ndarray of float32, (row, col), DN
+        Of the difference of two frames.
+    nframes : int
+        Frames averaged to a group.
+    method : int
+        ITERATIVE: the worst first, again and again. ONE_PASS: all at once. CLIP_INTEGRATIONS, CLIP_ALL: sigma clipping, no noise model.
+    thresholds : tuple of float
+        In sigma: (four or more differences, three, two).
+    bad : uint8
+        Bits of groups that are not looked at.
+    jump : uint8
+        Bit to set.
+    neighbours : tuple of float
+        Jumps between these, in sigma, are noted in `seeds`.
+    sizes : tuple of float, electrons
+        Differences of at least these above the median are noted in `large` and `very_large`.
+    seeds, large, very_large : ndarray of uint8, (row, word, col)
+        Changed: bits of differences; empty where they are not wanted.
+    """
+    for y in prange(sci.shape[2]):
+        _row(sci, groupdq, gain, readnoise, nframes, y, method, thresholds, bad, jump, neighbours, sizes, seeds, large, very_large)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _flag_neighbours(groupdq, seeds, y, bad, jump):
+    """Flag the groups of a row whose pixel above, below, left or right is a seed."""
+    ny, nwords, nx = seeds.shape
+    ndiffs = groupdq.shape[1] - 1
+    near = np.empty(nx, np.uint8)
+    for w in range(nwords):
+        near[:] = 0
+        if y > 0:
+            near |= seeds[y - 1, w]
+        if y < ny - 1:
+            near |= seeds[y + 1, w]
+        near[1:] |= seeds[y, w, :-1]
+        near[:-1] |= seeds[y, w, 1:]
+        for x in range(nx):
+            if near[x]:
+                for b in range(8):
+                    if near[x] >> b & 1:
+                        i, g = (8 * w + b) // ndiffs, (8 * w + b) % ndiffs + 1
+                        if not groupdq[i, g, y, x] & bad:
+                            groupdq[i, g, y, x] |= jump
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _flag_transients(groupdq, large, very_large, lengths, y, bad, jump):
+    """Flag the groups of a row that come after large jumps."""
+    nints, ngroups, _, nx = groupdq.shape
+    jumped = np.empty(nx, np.uint8)
+    for i in range(nints):
+        jumped[:] = 0
+        for g in range(1, ngroups):
+            jumped |= groupdq[i, g, y]
+        for x in range(nx):
+            if not jumped[x] & jump:
+                continue
+            until = 0
+            for g in range(1, ngroups):
+                k = i * (ngroups - 1) + g - 1
+                if groupdq[i, g, y, x] & jump:
+                    if large[y, k // 8, x] >> (k % 8) & 1:
+                        until = max(until, g + lengths[0])
+                    if very_large[y, k // 8, x] >> (k % 8) & 1:
+                        until = max(until, g + lengths[1])
+                if g <= until and not groupdq[i, g, y, x] & bad:
+                    groupdq[i, g, y, x] |= jump
+
+
+@njit(parallel=True, cache=True, nogil=True, error_model="numpy")
+def spread_jumps(groupdq, seeds, large, very_large, lengths, bad, jump):
+    """Flag the four neighbours of jumps and the groups after large ones; drop the flag where the group is bad anyway.
+
+    Parameters
+    ----------
+    groupdq : ndarray of uint8, (int, group, row, col)
+        Changed.
+    seeds, large, very_large : ndarray of uint8, (row, word, col)
+        As `detect_jumps` left them.
+    lengths : tuple of int
+        Groups to flag after a jump that is (large, very large).
+    bad, jump : uint8
+    """
+    nints, ngroups, ny, nx = groupdq.shape
+    for y in prange(ny):
+        if seeds.size:
+            _flag_neighbours(groupdq, seeds, y, bad, jump)
+        if large.size:
+            _flag_transients(groupdq, large, very_large, lengths, y, bad, jump)
+        for i in range(nints):
+            for g in range(ngroups):
+                flags = groupdq[i, g, y]
+                for x in range(nx):
+                    flags[x] &= ~jump if flags[x] & bad else np.uint8(255)

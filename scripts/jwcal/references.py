@@ -1,0 +1,619 @@
+"""Which reference files an exposure needs. The only module that talks to `crds`, and it is imported when it is first asked.
+
+`crds` chooses: by the mappings in the cache (CRDS_PATH) where there is no server, from the server's where there is one, which then also
+sends files that the cache lacks. Settings that are given win over the environment (CRDS_PATH, CRDS_CONTEXT, CRDS_SERVER_URL).
+
+A choice depends on a few keywords and on which side of the mappings' USEAFTER dates the exposure lies. It is made once
+for each set of these, so that 2,000 exposures of one program cost a dozen questions.
+"""
+
+import bisect
+import logging
+import os
+import re
+import threading
+from contextlib import contextmanager
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from . import fitsio
+from .errors import ConfigError, InputError, ReferenceError
+from .tables import table
+
+log = logging.getLogger(__name__)
+
+NOT_APPLICABLE = "N/A"
+NO_SERVER = "https://crds-serverless-mode.stsci.edu"  # crds knows it and does not try to connect
+TIMEOUT = "60"  # s; crds' own is an hour, in which a silent firewall looks like a hang
+
+# What mappings select by -> the exposure's keyword. One that is not here is looked up in the data model's schema.
+KEYWORDS = {
+    "META.EXPOSURE.NGROUPS": "NGROUPS",
+    "META.EXPOSURE.READPATT": "READPATT",
+    "META.EXPOSURE.TYPE": "EXP_TYPE",
+    "META.INSTRUMENT.BAND": "BAND",
+    "META.INSTRUMENT.CHANNEL": "CHANNEL",
+    "META.INSTRUMENT.CORONAGRAPH": "CORONMSK",
+    "META.INSTRUMENT.DETECTOR": "DETECTOR",
+    "META.INSTRUMENT.FILTER": "FILTER",
+    "META.INSTRUMENT.GRATING": "GRATING",
+    "META.INSTRUMENT.LAMP_MODE": "OPMODE",
+    "META.INSTRUMENT.LAMP_STATE": "LAMP",
+    "META.INSTRUMENT.MODULE": "MODULE",
+    "META.INSTRUMENT.NAME": "INSTRUME",
+    "META.INSTRUMENT.PUPIL": "PUPIL",
+    "META.OBSERVATION.DATE": "DATE-OBS",
+    "META.OBSERVATION.TIME": "TIME-OBS",
+    "META.SUBARRAY.NAME": "SUBARRAY",
+    "META.SUBARRAY.XSIZE": "SUBSIZE1",
+    "META.SUBARRAY.XSTART": "SUBSTRT1",
+    "META.SUBARRAY.YSIZE": "SUBSIZE2",
+    "META.SUBARRAY.YSTART": "SUBSTRT2",
+    "META.VISIT.CROWDED_FIELD": "CROWDFLD",
+    "META.VISIT.TSOVISIT": "TSOVISIT",
+    "META.VISIT.TYPE": "VISITYPE",
+    "META.INSTRUMENT.EXP_TYPE": None,  # slips of some mappings: no exposure has these
+    "META.EXPOSUIRE.NOUTPUTS": None,
+}
+DATE = ("META.OBSERVATION.DATE", "META.OBSERVATION.TIME")
+
+# Steps whose pars- reference is not called after the step's own name.
+PARS_NAMES = {
+    "bkg_subtract": "background",
+    "imprint_subtract": "imprint",
+    "msa_flagging": "msaflagopen",
+    "srctype": "sourcetype",
+}
+# What a pars- reference says about files, not about the calibration: here the configuration decides that.
+PLUMBING = {
+    "class",
+    "config_file",
+    "input_dir",
+    "name",
+    "output_dir",
+    "output_ext",
+    "output_file",
+    "output_use_index",
+    "output_use_model",
+    "post_hooks",
+    "pre_hooks",
+    "save_results",
+    "search_output_file",
+    "suffix",
+}
+
+
+class Resolved(NamedTuple):
+    """The references of one exposure."""
+
+    files: dict  # type -> path or "N/A"
+    names: dict  # type -> crds://<file>, the file name of an override, or "N/A"
+    context: str  # jwst_NNNN.pmap; empty where crds was not needed
+
+
+def resolve(header, types, *, optional=(), context=None, crds_path=None, server_url=None, overrides=None, file=None):
+    """Find the reference files of an exposure.
+
+    Parameters
+    ----------
+    header : mapping with get()
+        The exposure's keywords, primary and SCI.
+    types : iterable of str
+        Reference types that it can't do without.
+    optional : iterable of str
+        Further types; "N/A" where the context has none of this type or none that fits,
+        or where all others are overridden and no CRDS is set up.
+    context : str, optional
+        jwst_NNNN.pmap, "latest", or a date that the server translates. Without it CRDS_CONTEXT, else the latest one that
+        the server or the cache knows.
+    crds_path, server_url : optional
+        Cache folder and server; without them CRDS_PATH and CRDS_SERVER_URL, else no server.
+    overrides : dict, optional
+        type -> path, "N/A", or "crds://<file>" for another file of the cache or the server.
+    file : path, optional
+        The exposure's file, for messages; without it the keyword FILENAME.
+
+    Returns
+    -------
+    Resolved
+
+    Raises
+    ------
+    ReferenceError
+        There is no reference of a required type, or a chosen one is not in the cache and can't be fetched.
+    """
+    file, required = file or header.get("FILENAME"), set(types)
+    types = list(dict.fromkeys([*types, *optional]))
+    given = {k: str(v) for k, v in (overrides or {}).items() if k in types}
+    named = {k: v.removeprefix("crds://") for k, v in given.items() if v.startswith("crds://")}
+    ask = [k for k in types if k not in given]
+    environment = _environment(crds_path, server_url)
+    if not named and required.isdisjoint(ask) and (not ask or _absent(environment)):
+        used, names, paths = "", dict.fromkeys(ask, NOT_APPLICABLE), {}
+    else:
+        used = _context(environment, context, file)
+        best = _best(environment, used, header, ask, file)
+        names = {**_applicable(environment, used, header, best, required, file), **named}
+        paths = _paths(environment, used, header, {k: v for k, v in names.items() if v != NOT_APPLICABLE}, file)
+    found = Resolved({}, {}, used)
+    for kind in types:
+        path = paths.get(kind, NOT_APPLICABLE) if kind in names else _override(kind, given[kind])
+        found.files[kind] = path
+        found.names[kind] = f"crds://{names[kind]}" if kind in paths else path if path == NOT_APPLICABLE else Path(path).name
+    return found
+
+
+def recommend(header, types, *, context=None, crds_path=None, server_url=None, file=None):
+    """What `resolve` would choose, without looking for the files.
+
+    Returns
+    -------
+    names : dict
+        type -> file name, "N/A", or None where nothing fits.
+    context : str
+    """
+    file = file or header.get("FILENAME")
+    environment = _environment(crds_path, server_url)
+    used = _context(environment, context, file)
+    best = _best(environment, used, header, list(types), file)
+    return {kind: None if name.startswith("NOT FOUND") else name for kind, name in best.items()}, used
+
+
+def default_context(context=None, crds_path=None, server_url=None):
+    """The context in use, as jwst_NNNN.pmap; see `resolve`.
+
+    Raises
+    ------
+    ConfigError
+        It is not the name of a context.
+    ReferenceError
+        There is neither a cache nor a server that knows.
+    """
+    return _context(_environment(crds_path, server_url), context, None)
+
+
+def forget():
+    """Drop what was remembered, of the mappings too. For whoever has changed a cache in this process."""
+    with _lock:
+        _memory.clear()
+        _now.clear()
+
+
+# --- crds and its settings ---
+
+_lock = threading.RLock()
+_memory = {}  # answers, by environment and question
+_now = {}  # "environment": the one that crds was last asked in
+_own = {}  # "defaults": the variables that crds sets by itself
+
+
+def _environment(crds_path, server_url):
+    """The CRDS_ variables that crds is to see; hashable."""
+    variables = {k: v for k, v in os.environ.items() if k.startswith("CRDS_")}
+    if crds_path:
+        variables = {k: v for k, v in variables.items() if "PATH" not in k}  # CRDS_REFPATH and its like would win
+        variables["CRDS_PATH"] = os.path.abspath(os.path.expanduser(crds_path))
+    if server_url:
+        variables["CRDS_SERVER_URL"] = server_url
+    variables.setdefault("CRDS_SERVER_URL", NO_SERVER)
+    variables.setdefault("CRDS_CLIENT_TIMEOUT_SECONDS", TIMEOUT)
+    variables["CRDS_OBSERVATORY"] = "jwst"
+    if _serverless(variables["CRDS_SERVER_URL"]):
+        variables["CRDS_READONLY_CACHE"] = "1"  # nothing can come in
+    return tuple(sorted(variables.items()))
+
+
+def _serverless(url):
+    return "serverless" in url or "server-less" in url
+
+
+def _absent(environment):
+    """Whether no CRDS is set up: no cache is named, there is none where crds looks by itself, and no server."""
+    variables = dict(environment)
+    if any("PATH" in name for name in variables) or not _serverless(variables["CRDS_SERVER_URL"]):
+        return False
+    return _remember((environment, "absent"), lambda: _ask_absent(environment))
+
+
+def _ask_absent(environment):
+    with _crds(environment, None) as crds:
+        absent = not os.path.exists(crds.config.locate_config("server_config", "jwst"))
+    if absent:
+        log.warning("no CRDS cache is set (references: crds_path, or CRDS_PATH): only overrides and the steps' own parameters are used")
+    return absent
+
+
+def _cache_folder(environment):
+    return dict(environment).get("CRDS_PATH", "(CRDS_PATH is not set)")
+
+
+@contextmanager
+def _crds(environment, file):
+    """The package, with these settings for as long as the block lasts. Its errors become ours."""
+    with _lock:
+        kept = {k: v for k, v in os.environ.items() if k.startswith("CRDS_")}
+        _put(dict(environment))
+        try:
+            import crds
+
+            if "defaults" not in _own:  # crds writes its defaults into the environment when it is imported, and needs them there
+                _own["defaults"] = {k: v for k, v in os.environ.items() if k.startswith("CRDS_") and k not in dict(environment)}
+            _put({**_own["defaults"], **dict(environment)})
+            if _now.get("environment") != environment:
+                crds.core.utils.clear_function_caches()
+                crds.core.config.CRDS_REF_SUBDIR_MODE = None
+                crds.api.set_crds_server(dict(environment)["CRDS_SERVER_URL"])
+                _now["environment"] = environment
+            try:
+                yield crds
+            except crds.CrdsError as error:
+                raise ReferenceError(f"CRDS: {_sentence(error)}", file=file, do=_REMEDY) from error
+        finally:
+            _put(kept)
+
+
+_REMEDY = "See references: crds_path, crds_context and crds_server_url in the configuration"
+
+
+def _put(variables):
+    for name in [k for k in os.environ if k.startswith("CRDS_") and k not in variables]:
+        del os.environ[name]
+    os.environ.update(variables)
+
+
+def _sentence(error):
+    return re.sub(r"\s+", " ", str(error)).strip().rstrip(".")
+
+
+def _remember(question, answer):
+    """`answer()`, asked once for each question."""
+    if question not in _memory:
+        _memory[question] = answer()
+    return _memory[question]
+
+
+def _context(environment, context, file):
+    wanted = context or dict(environment).get("CRDS_CONTEXT") or "latest"
+    return _remember((environment, "context", wanted), lambda: _ask_context(environment, wanted, file))
+
+
+def _ask_context(environment, wanted, file):
+    folder, url = _cache_folder(environment), dict(environment)["CRDS_SERVER_URL"]
+    with _crds(environment, file) as crds:
+        if not crds.config.is_context_spec(wanted):
+            raise ConfigError(f"{wanted!r} is not a CRDS context", do="Give references: crds_context as jwst_NNNN.pmap, or leave it out")
+        known = crds.config.locate_config("server_config", "jwst")
+        if _serverless(url) and not os.path.exists(known):
+            raise ReferenceError(
+                f"there is no CRDS cache: {known} does not exist",
+                do="Set references: crds_path (or CRDS_PATH) to a cache, or references: crds_server_url to a server that fills it",
+            )
+        try:
+            return crds.get_context_name("jwst", wanted)
+        except SystemExit:  # crds gives up so where it has neither a server nor a copy of its configuration
+            raise ReferenceError(
+                f"the CRDS server {url} can't be reached and {folder} holds no copy of its configuration",
+                do="Set references: crds_path to a cache that was synced before, or try again",
+            ) from None
+
+
+# --- choice ---
+
+
+class _Rules(NamedTuple):
+    """What the choice of some types depends on."""
+
+    parkeys: tuple  # META.INSTRUMENT.FILTER...
+    dates: tuple  # USEAFTER, sorted
+
+
+def _best(environment, context, header, types, file):
+    """crds' own answers: type -> file name, "N/A", or NOT FOUND and why."""
+    if not types:
+        return {}
+    scope = _scope(environment, context, header, types, file)
+    rules = _remember((*scope, "rules"), lambda: _ask_rules(*scope, file))
+    values = _values(rules, header)
+    signature = tuple((k, str(v)) for k, v in values.items() if k not in DATE)
+    return _remember((*scope, _epoch(rules, values), signature), lambda: _ask_best(environment, context, values, types, file))
+
+
+def _scope(environment, context, header, types, file):
+    instrument = header.get("INSTRUME")
+    if not instrument:
+        raise InputError("the keyword INSTRUME is missing", file=file, do="Take the file from the archive again, or set it")
+    return environment, context, str(instrument).strip().upper(), tuple(types)
+
+
+def _values(rules, header):
+    return {parkey: value for parkey in rules.parkeys if (value := _value(header, parkey)) is not None}
+
+
+def _ask_best(environment, context, values, types, file):
+    with _crds(environment, file) as crds:
+        answers = crds.getrecommendations(values, reftypes=types, context=context, observatory="jwst")
+    best = {kind: answers.get(kind, NOT_APPLICABLE) for kind in types}  # crds leaves out what a mapping says to omit
+    return {kind: NOT_APPLICABLE if name.upper() == "NOT FOUND N/A" else name for kind, name in best.items()}
+
+
+def _ask_rules(environment, context, instrument, types, file):
+    with _crds(environment, file) as crds:
+        try:
+            return _load_rules(crds, context, instrument, types)
+        except OSError as error:
+            if _serverless(dict(environment)["CRDS_SERVER_URL"]):
+                raise ReferenceError(
+                    f"the context {context} is not complete in the CRDS cache {_cache_folder(environment)}: {error.filename} is missing",
+                    file=file,
+                    do=f"Fetch it with `crds sync --contexts {context}`, or set references: crds_context to one that is there",
+                ) from None
+            crds.api.dump_mappings(context)
+            return _load_rules(crds, context, instrument, types)
+
+
+def _load_rules(crds, context, instrument, types):
+    parkeys, dates = {"META.INSTRUMENT.NAME"}, set()
+    imap = crds.get_symbolic_mapping(context).get_imap(instrument)
+    for kind in types:
+        try:
+            rmap = imap.get_rmap(kind)
+        except (
+            crds.exceptions.CrdsUnknownReftypeError,
+            crds.exceptions.IrrelevantReferenceTypeError,
+            crds.exceptions.OmitReferenceTypeError,
+        ):
+            continue  # the same answer whatever the keywords
+        parkeys.update(key for key in rmap.get_required_parkeys() if key.startswith("META."))
+        for date in re.findall(r"'(\d{4}-\d\d-\d\d[^']*)'\s*:", str(rmap)):
+            dates.update((date, _standard(date) or date))
+    return _Rules(tuple(sorted(parkeys)), tuple(sorted(dates)))
+
+
+def _value(header, parkey):
+    """The exposure's value as crds takes it: str, bool, int or float; None where there is none."""
+    keyword = KEYWORDS[parkey] if parkey in KEYWORDS else _schema_keyword(parkey)
+    value = header.get(keyword) if keyword else None
+    value = value.item() if hasattr(value, "item") else value
+    return value if isinstance(value, (str, bool, int, float)) else None
+
+
+@cache
+def _schema_keyword(parkey):
+    from crds.jwst import schema
+
+    return schema.dm_to_fits(parkey)
+
+
+def _epoch(rules, values):
+    """Between which USEAFTER dates the exposure lies; the words of its header where they are no date."""
+    words = " ".join(str(values.get(key, "UNDEFINED")) for key in DATE)
+    date = _standard(words)
+    return words if date is None else bisect.bisect_right(rules.dates, date)
+
+
+@lru_cache(maxsize=65536)
+def _standard(words):
+    """A date as crds compares it with USEAFTER, or None."""
+    from crds.core.timestamp import reformat_date
+
+    try:
+        return reformat_date(words)
+    except Exception:  # what crds can't parse has no common base
+        return None
+
+
+def _applicable(environment, context, header, best, required, file):
+    """The answers without NOT FOUND: an error for required types, "N/A" for the others."""
+    missing = {k: v.removeprefix("NOT FOUND") for k, v in best.items() if v.startswith("NOT FOUND")}
+    lacking = [k for k in missing if k in required]
+    if lacking:
+        values = _values(_ask_rules(*_scope(environment, context, header, lacking, file), file), header)
+        keywords = ", ".join(f"{KEYWORDS.get(parkey) or parkey}={value}" for parkey, value in values.items())
+        raise ReferenceError(
+            f"{context} has no reference of type {'; '.join(f'{kind} ({_sentence(missing[kind])})' for kind in lacking)} for {keywords}",
+            file=file,
+            do=f"Set references: overrides: {{{lacking[0]}: FILE}} (or N/A, which skips the step), or another crds_context",
+        )
+    for kind, why in missing.items():
+        log.debug("%s: no %s reference in %s (%s)", file, kind, context, _sentence(why))
+    return {**best, **dict.fromkeys(missing, NOT_APPLICABLE)}
+
+
+# --- files ---
+
+
+def _paths(environment, context, header, names, file):
+    """type -> path of files that are there; those that the cache lacks are fetched."""
+    known = {kind: _memory.get((environment, "path", name)) for kind, name in names.items()}
+    unknown = {kind: names[kind] for kind, path in known.items() if path is None}
+    if unknown:
+        parameters = {"META.INSTRUMENT.NAME": str(header.get("INSTRUME")).strip().upper()}
+        with _crds(environment, file) as crds:
+            found = {kind: crds.locate_file(name, "jwst", parameters) for kind, name in unknown.items()}
+            absent = {kind: unknown[kind] for kind, path in found.items() if not os.path.exists(path)}
+            if absent:
+                _fetch(crds, environment, context, absent, parameters, file)
+        for kind, path in found.items():
+            known[kind] = _memory[environment, "path", unknown[kind]] = path
+    return known
+
+
+def _fetch(crds, environment, context, names, parameters, file):
+    url, why = dict(environment)["CRDS_SERVER_URL"], "no server is configured to fetch it from"
+    if not _serverless(url):
+        try:
+            fetched = crds.api.cache_references(context, dict(names), parameters=parameters)
+            why = f"{url} did not send it"
+        except crds.CrdsError as error:
+            fetched, why = {}, _sentence(error)
+        names = {kind: name for kind, name in names.items() if not os.path.exists(fetched.get(kind, ""))}
+    if names:
+        listed = ", ".join(f"{kind} {name}" for kind, name in names.items())
+        raise ReferenceError(
+            f"not in the CRDS cache {_cache_folder(environment)}, though {context} chooses it for this exposure: {listed}; {why}",
+            file=file,
+            do=f"Fetch it with `crds sync --files {' '.join(names.values())}`, set references: crds_server_url, "
+            f"or set references: overrides: {{{next(iter(names))}: FILE}}",
+        )
+
+
+def _override(kind, value):
+    if str(value).strip().upper() == NOT_APPLICABLE:
+        return NOT_APPLICABLE
+    path = os.path.abspath(os.path.expanduser(value))
+    if not os.path.isfile(path):
+        raise ReferenceError(
+            f"the {kind} reference does not exist", file=path, do=f"Correct references: overrides: {kind}, or leave it out"
+        )
+    return path
+
+
+# --- parameters ---
+
+
+def pars_type(step):
+    """The reference type that holds a step's parameters: jump -> pars-jumpstep."""
+    return f"pars-{PARS_NAMES.get(step, step.replace('_', ''))}step"
+
+
+def parameter_references(header, pipeline, steps, **where):
+    """The pars- references of an exposure, as `resolve` gives them: those of the steps, then the pipeline's.
+
+    A context without such a type gives "N/A". A file that is chosen but missing is an error: the data would come out differently.
+    `where` is for `resolve`; "N/A" among its overrides turns a reference off.
+    """
+    return resolve(header, (), optional=[pars_type(step) for step in steps] + _pipeline_types(pipeline), **where)
+
+
+def _pipeline_types(pipeline):
+    name = table("pipelines").get(pipeline, {}).get("crds")
+    return [f"pars-{name}"] if name else []
+
+
+def step_parameters(header, pipeline, steps, **where):
+    """Parameters that CRDS gives for an exposure, `skip` included.
+
+    A step's own reference first, then what the pipeline's says about the step: the pipeline's wins, as in operations.
+
+    Parameters
+    ----------
+    header : mapping with get()
+    pipeline : str
+        As in config/pipelines.yaml.
+    steps : iterable of str
+    **where
+        context, crds_path, server_url, overrides, file: see `resolve`.
+
+    Returns
+    -------
+    dict
+        step -> {parameter: value}; only steps about which something is said.
+
+    Raises
+    ------
+    ReferenceError
+        A reference is missing or not what it should be.
+    """
+    steps = list(steps)
+    files = {kind: path for kind, path in parameter_references(header, pipeline, steps, **where).files.items() if path != NOT_APPLICABLE}
+    found = {step: dict(_parameters(files[pars_type(step)]).own) for step in steps if pars_type(step) in files}
+    for kind in _pipeline_types(pipeline):
+        if kind in files:
+            for step, values in _parameters(files[kind]).steps.items():
+                if step in steps:
+                    found.setdefault(step, {}).update(values)
+    return found
+
+
+def read_parameters(path):
+    """Read parameters from a pars- reference (ASDF) or a YAML file of {step: {parameter: value}}.
+
+    Returns
+    -------
+    dict
+        step -> {parameter: value}
+
+    Raises
+    ------
+    ConfigError
+        The YAML file is not readable or not of this form.
+    ReferenceError
+        The ASDF file is not.
+    """
+    if str(path).endswith(".asdf"):
+        read = _parameters(str(path))
+        return {k: dict(v) for k, v in (read.steps or {read.step: read.own}).items() if v}
+    do = "Write it as YAML, {step: {parameter: value}}"
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"not a readable parameter file ({_sentence(error)})", file=path, do=do) from None
+    content = {} if content is None else content
+    if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
+        raise ConfigError("a parameter file holds the parameters of each step under the step's name", file=path, do=do)
+    return content
+
+
+class _Parameters(NamedTuple):
+    step: str  # its name, if the reference is a step's
+    own: dict  # parameter -> value
+    steps: dict  # step -> {parameter: value}, if it is a pipeline's
+
+
+def _parameters(path):
+    return _read_parameters(path, os.stat(path).st_mtime_ns if os.path.exists(path) else 0)
+
+
+@lru_cache(maxsize=1024)
+def _read_parameters(path, _mtime):
+    """The archive's form: class, name, parameters, steps (a list of the same); or all of it inside `parameters`, as before 2020."""
+    tree = fitsio.open_reference(path, "parameter").tree
+    try:
+        own = dict(tree["parameters"])
+        nested = tree.get("steps") or own.pop("steps", None) or []
+        if isinstance(nested, dict):
+            nested = [{"name": step, "parameters": values} for step, values in nested.items()]
+        steps = {part["name"]: _calibration(part["parameters"], path) for part in nested}
+        classname = tree.get("class") or own.get("class") or ""
+        name = tree.get("name") or own.get("name") or ""
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ReferenceError(f"not a parameter reference ({error!r})", path, "Give one with class, name and parameters") from None
+    return _Parameters(_step_name(classname, name), _calibration(own, path), steps)
+
+
+def _step_name(classname, name):
+    """jwst.ramp_fitting.ramp_fit_step.RampFitStep -> ramp_fit; the file's own name for a class that is not known."""
+    kind = f"pars-{classname.rpartition('.')[2].lower()}"
+    return next((step for step in _known_steps() if pars_type(step) == kind), name)
+
+
+@cache
+def _known_steps():
+    import pkgutil
+
+    from . import steps
+
+    return [*PARS_NAMES, *(module.name for module in pkgutil.iter_modules(steps.__path__))]
+
+
+def _calibration(parameters, path):
+    """The parameters that say how data are calibrated, as plain Python values."""
+    kept = {}
+    for name, value in parameters.items():
+        if name.startswith("override_"):
+            if value not in (None, "", "None"):
+                raise ConfigError(f"{name} stands among the parameters", path, f"Set references: overrides: {name[9:]} instead")
+        elif name not in PLUMBING:
+            kept[name] = _plain(value)
+    return kept
+
+
+def _plain(value):
+    if hasattr(value, "items"):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value.item() if hasattr(value, "item") else value

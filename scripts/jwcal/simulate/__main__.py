@@ -1,0 +1,55 @@
+"""Simulate a program, or one exposure, from the command line.
+
+python -m jwcal.simulate demo FOLDER [--program FILE]
+python -m jwcal.simulate exposure FOLDER EXP_TYPE [name=value ...] [--references]
+"""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from ..errors import JwcalError
+from . import program
+from .exposures import simulate_exposure
+from .references import write_references
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="python -m jwcal.simulate", description="Simulate raw JWST exposures with known truth.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    demo = commands.add_parser("demo", help="a program with its references, ready for the workflow")
+    demo.add_argument("out", type=Path, metavar="FOLDER")
+    demo.add_argument(
+        "--program", type=Path, default=program.DEMO, metavar="FILE", help="its description (default: config/demo_program.yaml)"
+    )
+    one = commands.add_parser("exposure", help="one exposure in FOLDER/data, its truth in FOLDER/truth")
+    one.add_argument("out", type=Path, metavar="FOLDER")
+    one.add_argument("exp_type", metavar="EXP_TYPE")
+    one.add_argument(
+        "options", nargs="*", metavar="name=value", help="of simulate_exposure: detector=NRCB1 subarray=SUB160 ngroups=6 seed=3..."
+    )
+    one.add_argument("--references", action="store_true", help="write the references too, in FOLDER/references")
+    return parser
+
+
+def main(arguments=None):
+    """Run a command; the exit status is 1 where it can't be done."""
+    given = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        if given.command == "demo":
+            program.make_program(given.out, given.program)
+        else:
+            made = simulate_exposure(given.out / "data", exp_type=given.exp_type, **program.parse_options(given.options))
+            print(made.uncal)
+            if given.references:
+                write_references(given.out / "references", made.detector, setup=made.setup)
+    except JwcalError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""Where the pixels look: aperture, distortion, attitude and velocity aberration, from the SIAF.
+
+The chain is the telescope's own (JWST-STScI-001550): science pixel -> ideal [arcsec] by the SIAF's polynomials -> V2, V3 by a rotation
+in the plane -> the aberrated V2, V3, a scaling about the reference point -> RA, Dec by the attitude matrix.
+The inverse is by Newton's method on the forward polynomials, not by the SIAF's own inverse ones, which are good to a few thousandths of a pixel.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import instruments
+
+ARCSEC = np.pi / 180 / 3600
+
+
+@dataclass(frozen=True)
+class Pointing:
+    """The sky as one detector sees it at one moment.
+
+    Attributes
+    ----------
+    v2_ref, v3_ref : arcsec, reference point of the exposure's aperture
+    v3i_yang : deg, from V3 to the aperture's ideal y axis
+    ra_ref, dec_ref, roll_ref : deg, of the reference point; roll is that of V3, east of north
+    va_scale : velocity aberration
+    xref, yref : the aperture's reference pixel in the subarray, from 1
+    """
+
+    setup: instruments.Setup
+    v2_ref: float
+    v3_ref: float
+    vparity: int
+    v3i_yang: float
+    ra_ref: float
+    dec_ref: float
+    roll_ref: float
+    va_scale: float
+    xref: float
+    yref: float
+    xscale: float  # arcsec
+    yscale: float
+
+    @property
+    def attitude(self):
+        """Matrix from V2, V3 to the sky."""
+        return rotations().attitude(self.v2_ref, self.v3_ref, self.ra_ref, self.dec_ref, self.roll_ref)
+
+    @property
+    def pa_aper(self):
+        return (self.roll_ref - self.vparity * self.v3i_yang) % 360
+
+    def pixel_to_v2v3(self, x, y):
+        """V2, V3 [arcsec] of pixels of the subarray (from 0)."""
+        return self._siaf_full.sci_to_tel(*self._full(x, y))
+
+    def pixel_to_sky(self, x, y):
+        """RA, Dec [deg] of pixels of the subarray; the centre of the first one is (0, 0)."""
+        v2, v3 = self.pixel_to_v2v3(x, y)
+        s = self.va_scale
+        return rotations().pointing(self.attitude, s * v2 + (1 - s) * self.v2_ref, s * v3 + (1 - s) * self.v3_ref)
+
+    def sky_to_pixel(self, ra, dec):
+        """Pixels of the subarray (from 0) of positions on the sky [deg]; NaN where the other side of the sky is."""
+        v2, v3 = rotations().getv2v3(self.attitude, np.atleast_1d(ra), np.atleast_1d(dec))
+        s = self.va_scale
+        v2, v3 = (v2 - (1 - s) * self.v2_ref) / s, (v3 - (1 - s) * self.v3_ref) / s
+        full = self._siaf_full
+        x, y = _invert(full, *full.tel_to_idl(v2, v3))
+        sub = self.setup.subarray
+        return x - sub.xstart, y - sub.ystart
+
+    def area(self):
+        """Area of each pixel over the nominal one (`nominal_area`), (row, col), and the nominal one [arcsec^2]."""
+        full, sub = self._siaf_full, self.setup.subarray
+        x, y = np.meshgrid(np.arange(sub.xsize, dtype=float), np.arange(sub.ysize, dtype=float))
+        x, y = self._full(x, y)
+        dx = np.subtract(full.sci_to_idl(x + 0.5, y), full.sci_to_idl(x - 0.5, y))
+        dy = np.subtract(full.sci_to_idl(x, y + 0.5), full.sci_to_idl(x, y - 0.5))
+        nominal = nominal_area(self.setup)
+        return np.abs(dx[0] * dy[1] - dx[1] * dy[0]) / nominal, nominal
+
+    def corners(self):
+        """RA, Dec [deg] of the four outer corners, counter-clockwise on the detector from the lower left."""
+        sub = self.setup.subarray
+        x = np.array([0, sub.xsize, sub.xsize, 0]) - 0.5
+        y = np.array([0, 0, sub.ysize, sub.ysize]) - 0.5
+        if self.setup.imaging:
+            return self.pixel_to_sky(x, y)
+        aperture = instruments.siaf(self.setup.instrument)[self.setup.aperture]
+        return rotations().pointing(self.attitude, *aperture.corners("tel"))
+
+    @property
+    def _siaf_full(self):
+        return instruments.siaf(self.setup.instrument)[self.setup.detector_table["aperture"]]
+
+    def _full(self, x, y):
+        sub = self.setup.subarray
+        return np.asarray(x, float) + sub.xstart, np.asarray(y, float) + sub.ystart
+
+
+def point(setup, target, *, roll=0.0, dither=(0.0, 0.0), aim=None, va_scale=1.0):
+    """Point the telescope.
+
+    Parameters
+    ----------
+    setup : instruments.Setup
+    target : (RA, Dec) [deg]
+    roll : float
+        V3 angle at the target, east of north [deg].
+    dither : (x, y)
+        Where in the aim's ideal frame the target falls [arcsec].
+    aim : str, optional
+        The aperture in which the target is put; by default the exposure's own. Several detectors that observe together have the same one.
+    va_scale : float
+
+    Returns
+    -------
+    Pointing
+    """
+    apertures = instruments.siaf(setup.instrument)
+    own, aimed = apertures[setup.aperture], apertures[aim or setup.aperture]
+    turn = rotations()
+    v2, v3 = aimed.idl_to_tel(*(float(d) for d in dither))
+    attitude = turn.attitude(v2, v3, *target, roll)
+    # a target in the middle of the aim: the first look gives the attitude, its own reference point the keywords
+    ra, dec = turn.pointing(attitude, own.V2Ref, own.V3Ref)
+    xref, yref = _reference_pixel(setup, own)
+    return Pointing(
+        setup,
+        own.V2Ref,
+        own.V3Ref,
+        int(own.VIdlParity),
+        own.V3IdlYAngle,
+        float(ra),
+        float(dec),
+        float(turn.posangle(attitude, own.V2Ref, own.V3Ref)) % 360,
+        va_scale,
+        xref,
+        yref,
+        *(_scales(setup, own)),
+    )
+
+
+def nominal_area(setup):
+    """Product of the pixel's two sizes at the detector's reference point [arcsec^2]."""
+    full = instruments.siaf(setup.instrument)[setup.detector_table["aperture"]]
+    return (full.XSciScale or 0.1) * (full.YSciScale or 0.1)
+
+
+def _scales(setup, own):
+    full = instruments.siaf(setup.instrument)[setup.detector_table["aperture"]]
+    return (own.XSciScale or full.XSciScale or 0.1), (own.YSciScale or full.YSciScale or 0.1)
+
+
+def _reference_pixel(setup, own):
+    """The aperture's reference point, in pixels of the subarray from 1."""
+    if own.XSciRef is None:
+        return 0.0, 0.0
+    full = instruments.siaf(setup.instrument)[setup.detector_table["aperture"]]
+    if setup.guider or own.XDetRef is None:
+        return own.XSciRef, own.YSciRef
+    x, y = full.det_to_sci(own.XDetRef, own.YDetRef)
+    sub = setup.subarray
+    return round(float(x - sub.xstart + 1), 6), round(float(y - sub.ystart + 1), 6)
+
+
+def _invert(aperture, xidl, yidl, iterations=5):
+    """Science pixels (from 1) of ideal coordinates, by Newton's method; far outside the detector, where it fails, NaN."""
+    x, y = (np.asarray(c, float) for c in aperture.idl_to_sci(xidl, yidl))
+    inside = (np.abs(x) < 8000) & (np.abs(y) < 8000)
+    x, y = np.where(inside, x, np.nan), np.where(inside, y, np.nan)
+    for _ in range(iterations):
+        fx, fy = aperture.sci_to_idl(x, y)
+        (ax, ay), (bx, by) = aperture.sci_to_idl(x + 0.5, y), aperture.sci_to_idl(x, y + 0.5)
+        (cx, cy), (dx, dy) = aperture.sci_to_idl(x - 0.5, y), aperture.sci_to_idl(x, y - 0.5)
+        xx, yx, xy, yy = ax - cx, ay - cy, bx - dx, by - dy
+        det = xx * yy - xy * yx
+        rx, ry = xidl - fx, yidl - fy
+        x, y = x + (yy * rx - xy * ry) / det, y + (xx * ry - yx * rx) / det
+    return x, y
+
+
+def rotations():
+    """pysiaf's module of attitude matrices."""
+    instruments.siaf("NIRCAM")  # imports pysiaf without its question to the server
+    from pysiaf.utils import rotations
+
+    return rotations

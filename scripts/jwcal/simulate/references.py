@@ -1,0 +1,403 @@
+"""Reference files that undo exactly what the simulator does, in the archive's formats."""
+
+from pathlib import Path
+
+import asdf
+import numpy as np
+from astropy.io import fits
+from astropy.modeling.models import Mapping, Polynomial2D, Shift
+
+from .. import dq as dqbits
+from .. import fitsio
+from . import instruments, pointing
+
+USEAFTER = "2021-01-01T00:00:00"
+DATE = "2023-01-01T00:00:00.000"
+NEAR_INFRARED = ("mask", "saturation", "superbias", "linearity", "dark", "gain", "readnoise", "flat", "ipc")
+MIRI = ("mask", "saturation", "linearity", "dark", "gain", "readnoise", "flat", "reset", "rscd")
+IMAGING = ("photom", "area", "distortion", "filteroffset")
+GUIDER = ("mask", "gain", "readnoise", "flat")
+MODELS = {
+    "mask": "MaskModel",
+    "saturation": "SaturationModel",
+    "superbias": "SuperBiasModel",
+    "linearity": "LinearityModel",
+    "dark": "DarkModel",
+    "gain": "GainModel",
+    "readnoise": "ReadnoiseModel",
+    "flat": "FlatModel",
+    "ipc": "IPCModel",
+    "area": "PixelAreaModel",
+    "photom": {"NIRCAM": "NrcImgPhotomModel", "NIRISS": "NisImgPhotomModel", "MIRI": "MirImgPhotomModel", "FGS": "FgsImgPhotomModel"},
+    "reset": "ResetModel",
+    "rscd": "RSCDModel",
+    "distortion": "DistortionModel",
+    "filteroffset": "FilteroffsetModel",
+}
+FLAGS = {
+    "mask": ("DO_NOT_USE", "REFERENCE_PIXEL", "DEAD", "HOT", "WARM", "RC", "LOW_QE"),
+    "saturation": ("DO_NOT_USE", "NO_SAT_CHECK"),
+    "superbias": ("DO_NOT_USE", "UNRELIABLE_BIAS"),
+    "linearity": ("DO_NOT_USE", "NO_LIN_CORR"),
+    "dark": ("DO_NOT_USE", "UNRELIABLE_DARK"),
+    "flat": ("DO_NOT_USE", "NO_FLAT_FIELD", "UNRELIABLE_FLAT"),
+    "reset": ("DO_NOT_USE",),
+}
+
+
+def write_references(out, sensor, *, setup=None, types=None, number=9001, useafter=USEAFTER, **options):
+    """Write the references of one detector.
+
+    Parameters
+    ----------
+    out : path
+        Folder.
+    sensor : detector.Detector
+        The truth; references are as large as it is.
+    setup : instruments.Setup, optional
+        The exposures that they are for; by default the instrument's usual ones with this detector.
+    types : sequence of str, optional
+        By default all that the imaging chains of the instrument need; for a guide star function those of its chain.
+    number : int
+        In the names: jwst_nircam_superbias_9001.fits. Detectors of one program need different ones.
+    **options
+        dark_groups : int, frames of the dark (as many as the exposure's longest integration, or 30, if that is less);
+        inverse_linearity : bool, add INV_COEFFS; gain_factor : float, GAINFACT of the gain reference; dark_pattern : (NFRAMES, GROUPGAP).
+
+    Returns
+    -------
+    dict
+        Type -> path.
+    """
+    setup = setup or _usual(sensor)
+    out = Path(out)
+    files = {}
+    for kind in types or types_for(setup):
+        head = _header(kind, sensor, setup, useafter)
+        name = f"jwst_{sensor.instrument.lower()}_{kind}_{number:04d}"
+        if kind in ("distortion", "filteroffset"):
+            files[kind] = _write_asdf(out / f"{name}.asdf", head, MAKERS[kind](sensor, setup, options))
+        else:
+            files[kind] = _write_fits(out / f"{name}.fits", head, kind, MAKERS[kind](sensor, setup, options))
+    return files
+
+
+def types_for(setup):
+    """The reference types that an exposure's chains can use."""
+    if setup.guider:
+        return GUIDER
+    if not setup.imaging or setup.instrument == "NIRSPEC":
+        return MIRI if setup.instrument == "MIRI" else NEAR_INFRARED
+    imaging = IMAGING[:-1] if setup.instrument == "FGS" else IMAGING  # the guiders have no filters
+    return (MIRI if setup.instrument == "MIRI" else NEAR_INFRARED) + imaging
+
+
+def _usual(sensor):
+    modes = instruments.table()[sensor.instrument]["exp_types"]
+    return instruments.setup(next(iter(modes)), detector=sensor.name, subarray=sensor.subarray)
+
+
+def _header(kind, sensor, setup, useafter):
+    """Keywords of every reference. EXP_TYPE and READPATT are not among them where the file is good for all: what is absent restricts nothing."""
+    model = MODELS[kind]
+    sub = sensor.subarray
+    values = {
+        "DATE": (DATE, "UTC date file created"),
+        "ORIGIN": ("JWCAL", "Organization responsible for creating file"),
+        "DATAMODL": (model if isinstance(model, str) else model[sensor.instrument], "Type of data model"),
+        "TELESCOP": ("JWST", "Telescope used to acquire the data"),
+        "REFTYPE": (kind.upper(), "Reference file type"),
+        "PEDIGREE": ("DUMMY", "The pedigree of the reference file"),
+        "DESCRIP": (f"Simulated {kind} of {sensor.name}", "Description of the reference file"),
+        "AUTHOR": ("jwcal.simulate", "Author of the reference file"),
+        "USEAFTER": (useafter, "Use after date of the reference file"),
+        "INSTRUME": (sensor.instrument, "Instrument"),
+        "DETECTOR": (sensor.name, "Detector"),
+        "SUBARRAY": (sub.name, "Subarray"),
+        "SUBSTRT1": (sub.xstart, "Starting pixel in axis 1 direction"),
+        "SUBSTRT2": (sub.ystart, "Starting pixel in axis 2 direction"),
+        "SUBSIZE1": (sub.xsize, "Number of pixels in axis 1 direction"),
+        "SUBSIZE2": (sub.ysize, "Number of pixels in axis 2 direction"),
+        "FASTAXIS": (sensor.axes[0], "Fast readout axis direction"),
+        "SLOWAXIS": (sensor.axes[1], "Slow readout axis direction"),
+    }
+    for keyword in ("MODULE", "CHANNEL", "BAND"):
+        if keyword in setup.detector_table.get("keywords", {}):
+            values[keyword] = (setup.detector_table["keywords"][keyword], "")
+    return values
+
+
+def _mask(sensor, setup, options):
+    return {"DQ": sensor.dq}
+
+
+def _saturation(sensor, setup, options):
+    """Threshold on raw counts. Pixels that are never checked have none."""
+    unchecked = _few(sensor, 11)
+    threshold = np.where(unchecked | sensor.reference_pixels, 65536, sensor.saturation)
+    return {"SCI": threshold, "DQ": np.where(unchecked | sensor.reference_pixels, dqbits.NO_SAT_CHECK, 0)}
+
+
+def _superbias(sensor, setup, options):
+    return {"SCI": sensor.bias, "ERR": np.full(sensor.shape, 1.0), "DQ": np.where(_few(sensor, 12), dqbits.UNRELIABLE_BIAS, 0)}
+
+
+def _linearity(sensor, setup, options):
+    """The polynomial whose inverse bent the ramps. Reference pixels and a few more have none."""
+    none = sensor.reference_pixels | _few(sensor, 13)
+    coefficients = sensor.correction()
+    arrays = {"COEFFS": _identity_where(none, coefficients), "DQ": np.where(none, dqbits.NO_LIN_CORR, 0)}
+    if options.get("inverse_linearity"):
+        arrays["INV_COEFFS"] = _identity_where(none, sensor.inverse_correction())
+    return arrays
+
+
+def _identity_where(none, coefficients):
+    identity = np.zeros((len(coefficients), 1), np.float32)
+    identity[1] = 1
+    coefficients[:, none] = identity
+    return coefficients
+
+
+def _dark(sensor, setup, options):
+    """Accumulated dark current [DN] of a ramp of single frames (or of the pattern asked for)."""
+    r = setup.readout
+    nframes, groupgap = options.get("dark_pattern", (1, 0))
+    groups = options.get("dark_groups") or min(30, -(-r.frames // (nframes + groupgap)))
+    frames = np.arange(groups) * (nframes + groupgap) + 1 + (nframes - 1) / 2
+    ramp = (sensor.dark / sensor.gain) * (r.tframe * frames)[:, None, None]
+    dq = np.where((sensor.dq & (dqbits.HOT | dqbits.WARM)) != 0, dqbits.UNRELIABLE_DARK, 0)
+    keywords = {"NGROUPS": groups, "NFRAMES": nframes, "GROUPGAP": groupgap, "TFRAME": r.tframe}
+    if sensor.instrument == "MIRI":
+        integrations = max(2, r.nints)  # the peer wants a DQ plane for each integration of the data
+        keywords |= {"NINTS": integrations, "READPATT": r.readpatt}
+        return {"SCI": np.stack([ramp, ramp]), "DQ": np.stack([dq] * integrations)[:, None], "keywords": keywords}
+    return {"SCI": ramp, "ERR": np.full_like(ramp, 0.1), "DQ": dq, "keywords": keywords}
+
+
+def _gain(sensor, setup, options):
+    factor = options.get("gain_factor", 1.0)
+    return {"SCI": sensor.gain, "keywords": {"GAINFACT": factor} if factor != 1 else {}}
+
+
+def _readnoise(sensor, setup, options):
+    return {"SCI": sensor.readnoise, "keywords": {"READPATT": setup.readout.readpatt} if sensor.instrument == "MIRI" else {}}
+
+
+def _flat(sensor, setup, options):
+    """Response to uniform light; low-QE pixels are in it."""
+    low = (sensor.dq & dqbits.LOW_QE) != 0
+    none = _few(sensor, 14)
+    response = np.where(low, 0.6, 1.0) * sensor.flat
+    response[none] = np.nan
+    dq = np.where(none, dqbits.NO_FLAT_FIELD | dqbits.DO_NOT_USE, 0) | np.where(low, dqbits.UNRELIABLE_FLAT, 0)
+    return {"SCI": response, "ERR": np.full(sensor.shape, 0.002), "DQ": dq, "keywords": _element(setup)}
+
+
+def _ipc(sensor, setup, options):
+    """The kernel that undoes the coupling: the inverse of the one that the simulator applied, to second order."""
+    if sensor.ipc is None:
+        kernel = np.zeros((3, 3))
+        kernel[1, 1] = 1
+        return {"SCI": kernel}
+    kernel = -np.asarray(sensor.ipc, float)
+    kernel[1, 1] = 1 - (kernel.sum() - kernel[1, 1])
+    return {"SCI": kernel}
+
+
+def _reset(sensor, setup, options):
+    groups = setup.readout.ngroups
+    keywords = {"NGROUPS": groups, "NINTS": 2, "READPATT": setup.readout.readpatt}
+    return {"SCI": np.zeros((2, groups, *sensor.shape)), "DQ": np.zeros(sensor.shape), "keywords": keywords}
+
+
+def _rscd(sensor, setup, options):
+    table = np.array(
+        [(sensor.subarray.name, setup.readout.readpatt, 1, 2)],
+        dtype=[("subarray", "S13"), ("readpatt", "S8"), ("group_skip1", "i4"), ("group_skip", "i4")],
+    )
+    return {"GROUPSKIP": table}
+
+
+def _photom(sensor, setup, options):
+    """(MJy/sr)/(DN/s) of every filter."""
+    filters = setup.instrument_table["filters"]
+    _, nominal = _areas(setup)
+    rows, kinds = [], []
+    for name, (photmjsr, _) in filters.items():
+        row = {"filter": name, "pupil": "CLEAR", "subarray": "GENERIC"}
+        if name in setup.instrument_table.get("blue_filters", ()):
+            row |= {"filter": "CLEAR", "pupil": name}
+        elif sensor.instrument == "NIRISS":
+            row["pupil"] = "CLEARP"
+        rows.append((row, photmjsr))
+    columns = {"NIRCAM": ("filter", "pupil"), "NIRISS": ("filter", "pupil"), "MIRI": ("filter", "subarray"), "FGS": ()}[sensor.instrument]
+    kinds = [(c, "S15" if c == "subarray" else "S12") for c in columns] + [("photmjsr", "f4"), ("uncertainty", "f4")]
+    table = np.array([(*(row[c] for c in columns), p, 0.02 * p) for row, p in rows], dtype=kinds)
+    return {"PHOTOM": table, "keywords": _pixar(nominal)}
+
+
+def _area(sensor, setup, options):
+    relative, nominal = _areas(setup)
+    return {"SCI": relative, "keywords": _pixar(nominal) | _element(setup)}
+
+
+def _areas(setup):
+    return pointing.point(setup, (0.0, 0.0)).area()
+
+
+def _pixar(nominal):
+    return {"PIXAR_A2": nominal, "PIXAR_SR": nominal * pointing.ARCSEC**2}
+
+
+def _element(setup):
+    return {k: v for k, v in (("FILTER", setup.filter), ("PUPIL", setup.pupil)) if v}
+
+
+def _distortion(sensor, setup, options):
+    return {"model": distortion_model(setup)}
+
+
+def distortion_model(setup):
+    """The SIAF's distortion as an astropy model: pixels of the full frame (from 0) -> V2, V3 [arcsec], with its inverse.
+
+    The inverse is fitted (degree 5, on the corrected positions), not the SIAF's.
+    """
+    full = instruments.siaf(setup.instrument)[setup.detector_table["aperture"]]
+    shift = Shift(1 - full.XSciRef) & Shift(1 - full.YSciRef)
+    degree = int(full.Sci2IdlDeg)
+    forward = Mapping((0, 1, 0, 1)) | (_polynomial(full, "Sci2IdlX", degree) & _polynomial(full, "Sci2IdlY", degree))
+    angle, parity = np.radians(full.V3IdlYAngle), full.VIdlParity
+    turn = _linear([[parity * np.cos(angle), np.sin(angle)], [-parity * np.sin(angle), np.cos(angle)]])
+    back = _linear([[parity * np.cos(angle), -parity * np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    place = Shift(full.V2Ref) & Shift(full.V3Ref)
+    model = shift | forward | turn | place
+    model.inverse = place.inverse | back | _inverse_polynomials(full, forward) | shift.inverse
+    return model
+
+
+def _polynomial(aperture, stem, degree):
+    """SIAF coefficient (i, j) is that of x^(i-j) y^j."""
+    polynomial = Polynomial2D(degree)
+    for i in range(degree + 1):
+        for j in range(i + 1):
+            setattr(polynomial, f"c{i - j}_{j}", getattr(aperture, f"{stem}{i}{j}"))
+    return polynomial
+
+
+def _linear(matrix):
+    rows = [Polynomial2D(1, c0_0=0, c1_0=a, c0_1=b) for a, b in matrix]
+    return Mapping((0, 1, 0, 1)) | (rows[0] & rows[1])
+
+
+def _inverse_polynomials(aperture, forward, degree=5, points=60):
+    x = np.linspace(1, aperture.XSciSize, points) - aperture.XSciRef
+    y = np.linspace(1, aperture.YSciSize, points) - aperture.YSciRef
+    x, y = (g.ravel() for g in np.meshgrid(x, y))
+    u, v = forward(x, y)
+    scale = np.abs([u, v]).max()
+    powers = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
+    design = np.stack([(u / scale) ** i * (v / scale) ** j for i, j in powers], axis=-1)
+    fitted = [np.linalg.lstsq(design, w, rcond=None)[0] for w in (x, y)]
+    pair = [
+        Polynomial2D(degree, **{f"c{i}_{j}": c / scale ** (i + j) for (i, j), c in zip(powers, values, strict=True)}) for values in fitted
+    ]
+    return Mapping((0, 1, 0, 1)) | (pair[0] & pair[1])
+
+
+def _filteroffset(sensor, setup, options):
+    """No offset in any filter: all filters of the simulator look the same way."""
+    entries = []
+    for name in setup.instrument_table["filters"]:
+        blue = name in setup.instrument_table.get("blue_filters", ())
+        entry = {"filter": "CLEAR" if blue else name, "row_offset": 0.0, "column_offset": 0.0}
+        if sensor.instrument in ("NIRCAM", "NIRISS"):
+            entry["pupil"] = name if blue else ("CLEARP" if sensor.instrument == "NIRISS" else "CLEAR")
+        entries.append(entry)
+    return {"filters": entries}
+
+
+def _few(sensor, salt):
+    """A handful of pixels, never reference pixels, the same ones each time."""
+    rng = np.random.default_rng([salt, sensor.subarray.xstart, sensor.subarray.ystart])
+    return (rng.random(sensor.shape) < 2e-4) & ~sensor.reference_pixels
+
+
+MAKERS = {kind: globals()[f"_{kind}"] for kind in MODELS}
+
+
+def _write_fits(path, head, kind, parts):
+    """Images as float32 or uint32, tables as they are, and DQ_DEF with the file's own bits."""
+    primary = fits.PrimaryHDU()
+    primary.header["FILENAME"] = (path.name, "Name of the file")
+    for keyword, value in head.items():
+        primary.header[keyword] = value
+    for keyword, value in parts.pop("keywords", {}).items():
+        primary.header[keyword] = value
+    hdus = fits.HDUList([primary])
+    for name, data in parts.items():
+        if name == "DQ":
+            bits, definitions = own_bits(np.asarray(data).astype(np.uint32), FLAGS[kind])
+            hdus.append(fits.ImageHDU(bits, name="DQ"))
+            hdus.append(fits.BinTableHDU(definitions, name="DQ_DEF"))
+        elif data.dtype.names:
+            hdus.append(fits.BinTableHDU(data, name=name))
+        else:
+            hdus.append(fits.ImageHDU(np.asarray(data, np.float32), name=name))
+    with fitsio.replaced(path) as temporary:
+        hdus.writeto(temporary, overwrite=True)
+    return path
+
+
+def own_bits(standard, names):
+    """Data quality with bits of the file's own, as delivered references have them, and the table that says which is which.
+
+    Parameters
+    ----------
+    standard : ndarray of uint32
+    names : sequence of str
+        The first gets bit 0, and so on. Other flags must not occur.
+
+    Returns
+    -------
+    bits : ndarray of uint32
+    definitions : structured array with BIT, VALUE, NAME, DESCRIPTION
+    """
+    bits = np.zeros_like(standard)
+    rest = standard.copy()
+    for bit, name in enumerate(names):
+        flag = np.uint32(dqbits.BY_NAME[name])
+        bits |= np.where((standard & flag) != 0, np.uint32(1 << bit), np.uint32(0))
+        rest &= ~flag
+    if rest.any():
+        raise ValueError(f"flags without a name: {np.unique(rest)}")
+    rows = [(bit, 1 << bit, name, name.replace("_", " ").capitalize()) for bit, name in enumerate(names)]
+    return bits, np.array(rows, dtype=[("BIT", "i4"), ("VALUE", "i4"), ("NAME", "S40"), ("DESCRIPTION", "S80")])
+
+
+def _write_asdf(path, head, tree):
+    """Keywords as metadata, in the schema's places."""
+    value = {k: v for k, (v, *_) in head.items()}
+    meta = {
+        "date": value["DATE"],
+        "filename": path.name,
+        "model_type": value["DATAMODL"],
+        "telescope": "JWST",
+        "reftype": value["REFTYPE"].lower(),
+        "pedigree": value["PEDIGREE"],
+        "description": value["DESCRIP"],
+        "author": value["AUTHOR"],
+        "useafter": value["USEAFTER"],
+        "instrument": {"name": value["INSTRUME"], "detector": value["DETECTOR"]},
+        "subarray": {"name": "GENERIC"},
+        "input_units": "pixel",
+        "output_units": "arcsec",
+    }
+    for keyword in ("MODULE", "CHANNEL", "BAND"):
+        if keyword in value:
+            meta["instrument"][keyword.lower()] = value[keyword]
+    if value["INSTRUME"] == "NIRCAM":
+        meta["instrument"]["p_pupil"] = "CLEAR|"
+    with fitsio.replaced(path) as temporary:
+        asdf.AsdfFile({"meta": meta} | tree).write_to(temporary)
+    return path

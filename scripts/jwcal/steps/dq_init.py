@@ -1,0 +1,60 @@
+"""Start the data quality from the detector's bad pixel mask."""
+
+import logging
+
+import numpy as np
+
+from .. import aligned, fitsio
+from ..dq import DO_NOT_USE
+from ..errors import InputError, ReferenceError
+
+log = logging.getLogger(__name__)
+
+REFERENCES = ("mask",)
+
+
+def apply(exposure, refs, *, user_supplied_dq: str | None = None):
+    """OR the mask's flags into the pixel data quality, and its DO_NOT_USE into that of every group.
+
+    An exposure without group flags (the guider's) has the pixel flags alone.
+
+    Parameters
+    ----------
+    user_supplied_dq : str, optional
+        A FITS file whose first image holds flags of this exposure's pixels (row, col), with the standard bits, to be added.
+
+    Raises
+    ------
+    ReferenceError
+        The mask or the user's flags do not fit the exposure.
+    """
+    mask = refs["mask"]
+    if not mask.has("DQ"):
+        raise ReferenceError("the mask reference has no extension DQ", mask.path, "Give a mask reference that has one")
+    flags = aligned.bits(mask, exposure)
+    if user_supplied_dq is not None:
+        flags = flags | _users_flags(user_supplied_dq, exposure)
+    exposure.pixeldq |= flags
+    unusable = (flags & DO_NOT_USE).astype(np.uint8)
+    if exposure.groupdq is not None:
+        exposure.groupdq |= unusable
+    log.info("mask flags %d pixels, %d of them DO_NOT_USE", np.count_nonzero(flags), np.count_nonzero(unusable))
+    return exposure
+
+
+def _users_flags(path, exposure):
+    """The first image of a FITS file as flags of the exposure's pixels."""
+    try:
+        with fitsio.open_fits(path) as hdus:
+            images = [hdu.data for hdu in hdus if hdu.is_image and hdu.data is not None]
+    except InputError as error:
+        raise ReferenceError(f"user_supplied_dq can't be read: {error.what}", path, error.do) from None
+    shape = exposure.sci.shape[-2:]
+    if not images or images[0].shape[-2:] != shape or images[0].ndim != 2 or images[0].dtype.kind not in "iu":
+        found = f"{images[0].shape} {images[0].dtype.name}" if images else "no image"
+        raise ReferenceError(
+            f"user_supplied_dq holds {found}, integers of the shape {shape} were expected",
+            path,
+            "Give a file whose first image holds the flags of this exposure's pixels",
+        )
+    return fitsio.native(images[0]).astype(np.uint32)

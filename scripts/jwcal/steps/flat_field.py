@@ -1,0 +1,90 @@
+"""Divide by the flat field: what each pixel would see of uniform light."""
+
+import logging
+
+import numpy as np
+
+from .. import dq as bits
+from ..errors import Skip
+from ..reference_data import Reference
+
+log = logging.getLogger(__name__)
+
+OPTIONAL = ("flat",)
+
+UNUSABLE = bits.DO_NOT_USE | bits.NO_FLAT_FIELD
+
+
+def apply(exposure, refs, *, save_interpolated_flat: bool = False, user_supplied_flat: str | None = None, inverse: bool = False):
+    """Flat-field an image, integrations, or a guide star exposure.
+
+    The variances are divided by the flat's square, VAR_FLAT = (SCI/flat)^2 ERR_flat^2 with SCI divided already, and ERR is the root
+    of the three variances' sum. A guide star exposure has no variances (its ramps were not fitted): its ERR stays undivided
+    and the flat's error is added in quadrature. Where the flat is NaN, zero or flagged, nothing is divided and the pixel is flagged;
+    pixels that can't be used (DO_NOT_USE, or NaN anywhere) are NaN in every array afterwards.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        (row, col) or (int, row, col).
+    refs : References
+        flat: SCI, ERR, DQ.
+    save_interpolated_flat : bool
+        For the spectra of NIRSpec, whose flat field is interpolated in wavelength; images have none.
+    user_supplied_flat : str, optional
+        File to take in place of the reference.
+    inverse : bool
+        Multiply by the flat: takes the correction out again.
+
+    Raises
+    ------
+    Skip
+        There is no flat.
+    ReferenceError
+        The flat does not cover the exposure.
+    """
+    flat = Reference("flat", user_supplied_flat, exposure.header) if user_supplied_flat else refs.get("flat")
+    if flat is None:
+        raise Skip("there is no flat reference")
+    value, error, flags = usable(flat)
+    if exposure.var_poisson is None:
+        _guider(exposure, value, error, flags, inverse)
+    else:
+        from ..kernels import flat_field as kernel
+
+        exposure.var_flat = kernel.correct(
+            *(exposure.sci, exposure.err, exposure.var_poisson, exposure.var_rnoise, exposure.dq),
+            *(value, error, flags, inverse, bits.DO_NOT_USE),
+        )
+    unflattened = np.count_nonzero(flags & bits.DO_NOT_USE)
+    log.info("%s by %s, which has no value for %d pixels", "Multiplied" if inverse else "Divided", flat.name, unflattened)
+    return exposure
+
+
+def usable(flat):
+    """A flat reference as it is applied: 1 where it has no usable value, and flagged there.
+
+    Returns
+    -------
+    value, error : float32 (row, col)
+    flags : uint32 (row, col)
+    """
+    value, flags = flat.array("SCI").astype(np.float32), flat.dq().copy()
+    error = flat.array("ERR").astype(np.float32, copy=False) if flat.has("ERR") else np.zeros_like(value)
+    flags[np.isnan(value) | (value == 0)] |= UNUSABLE
+    flags[(flags & bits.NO_FLAT_FIELD) != 0] |= bits.DO_NOT_USE
+    value[(flags & bits.DO_NOT_USE) != 0] = 1
+    return value, error, flags
+
+
+def _guider(exposure, value, error, flags, inverse):
+    """Guide star images: no variances, and a DQ of the detector, whose bits do not make a pixel NaN in every image."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        if inverse:
+            exposure.sci *= value
+        else:
+            exposure.sci /= value
+            exposure.err = np.sqrt(exposure.err**2 + exposure.sci**2 / (value * value) * error**2)
+    exposure.dq |= flags
+    unusable = np.isnan(exposure.sci) | np.isnan(exposure.err)
+    exposure.sci[unusable] = exposure.err[unusable] = np.nan

@@ -1,0 +1,65 @@
+"""Put back the signal that the capacitance between pixels moved to their neighbours."""
+
+import logging
+
+import numpy as np
+
+from .. import aligned
+from ..errors import ReferenceError
+from ..kernels.ipc import convolve
+
+log = logging.getLogger(__name__)
+
+SKIP = True  # as in operations: the correction correlates the noise of neighbours
+REFERENCES = ("ipc",)
+
+BORDER = 4  # reference pixels along an edge of the detector
+ALONG_ROWS = 2048  # pixels of a row, and of a column, of the near-infrared detectors
+MIRI_ALONG_ROWS = 1032  # of MIRI's, which have reference pixels at the ends of rows only
+
+
+def apply(exposure, refs):
+    """Convolve every group with the deconvolution kernel of the reference.
+
+    The kernel is one for all pixels, (row, col), or one for each, (row, col, detector row, detector column).
+    Reference pixels are left as they are, and lend nothing to their neighbours.
+
+    Raises
+    ------
+    ReferenceError
+        The reference is no kernel, or does not cover the exposure.
+    """
+    reference = refs["ipc"]
+    kernel = _kernel(reference, exposure)
+    convolve(exposure.sci, kernel, *_active(exposure))
+    log.info("%d groups convolved with a kernel of %d x %d pixels", np.prod(exposure.sci.shape[:2]), *kernel.shape[1::-1])
+    return exposure
+
+
+def _kernel(reference, exposure):
+    """The kernel as (row, col, y, x); the last two are 1 where it is the same for all pixels."""
+    shape = reference.shape("SCI") or ()
+    if len(shape) not in (2, 4) or max(shape[:2]) > min(exposure.sci.shape[-2:]):
+        raise ReferenceError(
+            f"the ipc reference's SCI has the shape {shape}: a kernel of 2 dimensions, or 4 with one for each pixel, was expected",
+            file=reference.path,
+            do="Give another ipc reference under references: overrides, or take the one from CRDS",
+        )
+    if len(shape) == 2:
+        return reference.uncut().astype(np.float32)[:, :, None, None]
+    aligned.check(reference.array().shape[-2:], reference, exposure, "SCI")
+    return reference.array().astype(np.float32, copy=False)
+
+
+def _active(exposure):
+    """The pixels that see light: first row and row after the last, first column and column after the last."""
+    first_column, first_row = (int(exposure.header[k]) - 1 for k in ("SUBSTRT1", "SUBSTRT2"))
+    ny, nx = exposure.sci.shape[-2:]
+    if exposure.header["INSTRUME"] == "MIRI":
+        return 0, ny, *_inside(first_column, nx, MIRI_ALONG_ROWS)
+    return *_inside(first_row, ny, ALONG_ROWS), *_inside(first_column, nx, ALONG_ROWS)
+
+
+def _inside(start, size, full):
+    """Ends of the part of `size` pixels from `start` that is not in the border of a detector of `full` pixels."""
+    return max(0, BORDER - start), size - max(0, start + size - (full - BORDER))

@@ -1,0 +1,189 @@
+"""Flag the groups that a cosmic ray hit comes before."""
+
+import logging
+from typing import Annotated
+
+import numpy as np
+
+from .. import aligned
+from ..dq import DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, SATURATED
+from ..errors import ConfigError, Skip
+from ..kernels.twopoint_jump import CLIP_ALL, CLIP_INTEGRATIONS, ITERATIVE, ONE_PASS, detect_jumps, spread_jumps
+from ..parameters import Range
+
+log = logging.getLogger(__name__)
+
+REFERENCES = ("gain", "readnoise")
+WALKS = "rows"
+HALO = 1  # a jump is also flagged in the pixels above and below
+
+BAD, JUMP = np.uint8(DO_NOT_USE | SATURATED), np.uint8(JUMP_DET)
+METHODS = {
+    ONE_PASS: "two-point difference, all jumps of a pixel at once",
+    ITERATIVE: "two-point difference, one jump of a pixel after the other",
+    CLIP_INTEGRATIONS: "sigma clipping of each group across the integrations",
+    CLIP_ALL: "sigma clipping of all groups",
+}
+
+
+def apply(
+    exposure,
+    refs,
+    *,
+    rejection_threshold: Annotated[float, Range(min=0)] = 4.0,
+    three_group_rejection_threshold: Annotated[float, Range(min=0)] = 6.0,
+    four_group_rejection_threshold: Annotated[float, Range(min=0)] = 5.0,
+    maximum_cores: str = "1",
+    flag_4_neighbors: bool = True,
+    max_jump_to_flag_neighbors: float = 1000.0,
+    min_jump_to_flag_neighbors: float = 10.0,
+    after_jump_flag_dn1: float = 0.0,
+    after_jump_flag_time1: float = 0.0,
+    after_jump_flag_dn2: float = 0.0,
+    after_jump_flag_time2: float = 0.0,
+    expand_large_events: bool = False,
+    min_sat_area: float = 1.0,
+    min_jump_area: float = 5.0,
+    expand_factor: float = 2.0,
+    use_ellipses: bool = False,
+    sat_required_snowball: bool = True,
+    min_sat_radius_extend: float = 2.5,
+    sat_expand: int = 2,
+    edge_size: int = 25,
+    mask_snowball_core_next_int: bool = True,
+    snowball_time_masked_next_int: int = 4000,
+    find_showers: bool = False,
+    max_shower_amplitude: float = 4.0,
+    extend_snr_threshold: float = 1.2,
+    extend_min_area: int = 90,
+    extend_inner_radius: float = 1.0,
+    extend_outer_radius: float = 2.6,
+    extend_ellipse_expand_ratio: float = 1.1,
+    time_masked_after_shower: float = 15.0,
+    min_diffs_single_pass: int = 10,
+    max_extended_radius: int = 200,
+    minimum_groups: int = 3,
+    minimum_sigclip_groups: int = 100,
+    only_use_ints: bool = True,
+):
+    """Compare the differences of neighbouring groups of a pixel with their median, and set JUMP_DET after those that stick out.
+
+    With `min_diffs_single_pass` usable differences an integration or more, all differences beyond `rejection_threshold` (sigma) are
+    flagged at once; with fewer the largest one is, again and again: beyond `rejection_threshold` where four differences or more remain
+    in all integrations together, `four_group_rejection_threshold` where three, `three_group_rejection_threshold` where two.
+    With `minimum_sigclip_groups` integrations (`only_use_ints`) or groups in all, sigma clipping takes the place of the noise model.
+    Then the four neighbours of jumps of `min_jump_to_flag_neighbors` to `max_jump_to_flag_neighbors` sigma are flagged in the same group,
+    and the groups within `after_jump_flag_time1` (s) of a jump of more than `after_jump_flag_dn1` (DN; likewise 2) in the same pixel.
+    Pixels without a gain get NO_GAIN_VALUE and DO_NOT_USE.
+
+    `maximum_cores` is not used: the number of threads is the run's. Source: Anderson & Gordon 2011, PASP 123, 1237.
+
+    Raises
+    ------
+    Skip
+        Fewer than three groups, or fewer than `minimum_groups` that are not DO_NOT_USE everywhere.
+    ConfigError
+        `expand_large_events` or `find_showers` is asked for.
+    ReferenceError
+        The gain or the read noise does not fit the exposure.
+    """
+    for name, wanted in (("expand_large_events", expand_large_events), ("find_showers", find_showers)):
+        if wanted:
+            raise ConfigError(f"jump: {name} is not available yet in this version", file=exposure.name, do=f"Set {name} to false")
+    if maximum_cores not in ("1", "none"):
+        log.info("maximum_cores = %s has no effect: the number of threads is the run's", maximum_cores)
+    method = _method(exposure, min_diffs_single_pass, minimum_groups, minimum_sigclip_groups, only_use_ints)
+    gain, readnoise = (aligned.image(refs[kind], exposure) for kind in REFERENCES)
+    exposure.pixeldq[~(gain > 0)] |= np.uint32(NO_GAIN_VALUE | DO_NOT_USE)
+
+    group_time = float(exposure.header["TGROUP"])
+    lengths = tuple(int(time // group_time) for time in (after_jump_flag_time1, after_jump_flag_time2))
+    gains = refs.whole("gain").array("SCI")
+    sizes = tuple(_electrons(size, gains) if max(lengths) > 0 else 0.0 for size in (after_jump_flag_dn1, after_jump_flag_dn2))
+    seeds, large, very_large = (_bits(exposure, wanted) for wanted in (flag_4_neighbors, max(lengths) > 0, max(lengths) > 0))
+    detect_jumps(
+        exposure.sci,
+        exposure.groupdq,
+        gain,
+        readnoise,
+        float(exposure.header["NFRAMES"]),
+        method,
+        (float(rejection_threshold), float(four_group_rejection_threshold), float(three_group_rejection_threshold)),
+        BAD,
+        JUMP,
+        (float(min_jump_to_flag_neighbors), float(max_jump_to_flag_neighbors)),
+        sizes,
+        seeds,
+        large,
+        very_large,
+    )
+    if method in (CLIP_INTEGRATIONS, CLIP_ALL):
+        _restore_full_groups(exposure, seeds)
+    found = _count(exposure)
+    spread_jumps(exposure.groupdq, seeds, large, very_large, lengths, BAD, JUMP)
+    log.info("%d jumps found by %s", found, METHODS[method])
+    _record_rate(exposure, found, group_time)
+    return exposure
+
+
+def _method(exposure, min_diffs_single_pass, minimum_groups, minimum_sigclip_groups, only_use_ints):
+    """How jumps are looked for, from how many groups are usable somewhere in the whole exposure."""
+    dead = exposure.dead_groups
+    nints, ngroups = dead.shape
+    if ngroups <= 2:
+        raise Skip(f"{ngroups} groups an integration are too few to find jumps")
+    usable, total = ngroups - dead.sum(axis=1).max(), dead.size - dead.sum()
+    if (nints if only_use_ints else total) >= minimum_sigclip_groups:
+        return CLIP_INTEGRATIONS if only_use_ints else CLIP_ALL
+    if usable < minimum_groups:
+        raise Skip(f"{usable} usable groups an integration are fewer than minimum_groups = {minimum_groups}")
+    return ONE_PASS if usable - 1 >= min_diffs_single_pass else ITERATIVE
+
+
+def _electrons(size, gains):
+    """A size in DN as electrons of the exposure's median gain; single precision, as differences are."""
+    return float(np.float32(size) * np.nanmedian(gains))
+
+
+def _bits(exposure, wanted):
+    """One bit a difference and pixel, (row, word, col); empty where it is not wanted."""
+    nints, ngroups, ny, nx = exposure.sci.shape
+    return np.zeros((ny, -(-nints * (ngroups - 1) // 8), nx) if wanted else (0, 0, 0), np.uint8)
+
+
+def _restore_full_groups(exposure, seeds):
+    """Undo the flags of a group that clipping threw out of every pixel: that was no cosmic ray. Only a whole exposure can tell."""
+    if exposure.rows != slice(0, None):
+        return
+    nints, ngroups = exposure.groupdq.shape[:2]
+    for i in range(nints):
+        for g in range(1, ngroups):
+            flags = exposure.groupdq[i, g]
+            if (flags & (JUMP | np.uint8(DO_NOT_USE))).all():
+                only = flags == JUMP
+                flags[only] = 0
+                word, bit = divmod(i * (ngroups - 1) + g - 1, 8)
+                if seeds.size:
+                    seeds[:, word][only] &= ~np.uint8(1 << bit)
+
+
+def _inner(exposure):
+    """The rows of a block that are not its halo."""
+    inner = getattr(exposure, "inner", None)
+    return slice(None) if inner is None else slice(inner.start - exposure.rows.start, inner.stop - exposure.rows.start)
+
+
+def _count(exposure):
+    """Groups with JUMP_DET in the rows of this block."""
+    return sum(int(np.count_nonzero(plane[_inner(exposure)] & JUMP)) for ramp in exposure.groupdq for plane in ramp)
+
+
+def _record_rate(exposure, found, group_time):
+    """Put the jumps per thousand pixels and second into the header; strips of one exposure add up."""
+    dead = exposure.dead_groups
+    groups = dead.size - int(dead.sum()) - dead.shape[0]
+    if groups < 1:
+        return
+    pixels = exposure.header["SUBSIZE1"] * exposure.header["SUBSIZE2"]
+    before = exposure.header["PRIMECRS"] if exposure.rows.start else 0.0
+    exposure.header["PRIMECRS"] = before + 1000 * found / (group_time * groups * pixels)

@@ -1,0 +1,20 @@
+"""Leave out the last group of MIRI's ramps, which the reset of the neighbouring rows disturbs."""
+
+from ..dq import DO_NOT_USE
+from ..errors import Skip
+
+
+def apply(exposure, refs):
+    """Add DO_NOT_USE to the last group of each integration.
+
+    Raises
+    ------
+    Skip
+        Not MIRI; fewer than 3 groups.
+    """
+    if exposure.header["INSTRUME"] != "MIRI":
+        raise Skip("only for MIRI")
+    if exposure.groupdq.shape[1] < 3:
+        raise Skip("fewer than 3 groups")
+    exposure.groupdq[:, -1] |= DO_NOT_USE
+    return exposure

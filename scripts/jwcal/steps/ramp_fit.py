@@ -1,0 +1,145 @@
+"""Fit a count rate to every ramp."""
+
+import logging
+from typing import Literal
+
+import numpy as np
+
+from .. import aligned
+from ..dq import CHARGELOSS, DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, PERSISTENCE, SATURATED
+from ..errors import ConfigError, InputError
+from ..exposure import Pixels
+from ..kernels import ols_ramp
+
+log = logging.getLogger(__name__)
+
+REFERENCES = ("readnoise", "gain")
+WALKS = "rows"
+
+BITS = ols_ramp.Bits(*(np.uint8(bit) for bit in (DO_NOT_USE, SATURATED, JUMP_DET, PERSISTENCE, CHARGELOSS)))
+
+
+def apply(
+    exposure,
+    refs,
+    *,
+    algorithm: Literal["OLS_C", "LIKELY"] = "OLS_C",
+    int_name: str = "",
+    save_opt: bool = False,
+    opt_name: str = "",
+    suppress_one_group: bool = True,
+    firstgroup: int | None = None,
+    lastgroup: int | None = None,
+    maximum_cores: str = "1",
+):
+    """Fit the ramps (DN) of each integration and of all together.
+
+    OLS_C: least squares with weights that follow the signal to noise, segment by segment (`kernels.ols_ramp`).
+    LIKELY: the likelihood of the group differences with their covariance, and a search for jumps of its own (`kernels.likely_ramp`).
+
+    Ramps with one good group only are given up (`suppress_one_group`) unless NGROUPS is 1; otherwise their one sample is divided by the
+    time that it took to collect, and ramps without any good group use the zero frame. Groups before `firstgroup` and after `lastgroup`
+    (counted from 0) are left out. GAINFACT of the gain reference goes to the header, for gain_scale.
+    `maximum_cores` is not used: the number of threads is the run's. Nor are `int_name` and `opt_name`: products are named by the run.
+
+    Returns
+    -------
+    list of Exposure
+        The rate (row, col) and the rates of the integrations (int, row, col), suffixes "rate" and "rateints": DN/s, with ERR, DQ,
+        VAR_POISSON and VAR_RNOISE.
+
+    Raises
+    ------
+    InputError
+        Fewer than two groups of a MIRI exposure are usable.
+    ReferenceError
+        The gain or the read noise does not fit the exposure.
+    """
+    if save_opt:
+        raise ConfigError("ramp_fit: save_opt is not available yet in this version", file=exposure.name, do="Set save_opt to false")
+    if maximum_cores not in ("1", "none"):
+        log.info("maximum_cores = %s has no effect: the number of threads is the run's", maximum_cores)
+    readnoise, gain = (aligned.image(refs[kind], exposure) for kind in REFERENCES)
+    dead = _leave_out(exposure, firstgroup, lastgroup)
+    rate, ints = _products(exposure, gain)
+    if algorithm == "LIKELY":
+        raise ConfigError("ramp_fit: LIKELY is not available yet in this version", file=exposure.name, do="Set algorithm to OLS_C")
+    _least_squares(exposure, dead, gain, readnoise, suppress_one_group, rate, ints)
+    factor = refs["gain"].header.get("GAINFACT")
+    return [_exposure(exposure, planes, suffix, factor) for planes, suffix in ((rate, "rate"), (ints, "rateints"))]
+
+
+def _leave_out(exposure, firstgroup, lastgroup):
+    """Flag the groups that are not wanted; returns which groups are bad everywhere, (int, group)."""
+    dead = exposure.dead_groups.copy()
+    ngroups = dead.shape[1]
+    if firstgroup is None and lastgroup is None:
+        return dead
+    first = max(firstgroup or 0, 0)
+    last = ngroups - 1 if lastgroup is None else lastgroup
+    if first >= last:
+        log.warning("firstgroup = %s and lastgroup = %s leave no ramp: both are ignored", firstgroup, lastgroup)
+        return dead
+    for unwanted in (slice(0, first), slice(last + 1, None)):
+        exposure.groupdq[:, unwanted] |= np.uint8(DO_NOT_USE)
+        dead[:, unwanted] = True
+    return dead
+
+
+def _products(exposure, gain):
+    """Empty planes for the rate and the rates of the integrations, with the quality of the pixels in them."""
+    quality = exposure.pixeldq.copy()
+    quality[~(gain > 0)] |= np.uint32(NO_GAIN_VALUE | DO_NOT_USE)
+    nints, _, ny, nx = exposure.sci.shape
+    products = []
+    for shape in ((ny, nx), (nints, ny, nx)):
+        planes = {name: np.empty(shape, np.float32) for name in ols_ramp.Planes._fields}
+        products.append(ols_ramp.Planes(**{**planes, "dq": np.broadcast_to(quality, shape).copy()}))
+    return products
+
+
+def _least_squares(exposure, dead, gain, readnoise, suppress_one_group, rate, ints):
+    """Fill the products by least squares."""
+    head = exposure.header
+    ngroups = exposure.sci.shape[1]
+    nframes, frame = float(head["NFRAMES"]), float(head["TFRAME"])
+    first, last = _used_groups(exposure, dead)
+    ramps = ols_ramp.Ramps(
+        exposure.sci,
+        exposure.groupdq,
+        exposure.extra.get("ZEROFRAME", np.zeros((0, 0, 0), np.float32)),
+        gain,
+        readnoise,
+        exposure.extra.get("AVDRKCUR", np.zeros((0, 0), np.float32)),
+    )
+    options = ols_ramp.Options(nframes, first, last, suppress=bool(suppress_one_group and ngroups > 1), cut=first > 0)
+    times = ols_ramp.Times(group=float(head["TGROUP"]), frame=frame, first=(nframes + 1) * frame / 2)
+    ols_ramp.fit_ramps(ramps, options, times, ols_ramp.slope_weights(last - first), BITS, rate, ints)
+    log.info("%d ramps of %d groups fitted by least squares", ints.sci.size, last - first)
+
+
+def _used_groups(exposure, dead):
+    """First group to use and the one after the last. MIRI's leading groups and last group that are bad everywhere are cut off."""
+    ngroups = dead.shape[1]
+    if exposure.header["INSTRUME"] != "MIRI" or ngroups == 1:
+        return 0, ngroups
+    everywhere = dead.all(axis=0)
+    first = int(np.argmin(everywhere)) if not everywhere.all() else ngroups
+    last = ngroups - int(everywhere[-1])
+    if last - first < 2:
+        raise InputError(
+            f"{max(last - first, 0)} of its {ngroups} groups are usable, 2 are needed to fit a ramp",
+            file=exposure.name,
+            do="Switch off the steps that flag first and last groups (firstframe, lastframe, rscd), or leave this exposure out",
+        )
+    return first, last
+
+
+def _exposure(ramp, planes, suffix, factor):
+    """One product."""
+    product = ramp.derive([Pixels(**planes._asdict())], suffix)
+    product.tables = {name: table for name, table in ramp.tables.items() if suffix == "rateints" and name == "INT_TIMES"}
+    product.header.sci["BUNIT"] = "DN/s"
+    if factor is not None:
+        product.header["GAINFACT"] = factor
+    return product

@@ -1,0 +1,261 @@
+"""Put images onto one undistorted grid of the sky, weighted and added."""
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from ..errors import ConfigError, InputError, Skip
+from ..exposure import Exposure, Members
+from ..parameters import Range
+from ..resample.blend import blended, header_table, science_keywords
+from ..resample.drizzle_images import Mosaic
+from ..resample.output_wcs import custom_grid, joint_region, set_wcs_keywords, tangent_grid
+from ..resample.pixel_map import pixel_map
+
+log = logging.getLogger(__name__)
+
+# Inputs with the same ones of these were taken at once, by several detectors.
+GROUP = ("PROGRAM", "OBSERVTN", "VISIT", "VISITGRP", "SEQ_ID", "ACT_ID", "EXPOSURE")
+
+
+def apply(
+    exposure,
+    refs=None,
+    *,
+    pixfrac: Annotated[float, Range(min=0, max=1)] = 1.0,
+    kernel: Literal["square", "gaussian", "point", "turbo", "lanczos2", "lanczos3"] = "square",
+    fillval: str = "NAN",
+    weight_type: Literal["ivm", "exptime"] | None = "ivm",
+    output_shape: list | None = None,
+    crpix: list | None = None,
+    crval: list | None = None,
+    rotation: float | None = None,
+    pixel_scale_ratio: float = 1.0,
+    pixel_scale: float | None = None,
+    output_wcs: str = "",
+    single: bool = False,
+    blendheaders: bool = True,
+    in_memory: bool = True,
+    enable_ctx: bool = True,
+    enable_err: bool = True,
+    report_var: bool = True,
+    propagate_dq: bool = False,
+    pixmap_stepsize: Annotated[float, Range(min=1)] = 1.0,
+    pixmap_order: Literal[1, 3] = 1,
+):
+    """Resample one image, or several into one.
+
+    Surface brightness is kept. The images are averaged with their weights; so are the standard deviations of each kind of noise,
+    image by image, and their squares are then added as variances of a weighted mean. ERR is the root of their sum: the noise of a pixel
+    alone, without what drizzling moves into the covariance with its neighbours.
+
+    Parameters
+    ----------
+    exposure : Exposure, exposure.Members or iterable of Exposure
+        2-D images with a celestial gWCS and S_REGION. Members are opened one at a time, twice: for the grid and for the pixels.
+        They are left as they are.
+    refs
+        None are needed.
+    pixfrac : float
+        Side of the drop that a pixel is shrunk to, in pixels.
+    kernel : str
+        Shape of the drop. gaussian and lanczos do not conserve flux.
+    fillval : str
+        Value of pixels that no image covers.
+    weight_type : {"ivm", "exptime", None}
+        Inverse variance of the read noise, measurement time, or the same for all.
+    output_shape : [int, int]
+        Columns and rows.
+    crpix : [float, float]
+        Reference pixel, counted from 0.
+    crval : [float, float]
+        Its right ascension and declination, degrees.
+    rotation : float
+        Position angle of the y axis, degrees; None: the first image's orientation.
+    pixel_scale_ratio : float
+        Pixel scale in units of the first image's.
+    pixel_scale : float
+        Pixel scale, arcsec; pixel_scale_ratio is ignored then.
+    output_wcs : str
+        ASDF file with a gWCS under `wcs`, in place of all the above about the grid.
+    single : bool
+        One result for each group of inputs that were taken at once; ERR is then drizzled as SCI is, without variances.
+    blendheaders : bool
+        Blend the keywords of several inputs and list them in HDRTAB. One Exposure alone keeps its own.
+    in_memory : bool
+        Without effect: one input is in memory at a time anyway, where they come from files.
+    enable_ctx, enable_err, report_var : bool
+        Whether CON, ERR and the variances are made.
+    propagate_dq : bool
+        Give each pixel the OR of the flags of those that went into it.
+    pixmap_stepsize, pixmap_order : float, int
+        Above 1, pixel positions are splines of this order between exact ones at this many pixels.
+
+    Returns
+    -------
+    Exposure, or list of Exposure with `single`
+
+    Raises
+    ------
+    Skip
+        The data are no 2-D images.
+    InputError
+        A keyword is missing, or the grid would be empty.
+    ConfigError
+        A parameter has not two values, or output_wcs can't be used.
+    """
+    blend = blendheaders and not isinstance(exposure, Exposure)
+    members = _members(exposure)
+    inputs = _survey(members)
+    options = {"crpix": _pair("crpix", crpix), "crval": _pair("crval", crval), "rotation": rotation}
+    grid = _grid(inputs, output_wcs, _pair("output_shape", output_shape), ratio=pixel_scale_ratio, scale=pixel_scale, **options)
+    errors = "drizzled" if single else "from variances" if enable_err else None
+    drizzle = {"kernel": kernel, "pixfrac": pixfrac, "fillval": fillval, "weight_type": weight_type, "errors": errors}
+    drizzle |= {"pixel_scale_ratio": grid.pixel_scale_ratio, "context": enable_ctx, "flags": propagate_dq}
+    groups = [_group(i.shell.header, number) if single else None for number, i in enumerate(inputs)]
+    results = []
+    for group, mosaic in _mosaics(_each(members), groups, grid, drizzle, (pixmap_stepsize, pixmap_order)):
+        among = [i.shell for i, its in zip(inputs, groups, strict=True) if its == group]
+        result = among[0].derive([mosaic.finish(report_var)], "i2d")
+        _stamp(result, among, grid, blend, RESWHT=weight_type, PIXFRAC=pixfrac, PXSCLRT=grid.pixel_scale_ratio)
+        results.append(result)
+    return results if single else results[0]
+
+
+# --- the inputs ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Input:
+    """What is kept of an input when it is closed."""
+
+    shell: Exposure  # its keywords and bookkeeping, without pixels
+    wcs: object = None  # the first one's
+    shape: tuple = None
+
+
+def _members(exposure):
+    if isinstance(exposure, Exposure):
+        return [exposure]
+    return exposure if isinstance(exposure, Members) else list(exposure)
+
+
+def _each(members):
+    return members.each() if isinstance(members, Members) else iter(members)
+
+
+def _survey(members):
+    """The inputs without their pixels."""
+    inputs = []
+    for exposure in _each(members):
+        if exposure.sci.ndim != 2:
+            raise Skip(f"the data have {exposure.sci.ndim} dimensions, not 2")
+        if exposure.wcs is None:
+            raise InputError("there is no gWCS in it", exposure.name, "Run assign_wcs")
+        shell = exposure.derive([], "i2d")
+        inputs.append(Input(shell) if inputs else Input(shell, exposure.wcs, exposure.sci.shape))
+    if not inputs:
+        raise InputError("there are no exposures to resample", getattr(members, "name", None))
+    return inputs
+
+
+def _group(header, number):
+    """What the exposures of one moment share; the exposure's number where a keyword is missing."""
+    values = tuple(header.get(keyword) for keyword in GROUP)
+    return number if None in values else values
+
+
+def _pair(name, values):
+    """Two numbers, or None."""
+    if values is None or all(value is None for value in values):
+        return None
+    if len(values) != 2 or None in values:
+        raise ConfigError(f"{name} of resample has to be two numbers, it is {list(values)}", do="Give both or neither")
+    return values
+
+
+def _box(wcs):
+    """((x1, x2), (y1, y2)) or None."""
+    return None if wcs.bounding_box is None else wcs.bounding_box.bounding_box(order="F")
+
+
+def _time(header):
+    return header.get("TMEASURE") if header.get("TMEASURE") is not None else header.get("EFFEXPTM")
+
+
+# --- the result ------------------------------------------------------------------------------------------------------
+
+
+def _grid(inputs, path, output_shape, **options):
+    """The grid for all inputs."""
+    first = inputs[0]
+    if output_shape is not None and min(output_shape) < 1:
+        raise ConfigError(f"output_shape of resample is {list(output_shape)}", do="Give columns and rows, both above 0")
+    if path:
+        return custom_grid(path, first.shell.header, first.wcs, first.shape, output_shape)
+    regions = [i.shell.header["S_REGION"] for i in inputs]
+    return tangent_grid(regions, first.shell.header, first.wcs, first.shape, output_shape=output_shape, **options)
+
+
+def _mosaics(exposures, groups, grid, drizzle, steps):
+    """Add the exposures to the images of their groups.
+
+    Yields
+    ------
+    (group, Mosaic), each as soon as its last exposure was added
+    """
+    counts, started = Counter(groups), {}
+    for exposure, group in zip(exposures, groups, strict=True):
+        if group not in started:
+            started[group] = Mosaic(grid.shape, counts[group], **drizzle)
+        header, shape = exposure.header, exposure.sci.shape
+        level = 0.0 if header.get("BKGSUB", False) else header.get("BKGLEVEL", 0.0)
+        placed = pixel_map(exposure.wcs, grid.wcs, shape, *steps)
+        time = 1.0 if drizzle["weight_type"] != "exptime" else _time(header) or header["EFFEXPTM"]
+        started[group].add(exposure.pixels[0], placed, _box(exposure.wcs), time, level)
+        del placed, exposure
+        counts[group] -= 1
+        if not counts[group]:
+            yield group, started.pop(group)
+
+
+def _stamp(result, among, grid, blend, **keywords):
+    """Write what the result is into its header."""
+    headers = [shell.header for shell in among]
+    header = result.header
+    result.wcs = grid.wcs
+    result.tables = {"HDRTAB": header_table(headers)} if blend else {}
+    moments = list({_group(h, number): h for number, h in reversed(list(enumerate(headers)))}.values())
+    values = blended(headers) if blend else {}
+    values |= {**_times(moments), **keywords, "NDRIZ": len(moments), "BKGLEVEL": None, "BKGSUB": None}
+    for keyword, value in values.items():
+        if value is None:
+            del header[keyword]
+        elif keyword in science_keywords() and keyword not in header:
+            header.sci[keyword] = value
+        else:
+            header[keyword] = value
+    set_wcs_keywords(header, grid)
+    header.sci["S_REGION"] = joint_region([h["S_REGION"] for h in headers], grid.wcs)
+    ny, nx = grid.shape
+    log.info("%d images of %d pointings onto %d x %d pixels of %.5f arcsec", len(headers), len(moments), nx, ny, grid.pixel_scale)
+
+
+def _times(headers):
+    """Keywords of time of several exposures; detectors that were read at once count once."""
+
+    def taken(keyword, how):
+        values = [h.get(keyword) for h in headers if h.get(keyword) is not None]
+        return how(values) if values else None
+
+    measured = all(h.get("TMEASURE") is not None for h in headers)
+    return {
+        "EFFEXPTM": taken("EFFEXPTM", sum),
+        "XPOSURE": taken("EFFEXPTM", sum),
+        "DURATION": taken("DURATION", sum),
+        "TELAPSE": taken("DURATION", sum),
+        "TMEASURE": taken("TMEASURE", sum) if measured else None,
+        "EXPSTART": taken("EXPSTART", min),
+        "EXPEND": taken("EXPEND", max),
+    }

@@ -1,0 +1,51 @@
+"""Subtract the transient that follows MIRI's detector reset from the first groups of each integration."""
+
+import logging
+
+import numpy as np
+
+from ..errors import ReferenceError, Skip
+from ..kernels.average_frames import subtract_frame
+
+log = logging.getLogger(__name__)
+
+REFERENCES = ("reset",)
+
+
+def apply(exposure, refs):
+    """Subtract the reset reference; groups beyond its last stay as they are, integrations beyond its last get the last one's planes.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        MIRI ramp in DN, before linearity.
+    refs : References
+        "reset": SCI (int, group, row, col) in DN, where NaN counts as 0; DQ.
+
+    Raises
+    ------
+    Skip
+        Not MIRI.
+    ReferenceError
+        SCI has other axes.
+    """
+    if exposure.header["INSTRUME"] != "MIRI":
+        raise Skip("only for MIRI")
+    reset = refs["reset"]
+    shape = reset.shape("SCI")
+    if shape is None or len(shape) != 4:
+        raise ReferenceError(f"SCI has the shape {shape}: planes by integration and group are needed", file=reset.path)
+    exposure.sci = np.ascontiguousarray(exposure.sci)
+    groups = min(exposure.sci.shape[1], shape[1])
+    first = int(exposure.header.get("INTSTART", 1)) - 1 + (exposure.integrations.start or 0)
+    planes = np.minimum(first + np.arange(len(exposure.sci)), shape[0] - 1)
+    for plane in np.unique(planes):
+        sharing = np.flatnonzero(planes == plane)
+        part = exposure.sci[sharing[0] : sharing[-1] + 1]
+        for group in range(groups):
+            at = (slice(plane, plane + 1), slice(group, group + 1))
+            subtract_frame(part, group, np.ascontiguousarray(reset.array("SCI", planes=at)[0, 0], np.float32), 1)
+    if reset.has("DQ"):
+        exposure.pixeldq |= reset.dq()
+    log.info("first %d groups", groups)
+    return exposure

@@ -1,0 +1,143 @@
+"""Products: what is written is read again, opens as stdatamodels' own, and is never half there."""
+
+import warnings
+
+import make
+import numpy as np
+import pytest
+from astropy.io import fits
+from jwcal import fitsio, keywords, products, run
+from jwcal.chains import Save, Step
+from jwcal.errors import InputError, ProductError
+from stdatamodels.jwst import datamodels
+
+
+def rate(shape=(16, 12), suffix="rate"):
+    values = np.random.default_rng(3).normal(5, 1, shape).astype(np.float32)
+    values[..., 0, 0] = np.nan
+    exposure = make.image_exposure(values, suffix, EXP_TYPE="NRC_IMAGE", FILTER="F200W", PUPIL="CLEAR")
+    exposure.header.sci["BUNIT"] = "DN/s"
+    exposure.dq[..., 2, 3] = 1 << 31
+    exposure.steps = {"jump": ("COMPLETE", ""), "dark_current": ("SKIPPED", "its dark reference is N/A")}
+    exposure.references = {"gain": "crds://jwst_nircam_gain_0001.fits", "dark": "N/A"}
+    exposure.recipe = run.Recipe(
+        "detector1", [Step("jump"), Save({"rate": "rate"})], {"jump": {"rejection_threshold": 4.0}}, context="jwst_1.pmap"
+    )
+    return exposure
+
+
+@pytest.mark.parametrize(("suffix", "shape", "model"), [("rate", (16, 12), "ImageModel"), ("rateints", (3, 16, 12), "CubeModel")])
+def test_round_trip(tmp_path, suffix, shape, model):
+    exposure = rate(shape, suffix)
+    path = products.write(exposure, tmp_path / f"jw1_{suffix}.fits")
+    again = products.read(path)
+    assert again.suffix == suffix
+    for name, array in exposure.pixels[0].planes():
+        np.testing.assert_array_equal(getattr(again, name), array)
+        assert getattr(again, name).dtype == array.dtype
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with datamodels.open(path) as opened:
+            assert type(opened).__name__ == model
+            assert opened.meta.cal_step.jump == "COMPLETE"
+            assert opened.meta.cal_step.dark_sub == "SKIPPED"
+            assert opened.meta.ref_file.gain.name == "crds://jwst_nircam_gain_0001.fits"
+            assert opened.meta.ref_file.crds.context_used == "jwst_1.pmap"
+            assert opened.meta.filename == path.name
+            assert opened.meta.bunit_data == opened.meta.bunit_err == "DN/s"
+            np.testing.assert_array_equal(opened.dq, exposure.dq)
+            opened.validate()
+
+
+def test_says_what_it_was_made_from(tmp_path):
+    path = products.write(rate(), tmp_path / "jw1_rate.fits")
+    with fits.open(path) as hdus:
+        assert hdus[0].header["CAL_VER"].startswith("jwcal ")
+        assert "dark_current SKIPPED: its dark reference is N/A" in str(hdus[0].header["HISTORY"])
+    with datamodels.open(path) as opened:
+        made = opened.to_flat_dict()
+    assert made["jwcal.pipeline"] == "detector1"
+    assert made["jwcal.steps.0.parameters.rejection_threshold"] == 4.0
+
+
+def test_same_bytes(tmp_path):
+    first, second = (products.write(rate(), tmp_path / folder / "jw1_rate.fits") for folder in "ab")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_nothing_half_written(tmp_path, monkeypatch):
+    """A full disk: no product, and nothing else left behind."""
+
+    def full(self, name, **kwargs):
+        with open(name, "wb") as file:
+            file.write(b"SIMPLE")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fits.HDUList, "writeto", full)
+    with pytest.raises(ProductError, match="jw1_rate.fits.*No space left on device.*Make room"):
+        products.write(rate(), tmp_path / "jw1_rate.fits")
+    assert not list(tmp_path.iterdir())
+
+
+def test_truncated_file_is_named(tmp_path):
+    path = products.write(rate(), tmp_path / "jw1_rate.fits")
+    path.write_bytes(path.read_bytes()[:-2880])
+    with pytest.raises(InputError, match="jw1_rate.fits: the file is truncated"):
+        products.read(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "not a readable FITS file"), (b"hello world" * 500, "not a readable FITS file"), (None, "there is no such file")],
+)
+def test_what_is_not_fits(tmp_path, content, message):
+    path = tmp_path / "jw1_rate.fits"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        products.read(path)
+
+
+def test_not_jwst(tmp_path):
+    path = tmp_path / "hst_rate.fits"
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(np.zeros((4, 4)), name="SCI")]).writeto(path)
+    with pytest.raises(InputError, match="not a JWST file"):
+        products.read(path)
+
+
+def test_header_of_two(tmp_path):
+    header = rate().header
+    assert header["BUNIT"] == "DN/s" and header["EXP_TYPE"] == "NRC_IMAGE"
+    header["BUNIT"], header["NEW"] = "MJy/sr", 1
+    assert header.sci["BUNIT"] == "MJy/sr" and header.primary["NEW"] == 1
+    with pytest.raises(InputError, match="made_uncal.fits: the keyword TGRUP is missing"):
+        header["TGRUP"]
+
+
+@pytest.mark.parametrize(("name", "parts"), [
+    ("jw01234001001_02101_00001_nrca1_uncal.fits", ("jw01234001001_02101_00001_nrca1", "uncal")),
+    ("jw01019001001_gs-acq1_2022117003102_uncal.fits", ("jw01019001001_gs-acq1_2022117003102", "uncal")),
+    ("jw01366002001_04103_00001-seg001_nrs1_rateints.fits", ("jw01366002001_04103_00001-seg001_nrs1", "rateints")),
+])  # fmt: skip
+def test_names(name, parts):
+    assert products.root_and_suffix(name) == parts
+
+
+def test_every_step_and_reference_has_its_keyword():
+    """The status of all steps that the chains name and the keyword of all references come from the schemas."""
+    from jwcal.chains import chain, reference_types
+    from jwcal.tables import table
+
+    steps = {step.name for pipeline in table("pipelines") for step in chain(pipeline, {"EXP_TYPE": "NRC_IMAGE"}).steps}
+    assert {s for s in steps if keywords.status(s) is None} == set()
+    required, optional = reference_types(steps)
+    assert {k for k in required + optional if keywords.reference(k) is None} == set()
+
+
+def test_replaced_keeps_the_old_file_when_the_block_fails(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), fitsio.replaced(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"] and path.read_text() == "old"

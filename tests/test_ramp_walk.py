@@ -1,0 +1,117 @@
+"""A ramp that is walked in pieces gives what the same ramp in one piece gives."""
+
+import make
+import numpy as np
+import pytest
+from jwcal import dq, ramp, run
+from jwcal.chains import Save, Step
+from jwcal.exposure import dead_groups
+
+SHAPE = (5, 4, 24, 8)
+
+
+class Samples:
+    """A ramp in memory that is read like a file."""
+
+    def __init__(self, sci):
+        self.sci, self.shape = sci, sci.shape
+
+    def read(self, ints):
+        return self.sci[ints].copy(), np.zeros(self.sci[ints].shape, np.uint8)
+
+
+def exposure_of(sci):
+    exposure = make.ramp_exposure(sci, zeroframe=sci[:, 0])
+    exposure.raw, exposure.sci, exposure.groupdq = Samples(sci), None, None
+    return exposure
+
+
+@pytest.fixture
+def ramp_of_noise():
+    return np.random.default_rng(1).normal(1000, 50, SHAPE).astype(np.float32)
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """Four toy steps: by integrations, by rows with neighbours, by integrations again, and one that ends the ramp."""
+
+    class Add:
+        @staticmethod
+        def apply(exposure, refs):
+            exposure.sci += np.arange(SHAPE[0], dtype=np.float32)[exposure.integrations][:, None, None, None]
+            exposure.groupdq[exposure.sci > 1060] |= dq.SATURATED
+            exposure.pixeldq[0] |= dq.HOT
+            return exposure
+
+    class Neighbours:
+        WALKS, HALO = "rows", 1
+
+        @staticmethod
+        def apply(exposure, refs):
+            hit = (exposure.groupdq & dq.SATURATED).any(axis=0) != 0
+            grown = hit.copy()
+            grown[:, 1:] |= hit[:, :-1]
+            grown[:, :-1] |= hit[:, 1:]
+            exposure.groupdq[:, grown] |= dq.JUMP_DET
+            return exposure
+
+    class Mark:
+        @staticmethod
+        def apply(exposure, refs):
+            exposure.sci[(exposure.groupdq & dq.JUMP_DET) != 0] -= 7
+            exposure.groupdq[:, -1] |= dq.DO_NOT_USE
+            return exposure
+
+    class Fit:
+        WALKS = "rows"
+
+        @staticmethod
+        def apply(exposure, refs):
+            from jwcal.exposure import Pixels
+
+            alive = ~exposure.dead_groups[0]
+            cube = exposure.sci[:, alive].mean(axis=1, dtype=np.float64).astype(np.float32) + exposure.extra["ZEROFRAME"]
+            flags = np.bitwise_or.reduce(exposure.groupdq, axis=1).astype(np.uint32)
+            return [
+                exposure.derive([Pixels(sci=cube.mean(axis=0), dq=flags.max(axis=0) | exposure.pixeldq)], "rate"),
+                exposure.derive([Pixels(sci=cube, dq=flags)], "rateints"),
+            ]
+
+    modules = {"add": Add, "neighbours": Neighbours, "mark": Mark, "ramp_fit": Fit}
+    for module in (run, ramp):
+        monkeypatch.setattr(module, "step_module", modules.get)
+    return [Step(name) for name in modules]
+
+
+@pytest.mark.parametrize("kilobytes", [1, 4, 9])
+def test_pieces_equal_the_whole(steps, ramp_of_noise, monkeypatch, tmp_path, kilobytes):
+    recipe = run.Recipe("toy", [*steps, Save({"rate": "rate", "rateints": "rateints"})])
+    whole = run.run(recipe, exposure_of(ramp_of_noise))
+    monkeypatch.setattr(ramp, "LARGE", kilobytes * 1024)
+    blocks = []
+    monkeypatch.setattr(ramp, "dead_groups", lambda flags: (blocks.append(len(flags)), dead_groups(flags))[1])
+    pieces = run.run(recipe, exposure_of(ramp_of_noise), scratch=tmp_path)
+    assert len(blocks) > 2, "the ramp was not walked in pieces"
+    assert [p.suffix for p in pieces] == [w.suffix for w in whole] == ["rate", "rateints"]
+    for piece, one in zip(pieces, whole, strict=True):
+        np.testing.assert_array_equal(piece.sci, one.sci)
+        np.testing.assert_array_equal(piece.dq, one.dq)
+        assert piece.steps == one.steps
+    assert not list(tmp_path.iterdir()), "the scratch files stayed"
+
+
+def test_a_ramp_that_is_a_product_stays_whole(steps, ramp_of_noise, monkeypatch):
+    monkeypatch.setattr(ramp, "LARGE", 1024)
+    recipe = run.Recipe("toy", [*steps[:3], Save({"uncal": "ramp"}, optional=True), steps[3]], save=["ramp"])
+    written = []
+    run.run(recipe, exposure_of(ramp_of_noise), lambda e: written.append((e.suffix, e.sci.shape)))
+    assert written == [("ramp", SHAPE)]
+
+
+def test_dead_groups_needs_every_pixel():
+    flags = np.zeros((2, 3, 4, 4), np.uint8)
+    flags[0, 1] = dq.DO_NOT_USE
+    flags[1, 2] = dq.DO_NOT_USE | dq.SATURATED
+    flags[1, 1] = dq.DO_NOT_USE
+    flags[1, 1, 3, 3] = dq.SATURATED
+    assert dead_groups(flags).tolist() == [[False, True, False], [False, False, True]]

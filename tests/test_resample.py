@@ -1,0 +1,559 @@
+"""resample: the sky comes out as it went in, at the right place, with the right noise; and as the peer has it."""
+
+import copy
+
+import asdf
+import dithers
+import gwcs
+import numba
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.modeling.models import Pix2Sky_TAN, RotateNative2Celestial, Scale, Shift
+from astropy.wcs import WCS
+from jwcal import products
+from jwcal.errors import ConfigError, InputError, Skip
+from jwcal.exposure import Members
+from jwcal.kernels.coadd_variance import add_variance, error_of_sum, variance_of_mean
+from jwcal.resample import output_wcs
+from jwcal.resample.pixel_map import TOLERANCE, pixel_map
+from jwcal.steps import resample
+from peer import needs_peer, peer_python
+
+MAIN = ("sci", "err", "var_poisson", "var_rnoise", "var_flat")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("references")
+
+
+@pytest.fixture(scope="module")
+def clean(folder):
+    """Three dithers without noise or bad pixels."""
+    return dithers.images(folder, noise=False)
+
+
+@pytest.fixture(scope="module")
+def noisy(folder):
+    """Three dithers with noise and bad pixels, the third taken at the moment of the second by another detector."""
+    images = dithers.images(folder)
+    images[2].header["EXPOSURE"], images[2].header["DETECTOR"] = images[1].header["EXPOSURE"], "NRCA3"
+    images[1].header["BKGLEVEL"], images[1].header["BKGSUB"] = 0.11, False
+    images[2].header["BKGLEVEL"], images[2].header["BKGSUB"] = 0.22, True
+    images[1].wcs.bounding_box = (3.5, 165.5), (1.5, 147.5)
+    return images
+
+
+# --- truth -----------------------------------------------------------------------------------------------------------
+
+
+def test_surface_brightness_is_kept(clean):
+    flat = [copy.deepcopy(exposure) for exposure in clean]
+    for exposure in flat:
+        exposure.sci[:] = 7.5
+    for ratio in (1.0, 0.6):
+        sci = resample.apply(flat, pixel_scale_ratio=ratio).sci
+        np.testing.assert_allclose(sci[np.isfinite(sci)], 7.5, rtol=1e-6)
+
+
+def test_flux_is_conserved(clean):
+    result = resample.apply(clean, weight_type="exptime")
+    away = _pixels_from(result, *np.transpose(dithers.star_positions())[0])
+    flux = np.sum(result.sci[away < 10] - dithers.SKY) * result.header["PIXAR_A2"]
+    assert flux == pytest.approx(2 * np.pi * dithers.SIGMA**2 * dithers.STARS[0][2], rel=1e-3)
+
+
+@pytest.mark.parametrize("options", [{}, {"rotation": 0.0, "pixel_scale": 0.02}, {"crpix": [70.0, 60.0], "output_shape": [180, 160]}])
+def test_a_star_is_where_its_coordinates_say(clean, options):
+    """By the gWCS and by the FITS keywords alike."""
+    result = resample.apply(clean, **options)
+    by_keywords = WCS(products.hdus(result, "made_i2d.fits")["SCI"].header)
+    for ra, dec in np.transpose(dithers.star_positions()):
+        x, y = result.wcs.invert(ra, dec)
+        away = _pixels_from(result, ra, dec)
+        near = away < 0.2 / (3600 * by_keywords.proj_plane_pixel_scales()[0].value)
+        weight = np.where(near, result.sci - dithers.SKY, 0)
+        rows, columns = np.indices(weight.shape)
+        found = np.sum(columns * weight) / weight.sum(), np.sum(rows * weight) / weight.sum()
+        np.testing.assert_allclose(found, (x, y), atol=0.02)
+        np.testing.assert_allclose(by_keywords.all_world2pix(ra, dec, 0), (x, y), atol=1e-6)
+
+
+def _pixels_from(result, ra, dec):
+    rows, columns = np.indices(result.sci.shape)
+    x, y = result.wcs.invert(ra, dec)
+    return np.hypot(columns - x, rows - y)
+
+
+def test_images_add_up_with_their_weights(noisy):
+    """The whole is the weighted mean of the parts: of the values with WHT, of the variances with the inverse drizzled read noise."""
+    together = resample.apply(noisy)
+    ny, nx = together.sci.shape
+    place = {"crval": [together.header["CRVAL1"], together.header["CRVAL2"]], "output_shape": [nx, ny]}
+    place["crpix"] = [together.header["CRPIX1"] - 1, together.header["CRPIX2"] - 1]
+    # each on the same grid: the first image, of no weight, sets its scale and orientation
+    first = copy.deepcopy(noisy[0])
+    first.dq[:] = 1
+    alone = [resample.apply([first, exposure], **place).pixels[0] for exposure in noisy]
+    weights = np.array([part.extra["WHT"] for part in alone], float)
+    with np.errstate(invalid="ignore"):
+        total = np.nansum(weights * [part.sci for part in alone], axis=0) / weights.sum(axis=0)
+    np.testing.assert_allclose(together.sci, total, rtol=2e-5, atol=1e-6)
+    np.testing.assert_allclose(together.pixels[0].extra["WHT"], weights.sum(axis=0), rtol=1e-6)
+
+    inverse = np.array([1 / part.var_rnoise.astype(float) for part in alone])
+    for name in MAIN[2:]:
+        variance = np.array([getattr(part, name) for part in alone], float)
+        used = np.isfinite(variance) & np.isfinite(inverse)
+        w = np.where(used, inverse, 0)
+        with np.errstate(invalid="ignore"):
+            expected = np.where(used, w**2 * variance, 0).sum(axis=0) / w.sum(axis=0) ** 2
+        np.testing.assert_allclose(getattr(together, name), expected, rtol=1e-5)
+    summed = np.nansum([getattr(together, name).astype(float) for name in MAIN[2:]], axis=0)
+    covered = np.isfinite(together.err)
+    np.testing.assert_allclose(together.err[covered] ** 2, summed[covered], rtol=1e-5)
+
+
+def test_noise_is_the_quoted_one(folder):
+    """Aligned images of equal noise with the drop of a point: nothing moves into the covariance, and ERR is the scatter."""
+    images = [dithers.image(folder, number, noise=False) for number in range(3)]
+    random = np.random.default_rng(5)
+    for exposure in images:
+        exposure.var_rnoise[:], exposure.var_poisson[:], exposure.var_flat[:] = 0.04, 0.0, 0.0
+        exposure.sci[:] = random.normal(0, 0.2, exposure.sci.shape)
+    result = resample.apply(images, kernel="point")
+    inside = result.pixels[0].extra["WHT"] == np.median(result.pixels[0].extra["WHT"])
+    assert inside.mean() > 0.8
+    np.testing.assert_allclose(result.err[inside], 0.2 / np.sqrt(3), rtol=1e-5)
+    assert np.std(result.sci[inside]) == pytest.approx(0.2 / np.sqrt(3), rel=0.02)
+
+
+def test_the_context_says_which_images(noisy):
+    result = resample.apply([noisy[0]] * 34, output_shape=[40, 40], crpix=[105, 20])
+    context = result.pixels[0].extra["CON"]
+    assert context.shape == (2, 40, 40) and context.dtype == np.int32
+    covered = result.pixels[0].extra["WHT"] > 0
+    assert covered.any() and not covered.all()
+    np.testing.assert_array_equal(context[0], np.where(covered, -1, 0))
+    np.testing.assert_array_equal(context[1], np.where(covered, 3, 0))
+
+
+# --- contract --------------------------------------------------------------------------------------------------------
+
+
+def test_inputs_stay_as_they_are(noisy):
+    before = [{**{n: getattr(e, n).tobytes() for n in (*MAIN, "dq")}, "header": repr(e.header.sci) + repr(e.header.primary)} for e in noisy]
+    resample.apply(noisy)
+    resample.apply(noisy[0])
+    after = [{**{n: getattr(e, n).tobytes() for n in (*MAIN, "dq")}, "header": repr(e.header.sci) + repr(e.header.primary)} for e in noisy]
+    assert before == after
+
+
+def test_members_are_opened_one_at_a_time(noisy):
+    files = {f"{number}.fits": exposure for number, exposure in enumerate(noisy)}
+    opened = []
+
+    def read(path):
+        opened.append(path)
+        return files[path]
+
+    members = Members([*((path, "science") for path in files), ("psf.fits", "psf")], read)
+    result = resample.apply(members)
+    assert opened == 2 * list(files)
+    np.testing.assert_array_equal(result.sci, resample.apply(noisy).sci)
+    np.testing.assert_array_equal(result.sci, resample.apply(iter(noisy)).sci)
+
+
+def test_header_of_one_exposure(clean):
+    result = resample.apply(clean[0])
+    header = result.header
+    assert result.suffix == "i2d" and not result.tables
+    assert (header["NDRIZ"], header["RESWHT"], header["PIXFRAC"], header["PXSCLRT"]) == (1, "ivm", 1.0, 1.0)
+    assert header["PIXAR_A2"] == pytest.approx((header["CDELT1"] * 3600) ** 2)
+    assert header["PIXAR_SR"] == pytest.approx(np.radians(header["CDELT1"]) ** 2)
+    gone = ["V2_REF", "V3_REF", "RA_REF", "DEC_REF", "ROLL_REF", "V3I_YANG", "VPARITY", "A_ORDER", "CD1_1", "SIPMXERR", "BKGSUB"]
+    assert not [keyword for keyword in gone if keyword in header]
+    assert clean[0].header["A_ORDER"]
+
+
+def test_header_of_several(noisy):
+    result = resample.apply(noisy)
+    header = result.header
+    assert header["NDRIZ"] == 2  # the second and third are of one moment
+    assert header["EFFEXPTM"] == header["XPOSURE"] == 2 * 100.5
+    assert header["TMEASURE"] == 2 * 95.25
+    assert header["DURATION"] == header["TELAPSE"] == 2 * 107.0
+    assert (header["EXPSTART"], header["EXPEND"]) == (59800.0, 59800.012)
+    assert header["DETECTOR"] == "MULTIPLE"
+    assert header["EXPMID"] == pytest.approx(59800.011)
+    assert "BKGLEVEL" not in header
+    assert len(result.tables["HDRTAB"]) == 3
+    plain = resample.apply(noisy, blendheaders=False)
+    assert plain.header["DETECTOR"] == "NRCA1" and not plain.tables and plain.header["NDRIZ"] == 2
+
+
+def test_single_makes_one_image_a_moment(noisy):
+    results = resample.apply(noisy, single=True)
+    assert [result.header["NDRIZ"] for result in results] == [1, 1]
+    assert [len(result.tables["HDRTAB"]) for result in results] == [1, 2]
+    assert {result.sci.shape for result in results} == {resample.apply(noisy).sci.shape}
+    assert results[0].var_rnoise is None and results[0].err is not None
+    assert {int(v) for v in np.unique(results[1].pixels[0].extra["CON"])} == {0, 1, 2, 3}
+
+
+def test_planes_that_are_not_wanted(noisy):
+    result = resample.apply(noisy, enable_ctx=False, enable_err=False)
+    assert result.err is None and result.var_flat is None and list(result.pixels[0].extra) == ["WHT"]
+    result = resample.apply(noisy, report_var=False)
+    assert result.err is not None and result.var_flat is None and result.dq is None
+    with_flags = resample.apply(noisy, propagate_dq=True).dq
+    assert with_flags.dtype == np.uint32 and np.all((with_flags == 0) | (with_flags == 4)) and (with_flags == 4).any()
+
+
+def test_without_a_noise_plane(noisy):
+    """Images of equal weight, and a variance that is 0 where nothing is known of it."""
+    bare = copy.deepcopy(noisy[0])
+    bare.var_rnoise = bare.var_flat = None
+    result = resample.apply(bare)
+    even = resample.apply(bare, weight_type=None)
+    np.testing.assert_array_equal(result.pixels[0].extra["WHT"], even.pixels[0].extra["WHT"])
+    assert "RESWHT" not in even.header
+    assert np.isnan(result.var_rnoise).all()
+    np.testing.assert_allclose(result.err**2, result.var_poisson, rtol=1e-6)
+
+
+def test_fill_value(clean):
+    result = resample.apply(clean[0], fillval="-99", output_shape=[200, 200])
+    assert np.all(result.sci[result.pixels[0].extra["WHT"] == 0] == -99)
+
+
+def test_what_can_not_be_resampled(clean):
+    cube = copy.deepcopy(clean[0])
+    cube.sci = cube.sci[None]
+    with pytest.raises(Skip, match="3 dimensions"):
+        resample.apply(cube)
+    lost = copy.deepcopy(clean[0])
+    del lost.header["S_REGION"]
+    with pytest.raises(InputError, match="S_REGION"):
+        resample.apply(lost)
+    lost.wcs = None
+    with pytest.raises(InputError, match="gWCS"):
+        resample.apply(lost)
+    with pytest.raises(InputError, match="no exposures"):
+        resample.apply([])
+    with pytest.raises(ConfigError, match="crpix"):
+        resample.apply(clean, crpix=[1.0])
+    with pytest.raises(ConfigError, match="output_shape"):
+        resample.apply(clean, output_shape=[0, 10])
+    with pytest.raises(InputError, match="resampled image would be"):
+        resample.apply(clean, crpix=[-500.0, -500.0])
+
+
+# --- geometry --------------------------------------------------------------------------------------------------------
+
+
+def test_the_series_is_the_exact_map(folder):
+    """Over a whole detector, at points that the series was not made from."""
+    exposure = dithers.image(folder, shape=(2048, 2048), SUBSTRT1=1, SUBSTRT2=1, noise=False)
+    grid = resample.apply(exposure, enable_err=False)
+    found = pixel_map(exposure.wcs, grid.wcs, (2048, 2048))
+    y, x = np.random.default_rng(2).integers(0, 2048, (2, 5000))
+    exact = np.transpose(grid.wcs.invert(*exposure.wcs(x.astype(float), y.astype(float)), with_bounding_box=False))
+    assert np.abs(found[y, x] - exact).max() < TOLERANCE
+
+
+class Kinked:
+    """A map that no series can follow."""
+
+    bounding_box = ((4.5, 180.5), (-0.5, 149.5))
+
+    def __call__(self, x, y, with_bounding_box=True):
+        return x + 0.01 * np.abs(x - 77.3), y + 0.5
+
+    def invert(self, x, y, with_bounding_box=True):
+        return x, y
+
+
+def test_a_map_with_a_kink_is_evaluated_everywhere():
+    found = pixel_map(Kinked(), Kinked(), (160, 170))
+    y, x = np.indices((160, 170), dtype=float)
+    inside = (x > 4.5) & (y < 149.5)
+    np.testing.assert_array_equal(found[inside], np.stack(Kinked()(x, y), axis=-1)[inside])
+    assert np.isnan(found[~inside]).all()
+
+
+def test_coarse_maps(clean):
+    grid = resample.apply(clean, enable_err=False).wcs
+    exact = pixel_map(clean[0].wcs, grid, dithers.SHAPE)
+    errors = [np.abs(pixel_map(clean[0].wcs, grid, dithers.SHAPE, step, order) - exact).max() for step, order in ((30, 1), (5, 1), (10, 3))]
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[1] < 1e-3 and errors[2] < 1e-6
+
+
+def test_maps_are_the_same_bytes_for_any_number_of_threads(clean):
+    grid = resample.apply(clean, enable_err=False).wcs
+    threads = numba.get_num_threads()
+    try:
+        maps = []
+        for count in (1, threads):
+            numba.set_num_threads(count)
+            maps.append(pixel_map(clean[0].wcs, grid, dithers.SHAPE).tobytes())
+    finally:
+        numba.set_num_threads(threads)
+    assert maps[0] == maps[1]
+
+
+def test_area_of_pixels():
+    """A tangent plane: 1 + O(field^2) of the nominal area."""
+    scale = 0.1 / 3600
+    plane = Shift(-49.5) & Shift(-49.5) | Scale(scale) & Scale(scale) | Pix2Sky_TAN() | RotateNative2Celestial(10.0, 85.0, 180.0)
+    area = output_wcs.mean_pixel_area(gwcs.WCS([("detector", plane), ("world", None)]), (100, 100))
+    assert area == pytest.approx(np.radians(scale) ** 2, rel=1e-8)
+
+
+def test_middle_and_polygons_across_zero_hours():
+    region = "POLYGON ICRS  359.9 -1 0.1 -1 0.1 1 359.9 1"
+    (polygon,) = output_wcs.sky_polygons(region)
+    ra, dec = output_wcs.middle(polygon)
+    assert min(ra, 360 - ra) < 1e-9 and dec == pytest.approx(0, abs=1e-9)
+    assert len(output_wcs.sky_polygons(region + "  " + region)) == 2
+
+
+def test_region_of_separate_images(folder):
+    """Two fields that do not touch are two polygons; two that overlap are one, as large as both less what they share."""
+    apart = [dithers.image(folder, number, (6.0 * number, 0, 0), noise=False) for number in range(2)]
+    result = resample.apply(apart, enable_err=False)
+    polygons = output_wcs.sky_polygons(result.header["S_REGION"])
+    areas = [_shoelace(*result.wcs.invert(*polygon.T, with_bounding_box=False)) for polygon in polygons]
+    np.testing.assert_allclose(areas, 2 * [np.prod(dithers.SHAPE)], rtol=0.02)
+    near = [dithers.image(folder, number, (1.0 * number, 0, 0), noise=False) for number in range(2)]
+    result = resample.apply(near, enable_err=False)
+    (polygon,) = output_wcs.sky_polygons(result.header["S_REGION"])
+    covered = np.mean(result.pixels[0].extra["WHT"] > 0) * result.sci.size
+    assert _shoelace(*result.wcs.invert(*polygon.T, with_bounding_box=False)) == pytest.approx(covered, rel=0.03)
+
+
+def _shoelace(x, y):
+    return abs(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))) / 2
+
+
+def test_region_without_a_union(clean, monkeypatch):
+    """Where the library fails, the polygons of the inputs are listed: they cover the same."""
+
+    def fail(polygons):
+        raise ValueError("degenerate")
+
+    monkeypatch.setattr("spherical_geometry.polygon.SphericalPolygon.multi_union", fail)
+    polygons = output_wcs.sky_polygons(resample.apply(clean, enable_err=False).header["S_REGION"])
+    for polygon, exposure in zip(polygons, clean, strict=True):
+        np.testing.assert_allclose(polygon, output_wcs.sky_polygons(exposure.header["S_REGION"])[0], atol=1e-9)
+
+
+def _compound(result):
+    """The same plane with a little curvature, as a chain of models."""
+    header = result.header
+    turn = result.wcs.forward_transform
+    from astropy.modeling.models import AffineTransformation2D
+
+    return (
+        Shift(-(header["CRPIX1"] - 1)) & Shift(-(header["CRPIX2"] - 1))
+        | AffineTransformation2D(matrix=np.reshape(turn.pc, (2, 2)))
+        | Scale(header["CDELT1"]) & Scale(header["CDELT2"])
+        | Pix2Sky_TAN()
+        | RotateNative2Celestial(header["CRVAL1"], header["CRVAL2"], 180.0)
+    )
+
+
+@pytest.fixture(scope="module")
+def custom(clean, folder):
+    """Files with a grid: one of FITS's own projections with a shape, and a chain of models with a scale."""
+    result = resample.apply(clean, pixel_scale_ratio=0.8)
+    plain = copy.deepcopy(result.wcs)
+    chain = gwcs.WCS([gwcs.Step(plain.input_frame, _compound(result)), gwcs.Step(plain.output_frame, None)])
+    chain.bounding_box = plain.bounding_box.bounding_box(order="F")
+    asdf.AsdfFile({"wcs": plain}).write_to(folder / "plain.asdf")
+    asdf.AsdfFile({"wcs": chain, "pixel_scale": result.header["CDELT1"] * 3600}).write_to(folder / "chain.asdf")
+    asdf.AsdfFile({"nothing": 1}).write_to(folder / "nothing.asdf")
+    return {"plain": folder / "plain.asdf", "chain": folder / "chain.asdf", "nothing": folder / "nothing.asdf", "like": result}
+
+
+@pytest.mark.parametrize("kind", ["plain", "chain"])
+def test_a_grid_of_ones_own(clean, custom, kind):
+    result = resample.apply(clean, output_wcs=str(custom[kind]))
+    np.testing.assert_allclose(result.sci, custom["like"].sci, rtol=1e-5)
+    ra, dec = result.wcs(100.0, 50.0)
+    by_keywords = WCS(products.hdus(result, "made_i2d.fits")["SCI"].header)
+    np.testing.assert_allclose(by_keywords.all_world2pix(ra, dec, 0), (100, 50), atol=1e-5)
+
+
+def test_a_file_without_a_grid(clean, custom):
+    with pytest.raises(ConfigError, match="nothing.asdf"):
+        resample.apply(clean, output_wcs=str(custom["nothing"]))
+
+
+# --- kernels ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("constant", [None, 3.5])
+def test_variance_kernels(constant):
+    random = np.random.default_rng(3)
+    errors = random.uniform(0.1, 2, (4, 20, 30)).astype("f4")
+    noises = random.uniform(0.1, 2, (4, 20, 30)).astype("f4")
+    errors[random.random(errors.shape) < 0.3] = np.nan
+    noises[random.random(errors.shape) < 0.1] = np.nan
+    noises[random.random(errors.shape) < 0.1] = 0
+    total, weights = np.full((20, 30), np.nan, "f4"), np.zeros((20, 30), "f4")
+    for error, noise in zip(errors, noises, strict=True):
+        add_variance(error, noise if constant is None else np.empty((0, 0), "f4"), constant or 1.0, total, weights)
+    variance_of_mean(total, weights, 0.25)
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        w = 1 / noises.astype(float) ** 2 if constant is None else np.full(errors.shape, constant)
+        w = np.where(np.isfinite(w) & np.isfinite(errors), w, 0)
+        expected = 0.25 * np.nansum(w**2 * errors.astype(float) ** 2, axis=0) / w.sum(axis=0) ** 2
+    np.testing.assert_allclose(total, expected, rtol=1e-5)
+    assert np.isnan(total).any()
+
+
+def test_error_kernel():
+    planes = np.random.default_rng(4).uniform(0, 1, (3, 20, 30)).astype("f4")
+    planes[np.random.default_rng(5).random(planes.shape) < 0.5] = np.nan
+    expected = np.where(np.isnan(planes).all(axis=0), np.nan, np.sqrt(np.nansum(planes, axis=0)))
+    np.testing.assert_allclose(error_of_sum(*planes), expected, rtol=1e-6)
+
+
+# --- the peer --------------------------------------------------------------------------------------------------------
+
+CASES = {
+    "default": {},
+    "smaller": {"pixel_scale_ratio": 0.7, "pixfrac": 0.8},
+    "placed": {"pixel_scale": 0.04, "rotation": 25.0, "crpix": [80.0, 70.0], "crval": [245.9819, 28.3841], "output_shape": [150, 140]},
+    "point": {"kernel": "point", "weight_type": "exptime"},
+    "turbo": {"kernel": "turbo", "fillval": "-1", "report_var": False},
+    "gaussian": {"kernel": "gaussian", "pixel_scale_ratio": 1.3},
+    "lanczos": {"kernel": "lanczos3", "enable_ctx": False},
+    "flags": {"propagate_dq": True, "enable_err": False},
+    "coarse": {"pixmap_stepsize": 12.0},
+    "cubic": {"pixmap_stepsize": 7.0, "pixmap_order": 3},
+    "shape": {"output_shape": [120, 110]},
+    "plain": {"output_wcs": "plain"},
+    "chain": {"output_wcs": "chain"},
+    "single": {"single": True},
+    "one": {},
+}
+PEER = """
+import json, os
+os.environ.update(CRDS_PATH=str(folder), CRDS_SERVER_URL="https://127.0.0.1:9", STPIPE_DISABLE_CRDS_STEPPARS="true")
+from jwst.resample import ResampleStep
+from stdatamodels.jwst import datamodels
+
+planes = {"sci": "data", "err": "err", "dq": "dq", "var_poisson": "var_poisson", "var_rnoise": "var_rnoise", "var_flat": "var_flat"}
+planes |= {"CON": "con", "WHT": "wht"}
+files = [str(f) for f in files]
+def keep(case, model, name):
+    model.save(str(folder) + "/" + name + "_i2d.fits")
+    for ours, theirs in planes.items():
+        if model.hasattr(theirs) and getattr(model, theirs) is not None:
+            out[name + " " + ours] = np.array(getattr(model, theirs))
+for case, options in json.loads(str(cases)).items():
+    given = datamodels.open(files[0]) if case == "one" else files
+    result = ResampleStep.call(given, **options)
+    if case == "single":
+        with result:
+            for number, model in enumerate(result):
+                keep(case, model, f"{case}{number}")
+                result.shelve(model, number, modify=False)
+    else:
+        keep(case, result, case)
+"""
+
+
+@pytest.fixture(scope="module")
+def theirs(noisy, custom, tmp_path_factory):
+    """What the peer makes of the same files: arrays by case and plane, and the folder with its products."""
+    import json
+
+    folder = tmp_path_factory.mktemp("peer")
+    files = [products.write(exposure, folder / exposure.header.name) for exposure in noisy]
+    cases = {case: {**options, **_path(options, custom)} for case, options in CASES.items()}
+    return peer_python(PEER, folder=str(folder), files=[str(f) for f in files], cases=json.dumps(cases)), folder, files
+
+
+def _path(options, custom):
+    return {"output_wcs": str(custom[options["output_wcs"]])} if "output_wcs" in options else {}
+
+
+@needs_peer
+@pytest.mark.parity
+@pytest.mark.parametrize("case", CASES)
+def test_as_the_peer(theirs, custom, case):
+    found, folder, files = theirs
+    exposures = [products.read(path) for path in files]
+    options = {**CASES[case], **_path(CASES[case], custom)}
+    result = resample.apply(exposures[0] if case == "one" else exposures, **options)
+    for number, ours in enumerate(result if case == "single" else [result]):
+        name = f"{case}{number}" if case == "single" else case
+        planes = {**dict(ours.pixels[0].planes()), **ours.pixels[0].extra}
+        assert set(planes) == {key.split()[1] for key in found if key.split()[0] == name}
+        # where an image only grazes a pixel, 1e-9 of a pixel decides on the tiny weight, and with it on the value
+        weight = found[f"{name} WHT"]
+        good = weight > 1e-2 * np.median(weight[weight > 0])
+        for plane, array in planes.items():
+            # the peer's mean pixel area is that of a polygon of few points: 2e-6 from ours of many
+            rough = plane in MAIN[1:] and (case in ("placed", "plain"))
+            # the drizzle looks a lanczos kernel up in a table, whose next entry may be the nearer one 1e-9 of a pixel away
+            most = 0.999 if case == "lanczos" else 1.0
+            _same(plane, array, found[f"{name} {plane}"], good, 5e-6 if rough else 2e-7, most)
+        with fits.open(folder / f"{name}_i2d.fits") as product:
+            _same_keywords(ours, product, case)
+
+
+def _same(plane, ours, theirs, good, median, most):
+    assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
+    if ours.dtype.kind != "f":
+        np.testing.assert_array_equal(ours, theirs, err_msg=plane)
+        return
+    np.testing.assert_array_equal(np.isnan(ours), np.isnan(theirs), err_msg=plane)
+    mine, theirs = ours[good & np.isfinite(theirs)].astype(float), theirs[good & np.isfinite(theirs)]
+    difference = np.abs(mine - theirs) / np.maximum(np.abs(theirs), 1e-30)
+    assert np.median(difference) < median, plane
+    assert np.quantile(difference, most) < 1e-5, plane
+
+
+def _same_keywords(ours, product, case):
+    made = products.hdus(ours, "x_i2d.fits")
+    mine, theirs = WCS(made["SCI"].header), WCS(product["SCI"].header)
+    x, y = np.meshgrid([0, 80, 160], [0, 80, 160])
+    fitted = case == "chain"
+    np.testing.assert_allclose(mine.all_world2pix(*theirs.all_pix2world(x, y, 0), 0), (x, y), atol=1e-4 if fitted else 1e-6)
+    other = {"DATE", "FILENAME", "CAL_VER", "CAL_VCS", "S_RESAMP", "COMMENT", "HISTORY", "", "S_REGION", "PXSCLRT", "NDRIZ"}
+    if fitted:  # about the middle of the image; the peer fits about the reference pixel that the first input has
+        other |= {"CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2"}
+    for extension in (0, "SCI"):
+        mine, theirs = made[extension].header, product[extension].header
+        assert set(mine) - other == set(theirs) - other
+        for keyword in set(mine) - other:
+            if isinstance(mine[keyword], float):
+                assert mine[keyword] == pytest.approx(theirs[keyword], rel=1e-7, abs=1e-9), keyword
+            else:
+                assert mine[keyword] == theirs[keyword], keyword
+    assert made[0].header["PXSCLRT"] == pytest.approx(product[0].header["PXSCLRT"], rel=5e-6)
+    _same_table(made, product)
+    if case == "single":  # the peer counts on from one group to the next, and gives each the region of them all
+        return
+    assert made[0].header["NDRIZ"] == product[0].header["NDRIZ"]
+    polygons = (np.vstack(output_wcs.sky_polygons(file["SCI"].header["S_REGION"])) for file in (made, product))
+    mine, theirs = (polygon[np.argsort(polygon[:, 0])] for polygon in polygons)
+    np.testing.assert_allclose(mine, theirs, atol=3e-9)
+
+
+def _same_table(made, product):
+    assert ("HDRTAB" in made) == ("HDRTAB" in product)
+    if "HDRTAB" not in made:
+        return
+    mine, theirs = made["HDRTAB"], product["HDRTAB"]
+    assert mine.columns.names == theirs.columns.names
+    assert mine.columns.formats == theirs.columns.formats
+    for name in mine.columns.names:
+        np.testing.assert_array_equal(mine.data[name], theirs.data[name], err_msg=name)
