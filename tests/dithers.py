@@ -1,6 +1,7 @@
 """Calibrated NIRCam images of a known sky, dithered, through the SIAF's distortion."""
 
 import numpy as np
+
 import sky
 from jwcal.steps import assign_wcs
 

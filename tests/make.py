@@ -12,6 +12,7 @@ import textwrap
 
 import numpy as np
 from astropy.io import fits
+
 from jwcal.exposure import Exposure, Header, Pixels
 from jwcal.reference_data import References
 from peer import peer_python

@@ -5,9 +5,10 @@ from functools import cache
 from pathlib import Path
 
 import asdf
-import make
 import numpy as np
 from astropy.modeling.models import Mapping, Polynomial2D, Shift
+
+import make
 from jwcal.exposure import Exposure, Header, Pixels
 from jwcal.reference_data import References
 

@@ -3,8 +3,9 @@
 import asdf
 import numpy as np
 import pytest
-import sky
 from astropy.io import fits
+
+import sky
 from jwcal.errors import InputError, ReferenceError
 from jwcal.steps import assign_wcs
 from peer import needs_peer, peer_python
@@ -200,6 +201,7 @@ from astropy.io import fits
 from jwst.assign_wcs.assign_wcs import load_wcs
 from jwst.assign_wcs.util import update_fits_wcsinfo
 from stdatamodels.jwst import datamodels
+from tweakwcs.correctors import JWSTWCSCorrector
 for i, name in enumerate(names):
     kind = datamodels.CubeModel if len(shapes[i].split()) == 3 else datamodels.ImageModel
     model = load_wcs(kind(str(files[i])), {"distortion": str(distortions[i]), "filteroffset": str(offsets[i])})
@@ -210,8 +212,14 @@ for i, name in enumerate(names):
     out[f"{name} box"] = np.array(model.meta.wcs.bounding_box.bounding_box(order="F"))
     model.save(str(files[i]) + ".out.fits")
     out[f"{name} header"] = fits.getheader(str(files[i]) + ".out.fits", "SCI").tostring()
-    with asdf.open(str(files[i]) + ".asdf") as ours:
-        out[f"{name} ours read"] = np.array(ours["wcs"](x, y))
+    with asdf.open(str(files[i]) + ".asdf") as file:
+        ours = file["wcs"]
+    out[f"{name} ours read"] = np.array(ours(x, y))
+    about = {key: getattr(model.meta.wcsinfo, key) for key in ("v2_ref", "v3_ref", "roll_ref")}
+    for whose, wcs in (("theirs", model.meta.wcs), ("ours", ours)):
+        corrector = JWSTWCSCorrector(wcs, about)
+        corrector.set_correction([[1.0, 0.001], [-0.001, 1.0]], [0.3, -0.2])  # arcsec
+        out[f"{name} {whose} aligned"] = np.array(corrector.wcs(x, y))
 """
 
 
@@ -261,9 +269,15 @@ def test_same_as_the_peer(both, name):
 @needs_peer
 @pytest.mark.parity
 @pytest.mark.parametrize("name", CASES)
-def test_the_peer_reads_our_wcs(both, name):
-    x, y = pixels(both[0][name].sci.shape)
-    np.testing.assert_array_equal(both[1][f"{name} ours read"], np.array(both[0][name].wcs(x, y)))
+def test_the_peer_reads_and_aligns_our_wcs(both, name):
+    """Its stage 3 takes our products: it evaluates the WCS from the file, and its alignment moves it as it moves its own."""
+    exposure, theirs = both[0][name], both[1]
+    before = np.array(exposure.wcs(*pixels(exposure.sci.shape)))
+    np.testing.assert_array_equal(theirs[f"{name} ours read"], before)
+    after, expected = theirs[f"{name} ours aligned"], theirs[f"{name} theirs aligned"]
+    inside = np.isfinite(expected[0])
+    assert separation(after[:, inside], expected[:, inside]).max() < 0.001 * UAS
+    assert separation(after[:, inside], before[:, inside]).max() * 3600 > 0.3
 
 
 @needs_real

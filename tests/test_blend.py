@@ -1,8 +1,9 @@
 """Headers of many inputs: rules and columns from the schemas."""
 
-import make
 import numpy as np
 import pytest
+
+import make
 from jwcal.resample.blend import RULES, blend_rules, blended, header_table, science_keywords
 from peer import needs_peer, peer_python
 

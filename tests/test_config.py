@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 import pytest
 import yaml
+
 from jwcal import config, parameters
 from jwcal.config import load
 from jwcal.errors import ConfigError

@@ -11,11 +11,11 @@ from pathlib import Path
 import asdf
 import pytest
 from astropy.io import fits
+
 from jwcal import references
 from jwcal.errors import ConfigError, ReferenceError
 from jwcal.simulate import crds_cache
 from peer import needs_peer, peer_python
-
 
 REAL = Path(__file__).resolve().parents[1] / "../shared/real/crds/jwst_mappings.tar.xz"
 

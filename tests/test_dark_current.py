@@ -1,8 +1,9 @@
 """dark_current: against numpy, against a dark that is known, and against the peer."""
 
-import make
 import numpy as np
 import pytest
+
+import make
 from jwcal import dq
 from jwcal.errors import ConfigError, ReferenceError, Skip
 from jwcal.kernels.average_frames import add_frame, subtract_frame

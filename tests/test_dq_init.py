@@ -1,9 +1,10 @@
 """dq_init: mask, the user's flags, the guider's form; against numpy and the peer."""
 
-import make
 import numpy as np
 import pytest
 from astropy.io import fits
+
+import make
 from jwcal.dq import DEAD, DO_NOT_USE, HOT, REFERENCE_PIXEL, SATURATED
 from jwcal.errors import ReferenceError
 from jwcal.parameters import parameters_of

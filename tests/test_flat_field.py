@@ -1,8 +1,9 @@
 """flat_field against injected truth, against numpy, and bit for bit against the peer."""
 
-import make
 import numpy as np
 import pytest
+
+import make
 from jwcal import dq
 from jwcal.errors import ReferenceError, Skip
 from jwcal.kernels import flat_field as kernel
@@ -58,7 +59,9 @@ def test_error_is_that_of_repeated_flats():
     flats = rng.normal(0.8, 0.01, 20000).astype(np.float32)[None]
     ones, bits = np.ones_like(flats), np.zeros(flats.shape, np.uint32)
     sci = 50 * ones
-    var = kernel.correct(sci, ones.copy(), ones.copy(), ones.copy(), bits.copy(), flats, 0.01 * ones, bits, False, 1)
+    var = kernel.correct(
+        sci, ones.copy(), ones.copy(), ones.copy(), bits.copy(), flats, 0.01 * ones, bits, False, dq.NO_FLAT_FIELD, dq.DO_NOT_USE
+    )
     assert np.sqrt(var.mean()) == pytest.approx(sci.std(), rel=0.03)
 
 
@@ -67,11 +70,11 @@ def test_kernel_is_five_lines_of_numpy(inverse):
     exposure, reference = scene((2, 64, 72))
     planes = [getattr(exposure, name) for name in ("sci", "err", "var_poisson", "var_rnoise", "dq")]
     s, _, vp, vr, d = (plane.copy() for plane in planes)
-    flat, error = np.nan_to_num(reference["SCI"], nan=1), reference["ERR"]
-    flat[flat == 0] = 1
-    bits = reference["DQ"]
-    vf = kernel.correct(*planes, flat, error, bits, inverse, dq.DO_NOT_USE)
+    flat, error, bits = reference["SCI"].copy(), reference["ERR"], reference["DQ"] & 1
+    vf = kernel.correct(*planes, flat, error, bits.copy(), inverse, dq.NO_FLAT_FIELD, dq.DO_NOT_USE)
 
+    bits[np.isnan(flat) | (flat == 0)] |= dq.NO_FLAT_FIELD | dq.DO_NOT_USE
+    flat[bits != 0] = 1
     f2 = flat * flat
     s, vp, vr = (s * flat, vp * f2, vr * f2) if inverse else (s / flat, vp / f2, vr / f2)
     expected = np.zeros_like(s) if inverse else s**2 / f2 * error**2
@@ -141,10 +144,10 @@ def test_guider_keeps_its_two_dimensional_dq(tmp_path):
     before = exposure.sci.copy(), exposure.err.copy(), exposure.dq.copy()
     refs = make.references(tmp_path, exposure, flat=reference)
     flat_field.apply(exposure, refs)
-    value, error, flags = flat_field.usable(refs["flat"])
+    value, flags = kernel.usable(refs["flat"].array("SCI"), refs["flat"].dq(), dq.NO_FLAT_FIELD, dq.DO_NOT_USE)
     np.testing.assert_array_equal(exposure.dq, before[2] | flags)
     np.testing.assert_allclose(exposure.sci, np.where(np.isnan(exposure.err), np.nan, before[0] / value), rtol=1e-6)
-    expected = np.sqrt(before[1] ** 2 + (before[0] / value**2 * error) ** 2)
+    expected = np.sqrt(before[1] ** 2 + (before[0] / value**2 * reference["ERR"]) ** 2)
     np.testing.assert_allclose(exposure.err, expected, rtol=1e-5)
     assert np.isfinite(exposure.sci[:, (exposure.dq & dq.DO_NOT_USE) != 0]).any()
 

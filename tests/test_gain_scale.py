@@ -1,8 +1,9 @@
 """gain_scale: rates brought to the standard gain, and when there is nothing to do."""
 
-import make
 import numpy as np
 import pytest
+
+import make
 from jwcal.errors import Skip
 from jwcal.steps import gain_scale
 from peer import needs_peer

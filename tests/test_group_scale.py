@@ -1,8 +1,9 @@
 """group_scale: the on-board division undone, and when it is left alone."""
 
-import make
 import numpy as np
 import pytest
+
+import make
 from jwcal.errors import Skip
 from jwcal.steps import group_scale
 from peer import needs_peer

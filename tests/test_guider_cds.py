@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-import make
 import numpy as np
 import pytest
 from astropy.io import fits
+
+import make
 from jwcal.errors import InputError, ReferenceError
 from jwcal.parameters import parameters_of
 from jwcal.steps import guider_cds

@@ -1,13 +1,14 @@
 """ipc: against scipy, against a coupling that is undone, against the peer."""
 
-import make
 import numpy as np
 import pytest
+from scipy.ndimage import convolve
+
+import make
 from jwcal.errors import ReferenceError
 from jwcal.parameters import parameters_of
 from jwcal.steps import ipc
 from peer import needs_peer
-from scipy.ndimage import convolve
 
 NY, NX = 20, 30
 COUPLING = np.array([[0, 0.006, 0], [0.004, 0.98, 0.004], [0, 0.006, 0]])

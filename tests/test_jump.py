@@ -2,10 +2,11 @@
 
 import json
 
-import make
 import numba
 import numpy as np
 import pytest
+
+import make
 from jwcal.dq import DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, SATURATED
 from jwcal.errors import ConfigError, ReferenceError, Skip
 from jwcal.kernels.sort_columns import sort_columns

@@ -1,9 +1,10 @@
 """linearity: against numpy, against ramps whose nonlinearity is known, and against the peer."""
 
-import make
 import numba
 import numpy as np
 import pytest
+
+import make
 from jwcal import dq
 from jwcal.errors import ReferenceError
 from jwcal.kernels.linearity import linearize, linearize_reads

@@ -1,8 +1,9 @@
 """reset, lastframe, firstframe, rscd and charge_migration: against their rules written out, and against the peer."""
 
-import make
 import numpy as np
 import pytest
+
+import make
 from jwcal import dq
 from jwcal.errors import ReferenceError, Skip
 from jwcal.kernels.charge_migration import flag_charge_migration

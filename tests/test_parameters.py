@@ -1,6 +1,7 @@
 """The parameters of the real steps, against the tables of the chains."""
 
 import pytest
+
 from jwcal import config, parameters
 from jwcal.tables import table
 

@@ -2,11 +2,12 @@
 
 import json
 
-import make
 import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
+
+import make
 from jwcal import dq
 from jwcal.errors import InputError, ReferenceError, Skip
 from jwcal.kernels import photom as kernel

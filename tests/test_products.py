@@ -2,14 +2,15 @@
 
 import warnings
 
-import make
 import numpy as np
 import pytest
 from astropy.io import fits
+from stdatamodels.jwst import datamodels
+
+import make
 from jwcal import fitsio, keywords, products, run
 from jwcal.chains import Save, Step
 from jwcal.errors import InputError, ProductError
-from stdatamodels.jwst import datamodels
 
 
 def rate(shape=(16, 12), suffix="rate"):

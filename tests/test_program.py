@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+
 from jwcal import fitsio, program
 from jwcal.errors import InputError
 from jwcal.program import index, parse_name

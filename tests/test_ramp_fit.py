@@ -2,10 +2,11 @@
 
 import json
 
-import make
 import numba
 import numpy as np
 import pytest
+
+import make
 from jwcal.dq import AD_FLOOR, CHARGELOSS, DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, PERSISTENCE, SATURATED
 from jwcal.errors import ConfigError, InputError, ReferenceError
 from jwcal.exposure import Pixels
@@ -16,10 +17,13 @@ GAIN, READNOISE = 1.8, 9.0  # electrons/DN; DN of a difference of two frames
 PLANES = ("sci", "err", "dq", "var_poisson", "var_rnoise")
 
 
-def ramp(rng, shape, rate=10.0, nframes=1, time=10.73677):
-    """Ramps (DN) of `rate` (DN/s) with photon and read noise."""
-    steps = rng.poisson(np.broadcast_to(rate * time * GAIN, shape)) / GAIN
-    return (np.cumsum(steps, axis=1) + rng.normal(0, READNOISE / np.sqrt(2 * nframes), shape)).astype(np.float32)
+def ramp(rng, shape, rate=10.0, nframes=1, time=10.73677, zeroframe=False):
+    """Ramps (DN) of `rate` (DN/s) with photon and read noise, groups of frames without a gap; and their first frames if asked."""
+    nints, ngroups, ny, nx = shape
+    frames = rng.poisson(np.broadcast_to(rate * time / nframes * GAIN, (nints, ngroups * nframes, ny, nx))) / GAIN
+    frames = np.cumsum(frames, axis=1) + rng.normal(0, READNOISE / np.sqrt(2), frames.shape)
+    groups = frames.reshape(nints, ngroups, nframes, ny, nx).mean(axis=2).astype(np.float32)
+    return (groups, frames[:, 0].astype(np.float32)) if zeroframe else groups
 
 
 def flags(rng, shape):
@@ -150,22 +154,72 @@ def test_charge_loss_keeps_its_reads_in_the_noise(tmp_path):
     np.testing.assert_allclose(rate.err[:3], short[0].err[:3], rtol=1e-6)
 
 
+def one_likelihood(d, alpha, beta):
+    """Generalized least squares with the whole covariance matrix: the rate and its error."""
+    inverse = np.linalg.inv(np.diag(alpha) + np.diag(beta, 1) + np.diag(beta, -1))
+    return (inverse @ d).sum() / inverse.sum(), inverse.sum() ** -0.5
+
+
+@pytest.mark.parametrize(("ngroups", "nframes", "gap"), [(4, 1, 0), (8, 4, 1), (30, 1, 3)])
+def test_likelihood_is_the_fit_with_the_covariance_matrix(tmp_path, ngroups, nframes, gap):
+    keywords = {"NFRAMES": nframes, "GROUPGAP": gap}
+    time = 10.73677 * (nframes + gap)
+    sci = ramp(np.random.default_rng(14), (1, ngroups, 6, 6), 30.0, nframes, time)
+    rate = fit(tmp_path, sci, keywords=keywords, algorithm="LIKELY")[0]
+    tau = (nframes + 1) * (2 * nframes + 1) / (6 * nframes) * 10.73677  # paper I, equation 11, from the group's start
+    mean, n = (nframes + 1) / 2 * 10.73677, ngroups - 1
+    for y, x in np.ndindex(6, 6):
+        d = np.diff(sci[0, :, y, x].astype(float)) / time
+        reads, guess = READNOISE**2 / 2 / nframes / time**2, np.median(d)
+        for _ in range(2):  # the noise is taken from the median, then from the rate with that noise
+            photons = guess / GAIN / time**2
+            alpha, beta = photons * (time + 2 * tau - 2 * mean) + 2 * reads, photons * (mean - tau) - reads
+            guess, err = one_likelihood(d, np.full(n, alpha), np.full(n - 1, beta))
+        assert rate.sci[y, x] == pytest.approx(guess, rel=1e-5) and rate.err[y, x] == pytest.approx(err, rel=1e-5)
+        assert rate.var_poisson[y, x] + rate.var_rnoise[y, x] == pytest.approx(err**2, rel=1e-5)
+
+
 # --- against truth -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("algorithm", ["OLS_C", "LIKELY"])
 @pytest.mark.parametrize("truth", [0.5, 20.0, 2000.0])
-def test_rates_are_unbiased_and_errors_are_true(tmp_path, truth):
+def test_rates_are_unbiased_and_errors_are_true(tmp_path, truth, algorithm):
     shape = (2, 8, 128, 64)
     sci, groupdq = ramp(np.random.default_rng(7), shape, truth), np.zeros(shape, np.uint8)
     hit = np.random.default_rng(8).random(shape) < 0.05
     hit[:, 0] = False
     sci += np.cumsum(hit * 1000.0, axis=1).astype(np.float32)
     groupdq[hit] = JUMP_DET
-    rate = fit(tmp_path, sci, groupdq)[0]
+    rate = fit(tmp_path, sci, groupdq, algorithm=algorithm)[0]
     pull = (rate.sci - truth) / np.hypot(rate.err, 1e-9)
     expected = np.sqrt(rate.var_rnoise + truth / (GAIN * shape[0] * shape[1] * 10.73677))
     assert abs(np.mean((rate.sci - truth) / expected)) < 6 / np.sqrt(pull.size)
     assert 0.85 < pull.std() < 1.2
+
+
+@pytest.mark.parametrize(("nframes", "spoiled"), [(1, 1), (4, 2)])
+def test_likelihood_finds_jumps(tmp_path, nframes, spoiled):
+    shape, keywords = (1, 9, 64, 64), {"NFRAMES": nframes}
+    sci = ramp(np.random.default_rng(12), shape, 5.0, nframes, 10.73677 * nframes)
+    quiet = fit(tmp_path, sci, keywords=keywords, algorithm="LIKELY")[0]
+    assert (quiet.dq != 0).mean() < 1e-3  # 8 differences beyond 4.5 sigma: 5e-5 if all were Gaussian
+    sci[:, 4, :32] += 250 / spoiled  # in the middle of the frames of group 4 the hit spoils the difference after it, too
+    sci[:, 5:, :32] += 250
+    found = fit(tmp_path, sci, keywords=keywords, algorithm="LIKELY")[0]
+    assert (found.dq[:32] == JUMP_DET).mean() > 0.99 and np.array_equal(found.sci[32:], quiet.sci[32:])
+    assert abs(np.mean(found.sci[:32]) - 5.0) < 6 * np.mean(found.err[:32]) / np.sqrt(32 * 64)
+
+
+def test_zero_frame_is_a_group_of_its_own(tmp_path):
+    keywords, truth = {"NFRAMES": 4, "GROUPGAP": 0}, 50.0
+    sci, zeroframe = ramp(np.random.default_rng(13), (1, 5, 64, 64), truth, 4, 4 * 10.73677, zeroframe=True)
+    groupdq = np.zeros(sci.shape, np.uint8)
+    without = fit(tmp_path, sci, groupdq, keywords=keywords, algorithm="LIKELY")[0]
+    found = fit(tmp_path, sci, groupdq, zeroframe=zeroframe, keywords=keywords, algorithm="LIKELY")[0]
+    assert found.err.mean() < 0.99 * without.err.mean() and 0.9 < ((found.sci - truth) / found.err).std() < 1.1
+    absent = fit(tmp_path, sci, groupdq, zeroframe=np.zeros((1, 64, 64)), keywords=keywords, algorithm="LIKELY")[0]
+    np.testing.assert_allclose(absent.sci, fit(tmp_path, sci[:, 1:], keywords=keywords, algorithm="LIKELY")[0].sci, rtol=1e-6)
 
 
 # --- as a step ---------------------------------------------------------------------------------------------------------
@@ -263,7 +317,7 @@ def both(tmp_path, cases):
     theirs = peer_python(PEER, parameters=json.dumps(parameters), **arrays)
     for n, (given, keywords, more) in enumerate(cases):
         products = {s: {name: theirs[f"{s}_{name}_{n}"] for name in PLANES} for s in ("rate", "ints")}
-        yield dict(zip(("rate", "ints"), fit(tmp_path, **given, keywords=keywords, **more), strict=True)), products, given
+        yield dict(zip(("rate", "ints"), fit(tmp_path, **given, keywords=keywords, **more), strict=True)), products, {**given, **keywords}
 
 
 def case(seed, shape, zeroframe=False, dark=False, dead=(), loss=False, keywords=None, **more):
@@ -329,6 +383,51 @@ def test_peer_least_squares(tmp_path):
         assert np.isfinite(theirs["rate"]["sci"]).mean() > 0.2
         assert_equal_products(ours, theirs, f"case {n}: {given['sci'].shape}", but=unmeasured)
         assert (ours["rate"].dq[~(given["gain"] > 0)] & (NO_GAIN_VALUE | DO_NOT_USE) == NO_GAIN_VALUE | DO_NOT_USE).all()
+
+
+def likely_case(seed, shape, zeroframe=False, **given):
+    """One exposure for `both`: bright enough for its median difference to be positive."""
+    given, keywords, more = case(seed, shape, **given, algorithm="LIKELY")
+    time = make.ramp_exposure((1, 1, 1, 1), **keywords).header["TGROUP"]
+    rng = np.random.default_rng(seed)
+    rate = 10 ** rng.uniform(0.7, 2.5, shape[2:])
+    given["sci"], first = ramp(rng, shape, rate, keywords.get("NFRAMES", 1), time, zeroframe=True)
+    given["sci"] += np.cumsum(400 * (rng.random(shape) < 0.02), axis=1, dtype=np.float32)
+    if zeroframe:
+        given["zeroframe"] = first
+    return given, keywords, more
+
+
+LIKELY = [
+    likely_case(21, (1, 4, 40, 40)),
+    likely_case(22, (1, 5, 40, 40), keywords={"NFRAMES": 4, "GROUPGAP": 1}),
+    likely_case(23, (3, 6, 40, 40), dark=True),
+    likely_case(24, (1, 12, 64, 64)),
+    likely_case(25, (3, 12, 40, 40), keywords={"NFRAMES": 8, "GROUPGAP": 2}),
+    likely_case(26, (2, 7, 40, 40), zeroframe=True, keywords={"NFRAMES": 4, "GROUPGAP": 1}),
+    likely_case(27, (2, 30, 20, 20), zeroframe=True),
+    likely_case(28, (3, 3, 40, 40)),
+]
+
+
+@pytest.mark.parity
+@needs_peer
+def test_peer_likelihood(tmp_path):
+    for n, (ours, theirs, given) in enumerate(both(tmp_path, LIKELY)):
+        groupdq, averaged = given["groupdq"], given.get("NFRAMES", 1) > 1
+        good = groupdq == 0
+        good = np.concatenate([good[:, :1], good], axis=1) if averaged and "zeroframe" in given else good
+        usable = (good[:, 1:] & good[:, :-1]).sum(axis=1)
+        few = (usable == 2) | ((usable == 3) & averaged)
+        but = {"ints": few, "rate": few.any(axis=0)}  # what the peer drops where one would be left is chance (docs/differences.md)
+        for suffix, product in theirs.items():
+            nothing = np.isnan(product["sci"]) & (product["dq"] & DO_NOT_USE == 0)
+            assert (ours[suffix].dq[nothing & ~but[suffix]] & DO_NOT_USE).all()
+            product["dq"][nothing] |= DO_NOT_USE
+        assert np.isfinite(theirs["rate"]["sci"]).mean() > 0.2
+        jumps = (theirs["ints"]["dq"] & JUMP_DET) != 0
+        assert (jumps & ~few & ~(groupdq & JUMP_DET).any(axis=1)).sum() > 20 or groupdq.shape[1] < 4
+        assert_equal_products(ours, theirs, f"case {n}: {groupdq.shape}", but=but)
 
 
 def test_what_is_not_there_yet_says_so(tmp_path):

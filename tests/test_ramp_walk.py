@@ -1,8 +1,9 @@
 """A ramp that is walked in pieces gives what the same ramp in one piece gives."""
 
-import make
 import numpy as np
 import pytest
+
+import make
 from jwcal import dq, ramp, run
 from jwcal.chains import Save, Step
 from jwcal.exposure import dead_groups

@@ -14,6 +14,7 @@ import asdf
 import pytest
 import yaml
 from astropy.io import fits
+
 from jwcal import references
 from jwcal.errors import ConfigError, InputError, ReferenceError
 from jwcal.simulate import crds_cache
@@ -190,6 +191,20 @@ def test_remembered_choices_change_with_useafter(real, tmp_path):
 
 
 @needs_mappings
+def test_choices_are_not_mixed_up(real, tmp_path):
+    """Exposures that differ in one keyword, in one process: each keyword that matters must count."""
+    bases = [MODES[i] for i in (0, 8, 14, 18, 25)]
+    assert {base["INSTRUME"] for base in bases} == {"NIRCAM", "NIRISS", "NIRSPEC", "MIRI", "FGS"}
+    headers = [{k: v for k, v in base.items() if k != left_out} for base in bases for left_out in base if left_out != "INSTRUME"]
+    headers += [{**bases[0], "PUPIL": "F164N"}, {**bases[0], "FILTER": "F150W2", "PUPIL": "F164N"}, {**bases[0], "FILTER": "F150W2"}]
+    questions = [(header, "jwst_0541.pmap") for header in headers]
+    answers = by_hand(questions, real, tmp_path)
+    assert len({json.dumps(answer, sort_keys=True) for answer in answers}) > 20
+    for (header, context), answer in zip(questions, answers, strict=True):
+        assert ours(header, list(answer), context, real) == as_ours(answer), header
+
+
+@needs_mappings
 def test_one_question_to_crds_for_exposures_alike(real, monkeypatch):
     import crds
 
@@ -341,6 +356,22 @@ def test_file_missing_from_the_cache(small):
             references.resolve(HEADER, ["flat"], crds_path=small, server_url=server)
         for word in ("jw01_uncal.fits", "jwst_nircam_flat_0001.fits", str(small), why, "crds sync --files", "overrides: {flat: FILE}"):
             assert word in str(caught.value)
+
+
+def test_a_silent_server_is_not_asked_again_and_again(small, monkeypatch):
+    """Behind a firewall each attempt takes its timeout; a program has 2,000 exposures."""
+    asked = []
+
+    def silent(url, *args, **kwargs):
+        asked.append(kwargs["timeout"])
+        raise TimeoutError("timed out")
+
+    (small / "references/jwst/nircam/jwst_nircam_flat_0001.fits").unlink()
+    monkeypatch.setattr(urllib.request, "urlopen", silent)
+    for second in range(60):
+        with pytest.raises(ReferenceError, match="timed out"):
+            references.resolve({**HEADER, "TIME-OBS": f"00:00:{second:02d}"}, ["flat"], crds_path=small, server_url="https://127.0.0.1:9")
+    assert asked == [60, 60]  # for its configuration, and for the file
 
 
 def test_complete_cache_needs_no_server(small):

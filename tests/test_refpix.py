@@ -1,18 +1,18 @@
 """refpix: kernels against numpy and scipy, injected drifts against what remains, and the peer."""
 
-import make
 import numba
 import numpy as np
 import pytest
+from scipy.stats import sigmaclip
+
+import make
 from jwcal import dq
 from jwcal.errors import ConfigError, InputError, Skip
 from jwcal.kernels.reference_pixels import clipped_means, running_medians, subtract_from_growth, subtract_signals
 from jwcal.reference_data import References
 from jwcal.steps import refpix
 from peer import needs_peer, peer_python
-from scipy.stats import sigmaclip
 
-BAD = dq.REFERENCE_PIXEL | dq.DO_NOT_USE
 ORIENTATIONS = [(-1, 2), (1, -2), (1, 2), (-1, -2), (2, 1), (-2, -1), (2, -1), (-2, 1)]
 
 
@@ -277,11 +277,21 @@ def test_modes_that_are_skipped_or_refused():
         run(make.ramp_exposure((1, 2, 32, 32), FASTAXIS=1, SLOWAXIS=-1, NOUTPUTS=1))
     with pytest.raises(ConfigError, match="multi-stripe"):
         run(make.ramp_exposure((1, 2, 32, 32), MSTR_RD1=8))
+    full = make.ramp_exposure((1, 1, 2048, 2048))
+    with pytest.raises(ConfigError, match="sirs"):
+        refpix.apply(full, References({"sirskernel": "kernel.asdf"}, full.header), refpix_algorithm="sirs")
     irs2 = make.ramp_exposure((1, 1, 3200, 8), INSTRUME="NIRSPEC")
     with pytest.raises(Skip, match="IRS2"):
         run(irs2)
     with pytest.raises(ConfigError, match="IRS2"):
         refpix.apply(irs2, References({"refpix": "irs2.fits"}, irs2.header))
+
+
+def test_sirs_falls_back_on_the_median_where_it_has_no_meaning():
+    exposure, *_ = corner()
+    same, *_ = corner()
+    refs = References({"sirskernel": "kernel.asdf"}, exposure.header)
+    np.testing.assert_array_equal(refpix.apply(exposure, refs, refpix_algorithm="sirs").sci, run(same).sci)
 
 
 def test_blocks_and_threads_give_the_same_bytes():

@@ -1,14 +1,15 @@
 """saturation: against the definition in numpy, against ramps whose saturated frames are known, against the peer."""
 
-import make
 import numpy as np
 import pytest
+from scipy.ndimage import binary_dilation, minimum_filter
+
+import make
 from jwcal.dq import AD_FLOOR, DO_NOT_USE, NO_SAT_CHECK, SATURATED
 from jwcal.errors import InputError, ReferenceError
 from jwcal.kernels.saturation import NONE, box_minimum
 from jwcal.steps import saturation
 from peer import needs_peer
-from scipy.ndimage import binary_dilation, minimum_filter
 
 NY, NX = 40, 36
 

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from jwcal.errors import ConfigError, InputError
 from jwcal.keywords import schema
 from jwcal.selector import PIPELINES, pipeline_name, select, select_for

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-import sky
 from astropy.io import fits
 from astropy.wcs import WCS
+
+import sky
 from jwcal.steps import assign_wcs
 from jwcal.wcs import sip
 from peer import needs_peer, peer_python

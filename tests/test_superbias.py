@@ -1,8 +1,9 @@
 """superbias: against numpy, against a known bias, against the peer."""
 
-import make
 import numpy as np
 import pytest
+
+import make
 from jwcal.dq import HOT, UNRELIABLE_BIAS
 from jwcal.errors import InputError, ReferenceError
 from jwcal.kernels.subtract_reference import subtract_reference, subtract_reference_from_samples

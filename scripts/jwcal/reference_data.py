@@ -57,8 +57,8 @@ class Reference:
         Parameters
         ----------
         extname : str
-        planes : slice, optional
-            Part of the first axis of a cube; read each time it is asked for.
+        planes : slice or tuple of slices, optional
+            Part of the first axes of a cube; read each time it is asked for.
 
         Returns
         -------
@@ -81,7 +81,7 @@ class Reference:
     def dq(self, extname="DQ"):
         """Data quality with the standard bits, (..., row, col) uint32; zeros where the file has none."""
         if not self.has(extname):
-            return np.zeros(self.array("SCI").shape[-2:], np.uint32)
+            return np.zeros((int(self._science["SUBSIZE2"]), int(self._science["SUBSIZE1"])), np.uint32)[self._rows]
         key = f"{extname} renamed"
         if key not in self._arrays:
             bits = self._cut(self._file.array(extname), extname).astype(np.uint32)
@@ -92,6 +92,10 @@ class Reference:
     def table(self, extname):
         """A table extension as a structured array."""
         return self._file.table(extname)
+
+    def drop(self):
+        """Forget the arrays that were read."""
+        self._arrays.clear()
 
     def strip(self, rows):
         """The same reference, for a strip of the subarray's rows."""

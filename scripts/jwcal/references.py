@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import threading
+import time
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
@@ -125,7 +126,7 @@ def resolve(header, types, *, optional=(), context=None, crds_path=None, server_
     ReferenceError
         There is no reference of a required type, or a chosen one is not in the cache and can't be fetched.
     """
-    file, required = file or header.get("FILENAME"), set(types)
+    file, required = file or header.get("FILENAME"), set(types := list(types))
     types = list(dict.fromkeys([*types, *optional]))
     given = {k: str(v) for k, v in (overrides or {}).items() if k in types}
     named = {k: v.removeprefix("crds://") for k, v in given.items() if v.startswith("crds://")}
@@ -250,12 +251,11 @@ def _crds(environment, file):
             try:
                 yield crds
             except crds.CrdsError as error:
-                raise ReferenceError(f"CRDS: {_sentence(error)}", file=file, do=_REMEDY) from error
+                raise ReferenceError(
+                    f"CRDS: {_sentence(error)}", file=file, do="See references: crds_path, crds_context, crds_server_url"
+                ) from error
         finally:
             _put(kept)
-
-
-_REMEDY = "See references: crds_path, crds_context and crds_server_url in the configuration"
 
 
 def _put(variables):
@@ -275,6 +275,18 @@ def _remember(question, answer):
     return _memory[question]
 
 
+def _contact(crds, environment, ask):
+    """`ask()`, which may go to the server. Where it can't be reached it is left alone for a while: each attempt may take TIMEOUT."""
+    failed = _memory.get((environment, "failed"))
+    if failed and time.monotonic() < failed[0]:
+        raise failed[1]
+    try:
+        return ask()
+    except (crds.exceptions.CrdsNetworkError, crds.exceptions.ServiceError, SystemExit) as error:
+        _memory[environment, "failed"] = (time.monotonic() + float(TIMEOUT), error)
+        raise
+
+
 def _context(environment, context, file):
     wanted = context or dict(environment).get("CRDS_CONTEXT") or "latest"
     return _remember((environment, "context", wanted), lambda: _ask_context(environment, wanted, file))
@@ -292,7 +304,7 @@ def _ask_context(environment, wanted, file):
                 do="Set references: crds_path (or CRDS_PATH) to a cache, or references: crds_server_url to a server that fills it",
             )
         try:
-            return crds.get_context_name("jwst", wanted)
+            return _contact(crds, environment, lambda: crds.get_context_name("jwst", wanted))
         except SystemExit:  # crds gives up so where it has neither a server nor a copy of its configuration
             raise ReferenceError(
                 f"the CRDS server {url} can't be reached and {folder} holds no copy of its configuration",
@@ -350,7 +362,7 @@ def _ask_rules(environment, context, instrument, types, file):
                     file=file,
                     do=f"Fetch it with `crds sync --contexts {context}`, or set references: crds_context to one that is there",
                 ) from None
-            crds.api.dump_mappings(context)
+            _contact(crds, environment, lambda: crds.api.dump_mappings(context))
             return _load_rules(crds, context, instrument, types)
 
 
@@ -445,7 +457,7 @@ def _fetch(crds, environment, context, names, parameters, file):
     url, why = dict(environment)["CRDS_SERVER_URL"], "no server is configured to fetch it from"
     if not _serverless(url):
         try:
-            fetched = crds.api.cache_references(context, dict(names), parameters=parameters)
+            fetched = _contact(crds, environment, lambda: crds.api.cache_references(context, dict(names), parameters=parameters))
             why = f"{url} did not send it"
         except crds.CrdsError as error:
             fetched, why = {}, _sentence(error)

@@ -75,11 +75,12 @@ def run(recipe, source, write=None, scratch=None):
                 current, entries = _walk(recipe, exposure, refs, scratch)
             else:
                 exposure.load()
-        for entry in entries:
+        for number, entry in enumerate(entries):
             if isinstance(entry, Save):
                 _save(entry, current, recipe, write)
             else:
                 current = [after for before in current for after in apply(entry, before, refs, recipe)]
+                _drop(refs, entry, entries[number + 1 :])
         return current
 
 
@@ -91,6 +92,19 @@ def _save(entry, current, recipe, write):
             exposure.suffix = suffix
             if write:
                 write(exposure)
+
+
+def _drop(refs, entry, later):
+    """Give the memory of a step's references back, unless a later step takes them."""
+    wanted = {kind for e in later if isinstance(e, Step) for kind in _types(e)}
+    for kind in _types(entry):
+        if kind in refs and kind not in wanted:
+            refs[kind].drop()
+
+
+def _types(entry):
+    module = step_module(entry.name)
+    return (*getattr(module, "REFERENCES", ()), *getattr(module, "OPTIONAL", ()))
 
 
 def apply(entry, exposure, refs, recipe):
@@ -121,7 +135,7 @@ def apply(entry, exposure, refs, recipe):
     seconds = (time.perf_counter() - began) / len(results)
     for result in results:
         _record(result, entry.name, COMPLETE, "", seconds)
-        for kind in (*getattr(module, "REFERENCES", ()), *getattr(module, "OPTIONAL", ())):
+        for kind in _types(entry):
             result.references[kind] = refs[kind].name if kind in refs else "N/A"
     return results
 

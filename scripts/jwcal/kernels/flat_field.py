@@ -7,6 +7,18 @@ import numpy as np
 from numba import njit, prange
 
 
+@njit(cache=True, nogil=True)
+def _usable(flat, bits, no_flat, do_not_use):
+    """A pixel of the flat as it is applied: 1 and flagged where it has no usable value."""
+    if np.isnan(flat) or flat == 0:
+        bits |= no_flat
+    if bits & no_flat:
+        bits |= do_not_use
+    if bits & do_not_use:
+        flat = np.float32(1)
+    return flat, bits
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def _divide(value, var_poisson, var_rnoise, flat, flat_err):
     """s = S/f, V_P/f^2, V_R/f^2, V_F = (s/f)^2 sigma_f^2 (flux divided already), and the error: the root of the variances' sum."""
@@ -26,18 +38,18 @@ def _multiply(value, var_poisson, var_rnoise, flat):
 
 
 @njit(cache=True, nogil=True, parallel=True, error_model="numpy")
-def _correct(sci, err, var_poisson, var_rnoise, var_flat, dq, flat, flat_err, flat_dq, inverse, do_not_use):
+def _correct(sci, err, var_poisson, var_rnoise, var_flat, dq, flat, flat_err, flat_dq, inverse, no_flat, do_not_use):
     nint, nrow, ncol = sci.shape
     nan = np.float32(np.nan)
     for line in prange(nint * nrow):
         i, y = line // nrow, line % nrow
         for x in range(ncol):
-            f = flat[y, x]
+            f, bits = _usable(flat[y, x], flat_dq[y, x], no_flat, do_not_use)
             if inverse:
                 s, vp, vr, vf, e = _multiply(sci[i, y, x], var_poisson[i, y, x], var_rnoise[i, y, x], f)
             else:
                 s, vp, vr, vf, e = _divide(sci[i, y, x], var_poisson[i, y, x], var_rnoise[i, y, x], f, flat_err[y, x])
-            bits = dq[i, y, x] | flat_dq[y, x]
+            bits |= dq[i, y, x]
             if bits & do_not_use or np.isnan(s) or np.isnan(e) or np.isnan(vp) or np.isnan(vr) or np.isnan(vf):
                 bits |= do_not_use
                 s = vp = vr = vf = e = nan
@@ -45,7 +57,7 @@ def _correct(sci, err, var_poisson, var_rnoise, var_flat, dq, flat, flat_err, fl
             var_poisson[i, y, x], var_rnoise[i, y, x], var_flat[i, y, x] = vp, vr, vf
 
 
-def correct(sci, err, var_poisson, var_rnoise, dq, flat, flat_err, flat_dq, inverse, do_not_use):
+def correct(sci, err, var_poisson, var_rnoise, dq, flat, flat_err, flat_dq, inverse, no_flat, do_not_use):
     """Flat-field images in place.
 
     Parameters
@@ -56,10 +68,11 @@ def correct(sci, err, var_poisson, var_rnoise, dq, flat, flat_err, flat_dq, inve
         Changed in place: the flat's bits, and DO_NOT_USE where a pixel is not finite.
     flat, flat_err : float32 (row, col)
     flat_dq : uint32 (row, col)
+        Where it has `no_flat` or `do_not_use`, or the flat is NaN or zero, nothing is divided.
     inverse : bool
         Multiply, to take a flat field out again.
-    do_not_use : int
-        The bit.
+    no_flat, do_not_use : int
+        The bits.
 
     Returns
     -------
@@ -68,5 +81,25 @@ def correct(sci, err, var_poisson, var_rnoise, dq, flat, flat_err, flat_dq, inve
     """
     var_flat = np.empty_like(sci)
     planes = [plane[None] if plane.ndim == 2 else plane for plane in (sci, err, var_poisson, var_rnoise, var_flat, dq)]
-    _correct(*planes, flat, flat_err, flat_dq, bool(inverse), np.uint32(do_not_use))
+    _correct(*planes, flat, flat_err, flat_dq, bool(inverse), np.uint32(no_flat), np.uint32(do_not_use))
     return var_flat
+
+
+@njit(cache=True, nogil=True)
+def _usable_image(flat, flat_dq, no_flat, do_not_use):
+    value, bits = np.empty_like(flat), np.empty_like(flat_dq)
+    for y in range(flat.shape[0]):
+        for x in range(flat.shape[1]):
+            value[y, x], bits[y, x] = _usable(flat[y, x], flat_dq[y, x], no_flat, do_not_use)
+    return value, bits
+
+
+def usable(flat, flat_dq, no_flat, do_not_use):
+    """A flat as it is applied: 1 where it has no usable value, and flagged there; arguments as for `correct`.
+
+    Returns
+    -------
+    value : float32 (row, col)
+    bits : uint32 (row, col)
+    """
+    return _usable_image(flat, flat_dq, np.uint32(no_flat), np.uint32(do_not_use))

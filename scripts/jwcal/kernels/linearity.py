@@ -1,10 +1,9 @@
 """Undo the nonlinearity of the detector's response with a polynomial per pixel.
 
-    linear = c0 + c1 s + c2 s^2 + ...
+    linear = c0 + c1 s + c2 s^2 + ...        (Hilbert 2008, WFC3-ISR 2008-39)
 
-in float32, by Horner's rule, as the jump and saturation decisions downstream were tuned on it (Hilbert 2008, WFC3-ISR 2008-39, is the
-polynomial's origin). Groups that average several reads are unfolded to their reads first where the inverse polynomial is known:
-the mean of a nonlinear function is not the function of the mean.
+by Horner's rule in float32, the precision of the coefficients. Groups that average several reads are unfolded to their reads first
+where the inverse polynomial is known: the mean of a nonlinear function is not the function of the mean.
 """
 
 import numpy as np
@@ -22,9 +21,19 @@ def _polynomial(signal, coefficients):
     return value + coefficients[0]
 
 
+# The next two are functions of their own because only so their loops become vector instructions.
+
+
+@njit(cache=True, nogil=True)
+def _add_scaled(a, factor, b, out):
+    """a + factor b for many pixels."""
+    for x in range(out.size):
+        out[x] = a[x] + factor * b[x]
+
+
 @njit(cache=True, nogil=True)
 def _next_term(value, coefficient, signal):
-    """One turn of Horner's rule for many pixels; a function of its own because only so the loop becomes vector instructions."""
+    """One turn of Horner's rule for many pixels."""
     for x in range(value.size):
         value[x] = (value[x] + coefficient[x]) * signal[x]
 
@@ -119,15 +128,15 @@ def _linearize_pixels(ramp, flags, c, inverse, reads, interval, saturated):
         total[:] = 0
         for k in range(reads):
             time = g * interval + k - (reads - 1) / 2  # in reads since the middle of the first group
-            signal[:] = low + rate * time
+            _add_scaled(low, time, rate, signal)
             _polynomials(signal, back, read[k])
-            total += read[k]
+            _add_scaled(total, 1.0, read[k], total)
         offset = ramp[g] - total / reads
         total[:] = 0
         for k in range(reads):
-            signal[:] = read[k] + offset
+            _add_scaled(read[k], 1.0, offset, signal)
             _polynomials(signal, curve, read[k])
-            total += read[k]
+            _add_scaled(total, 1.0, read[k], total)
         for x in range(n):
             ramp[g, x] = ramp[g, x] if flags[g, x] & saturated else total[x] / reads
 

@@ -20,15 +20,11 @@ def _parser():
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="a program with its references, ready for the workflow")
     demo.add_argument("out", type=Path, metavar="FOLDER")
-    demo.add_argument(
-        "--program", type=Path, default=program.DEMO, metavar="FILE", help="its description (default: config/demo_program.yaml)"
-    )
+    demo.add_argument("--program", type=Path, default=program.DEMO, metavar="FILE", help="default: config/demo_program.yaml")
     one = commands.add_parser("exposure", help="one exposure in FOLDER/data, its truth in FOLDER/truth")
     one.add_argument("out", type=Path, metavar="FOLDER")
     one.add_argument("exp_type", metavar="EXP_TYPE")
-    one.add_argument(
-        "options", nargs="*", metavar="name=value", help="of simulate_exposure: detector=NRCB1 subarray=SUB160 ngroups=6 seed=3..."
-    )
+    one.add_argument("options", nargs="*", metavar="name=value", help="as detector=NRCB1 subarray=SUB160 ngroups=6 seed=3")
     one.add_argument("--references", action="store_true", help="write the references too, in FOLDER/references")
     return parser
 

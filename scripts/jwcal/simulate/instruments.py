@@ -1,6 +1,6 @@
 """What an exposure is taken with: the instrument's table, the subarray, the readout and its times."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 
@@ -149,7 +149,8 @@ class Setup:
 def siaf(instrument):
     """The instrument's apertures.
 
-    pysiaf asks a server on import whether a newer edition exists, without a time limit; a simulation must neither wait for it nor depend on it.
+    On import pysiaf asks a server whether a newer edition exists, without a time limit; a simulation must neither wait for it
+    nor depend on it.
     """
     return _siaf(table()[instrument]["siaf"])
 
@@ -212,20 +213,20 @@ def frame_time(instrument, axes, sub):
     return round(CLOCK * (pixels + (1 if sub.noutputs > 1 else 0)), 8)
 
 
-def setup(
-    exp_type, *, detector=None, filter=None, pupil=None, subarray=None, aperture=None, readpatt=None, ngroups=None, nints=None, **others
-):
+def setup(exp_type, **chosen):
     """Choose what an exposure is taken with; what is not said is the mode's usual.
 
     Parameters
     ----------
     exp_type : str
-    subarray : str or Subarray
+    detector, filter, pupil, aperture, readpatt : str, optional
+    subarray : str or Subarray, optional
+    ngroups, nints : int, optional
     nframes, groupgap, frmdivsr, drpfrms1, drpfrms3, tframe, nresets : optional
         Instead of what READPATT and subarray imply.
     uniform : float, optional
         Even illumination [DN/s].
-    **others
+    **chosen
         Keywords of the header, in capitals.
 
     Raises
@@ -237,14 +238,11 @@ def setup(
     if exp_type not in table().get(instrument, {}).get("exp_types", {}):
         raise InputError(f"the simulator has no EXP_TYPE {exp_type}", do=f"Choose one of {', '.join(exp_types())}")
     t = table()[instrument]
-    given = dict(
-        detector=detector, filter=filter, pupil=pupil, subarray=subarray, aperture=aperture, readpatt=readpatt, ngroups=ngroups, nints=nints
-    )
-    mode = t["defaults"] | t["exp_types"][exp_type] | {k: v for k, v in given.items() if v is not None} | others
+    mode = t["defaults"] | t["exp_types"][exp_type] | {k: v for k, v in chosen.items() if v is not None}
     if mode["detector"] not in t["detectors"]:
         raise InputError(f"{instrument} has no detector {mode['detector']}", do=f"Choose one of {', '.join(t['detectors'])}")
     sub = _place(mode, instrument)
-    chosen = Setup(
+    bare = Setup(
         exp_type=exp_type,
         instrument=instrument,
         detector=mode.pop("detector"),
@@ -258,19 +256,13 @@ def setup(
         uniform=mode.pop("uniform", 0.0),
         product=mode.pop("product", ""),
     )
-    readout = _readout(mode, chosen)
+    readout = _readout(mode, bare)
     unknown = [k for k in mode if not k.isupper()]
     if unknown:
         raise InputError(f"no option {', '.join(unknown)} of an exposure", do="See jwcal.simulate.instruments.setup")
-    keywords = t["detectors"][chosen.detector].get("keywords", {}) | mode
-    aperture = chosen.aperture or _aperture_name(instrument, chosen.detector, sub)
-    return _replace(chosen, readout=readout, keywords=keywords, aperture=aperture)
-
-
-def _replace(setup_, **changes):
-    from dataclasses import replace
-
-    return replace(setup_, **changes)
+    keywords = t["detectors"][bare.detector].get("keywords", {}) | mode
+    aperture = bare.aperture or _aperture_name(instrument, bare.detector, sub)
+    return replace(bare, readout=readout, keywords=keywords, aperture=aperture)
 
 
 def _place(mode, instrument):
@@ -281,15 +273,15 @@ def _place(mode, instrument):
     return Subarray(sub.name, *place, sub.noutputs) if place else sub
 
 
-def _readout(mode, chosen):
-    t = chosen.instrument_table
+def _readout(mode, bare):
+    t = bare.instrument_table
     readpatt = mode.pop("readpatt")
     frames = mode.pop("frames", None)
     if frames is None and readpatt not in t["readpatts"]:
-        raise InputError(f"{chosen.instrument} has no READPATT {readpatt}", do=f"Choose one of {', '.join(t['readpatts'])}")
+        raise InputError(f"{bare.instrument} has no READPATT {readpatt}", do=f"Choose one of {', '.join(t['readpatts'])}")
     nframes, groupgap, drop1, drop3 = frames or (*t["readpatts"][readpatt], 0, 0)
     nsamples = t.get("nsamples", {}).get(readpatt, 1)
-    tframe = mode.pop("tframe", None) or frame_time(chosen.instrument, chosen.axes, chosen.subarray) * nsamples
+    tframe = mode.pop("tframe", None) or frame_time(bare.instrument, bare.axes, bare.subarray) * nsamples
     return Readout(
         readpatt,
         mode.pop("nints"),

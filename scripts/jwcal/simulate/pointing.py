@@ -2,7 +2,7 @@
 
 The chain is the telescope's own (JWST-STScI-001550): science pixel -> ideal [arcsec] by the SIAF's polynomials -> V2, V3 by a rotation
 in the plane -> the aberrated V2, V3, a scaling about the reference point -> RA, Dec by the attitude matrix.
-The inverse is by Newton's method on the forward polynomials, not by the SIAF's own inverse ones, which are good to a few thousandths of a pixel.
+The inverse is by Newton's method on the forward polynomials: the SIAF's own inverse ones are good to a few thousandths of a pixel.
 """
 
 from dataclasses import dataclass

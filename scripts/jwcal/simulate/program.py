@@ -12,7 +12,7 @@ from . import instruments
 from .detector import make_detector
 from .exposures import simulate_exposure
 from .headers import Identity
-from .references import write_references
+from .references import types_for, write_references
 from .scene import make_scene
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ SETTLING = 90.0  # s, between two dither positions
 
 
 def make_program(out, description=DEMO):
-    """Simulate a program: raw exposures in `<out>/data`, references in `<out>/references`, truth in `<out>/truth`, a CRDS cache in `<out>/crds`.
+    """Simulate a program: raw exposures in `<out>/data`, truth in `truth`, references in `references`, a CRDS cache around them in `crds`.
 
     What is there already, made from the same description, is left alone.
 
@@ -96,46 +96,67 @@ def _done(note, digest):
 
 
 def _exposures(out, described):
-    target, seed = tuple(described["target"]), described.get("seed", 1)
+    planned = [_plan(described, exposure) for exposure in described["exposures"]]
+    sensors, references = _sensors(out, [setup for _, setups in planned for setup in setups])
+    target, seed, shift = tuple(described["target"]), described.get("seed", 1), described.get("shift", [0.0, 0.0])
     sky = dict(described.get("sky", {}))
     field = make_scene(*target, sky=sky.pop("level", 0.25), seed=seed, **sky)
     dithers = described.get("dithers", [[0.0, 0.0]])
-    shift = described.get("shift", [0.0, 0.0])
     start = Time(described.get("start", "2023-10-02T00:00:00"), scale="utc", precision=3)
-    data, references, sensors = [], [], {}
-    for activity, options in enumerate(described["exposures"], start=1):
+    data = []
+    for activity, (options, setups) in enumerate(planned, start=1):
         for position, offset in enumerate(dithers, start=1):
-            dither = {"x": shift[0] + offset[0], "y": shift[1] + offset[1], "number": position, "total": len(dithers)}
-            for detector in described.get("detectors", [options.get("detector")]):
-                chosen = instruments.setup(**(options | {"detector": detector}))
-                sensor = _sensor(sensors, references, chosen, out)
+            for setup in setups:
                 made = simulate_exposure(
                     out / "data",
-                    **(options | {"detector": chosen.detector}),
+                    **(options | {"detector": setup.detector}),
                     target=target,
                     roll=described.get("roll", 0.0),
                     aim=described.get("aim"),
-                    dither=dither,
+                    dither={"x": shift[0] + offset[0], "y": shift[1] + offset[1], "number": position, "total": len(dithers)},
                     start=start.isot,
                     identity=Identity(program=described["program"], activity=f"{activity:02d}", exposure=position),
                     field=field,
-                    sensor=sensor,
-                    seed=seed + 1000 * len(data) + 1,
+                    sensor=sensors[setup.detector, setup.subarray],
+                    seed=seed + 1000 * (len(data) + 1),
                 )
                 log.info("%s", made.uncal.name)
                 data.append(made.uncal)
-            start = start + TimeDelta(chosen.readout.duration + SETTLING, format="sec")
+            start = start + TimeDelta(setups[0].readout.duration + SETTLING, format="sec")
     return data, references
 
 
-def _sensor(sensors, references, chosen, out):
-    """The detector of an exposure; its references are written when it is first met."""
-    key = (chosen.detector, chosen.subarray)
-    if key not in sensors:
-        sensors[key] = make_detector(chosen.instrument, chosen.detector, chosen.subarray)
-        written = write_references(out / "references", sensors[key], setup=chosen, number=9000 + len(sensors))
-        references.extend(written.values())
-    return sensors[key]
+def _plan(described, exposure):
+    """An exposure's options, and its setup on each detector."""
+    options = dict(exposure)
+    detectors = options.pop("detectors", described.get("detectors")) or [None]
+    return options, [instruments.setup(**(options | {"detector": options.get("detector") or name})) for name in detectors]
+
+
+def _sensors(out, setups):
+    """The detectors of the program, and their references: a dark is read as the exposures are, where they are all read alike."""
+    sensors, references, offsets = {}, [], set()
+    for setup in setups:
+        key = (setup.detector, setup.subarray)
+        if key in sensors:
+            continue
+        sensors[key] = make_detector(setup.instrument, setup.detector, setup.subarray)
+        same = [s for s in setups if (s.detector, s.subarray) == key]
+        longest = max(same, key=lambda s: s.readout.frames)
+        patterns = {(s.readout.nframes, s.readout.groupgap) for s in same}
+        optics = (
+            setup.instrument,
+            setup.keywords.get("MODULE"),
+            setup.keywords.get("CHANNEL"),
+        )  # filter offsets are of these, not of a detector
+        types = [kind for kind in types_for(setup) if kind != "filteroffset" or optics not in offsets]
+        offsets.add(optics)
+        pattern = patterns.pop() if len(patterns) == 1 else None
+        number = 9000 + len(sensors)
+        references += write_references(
+            out / "references", sensors[key], setup=longest, types=types, number=number, dark_pattern=pattern
+        ).values()
+    return sensors, references
 
 
 def _cache(folder, references):

@@ -155,17 +155,17 @@ def bent(linear, well, coefficients, ceiling):
 
 
 def _drift(rng, detector, scale):
-    """What the readout adds to a group [DN]: the amplifiers' levels, those of odd and even columns, and 1/f noise, in the order of the reads."""
+    """What the readout adds to a group [DN]: levels of amplifiers and of odd and even columns, and 1/f noise in the order of the reads."""
     out = np.zeros(detector.shape, np.float32)
     readout = to_readout(out, detector.axes)
     outputs = detector.subarray.noutputs
     slow, fast = readout.shape
     width = fast // outputs
-    common = flicker(rng, slow, width) * 0.7
+    shared = np.sqrt(0.5) if outputs > 1 else 0.0  # of the noise's amplitude: half its power is the same in all outputs
+    common = shared * flicker(rng, slow, width) if shared else 0.0
     for k in range(outputs):
         part = readout[:, k * width : (k + 1) * width]
-        own = common + 0.71 * flicker(rng, slow, width)
-        part += detector.flicker * scale * own
+        part += detector.flicker * scale * (common + np.sqrt(1 - shared**2) * flicker(rng, slow, width))
         part += detector.offsets * rng.standard_normal()
         part[:, ::2] += detector.offsets / 4 * rng.standard_normal()
     return out
@@ -176,7 +176,8 @@ def flicker(rng, rows, columns):
     line = columns + ROW_OVERHEAD
     white = np.fft.rfft(rng.standard_normal(rows * line))
     frequency = np.arange(white.size, dtype=float)
-    frequency[0] = np.inf
+    white[0] = 0  # no offset
+    frequency[0] = 1
     noise = np.fft.irfft(white / np.sqrt(frequency), rows * line)
     return (noise / noise.std()).reshape(rows, line)[:, :columns].astype(np.float32)
 

@@ -98,7 +98,7 @@ def _usual(sensor):
 
 
 def _header(kind, sensor, setup, useafter):
-    """Keywords of every reference. EXP_TYPE and READPATT are not among them where the file is good for all: what is absent restricts nothing."""
+    """Keywords of every reference. What is absent restricts nothing, so a file that is good for all EXP_TYPEs or READPATTs names none."""
     model = MODELS[kind]
     sub = sensor.subarray
     values = {
@@ -162,17 +162,17 @@ def _identity_where(none, coefficients):
 def _dark(sensor, setup, options):
     """Accumulated dark current [DN] of a ramp of single frames (or of the pattern asked for)."""
     r = setup.readout
-    nframes, groupgap = options.get("dark_pattern", (1, 0))
+    nframes, groupgap = options.get("dark_pattern") or (1, 0)
     groups = options.get("dark_groups") or min(30, -(-r.frames // (nframes + groupgap)))
     frames = np.arange(groups) * (nframes + groupgap) + 1 + (nframes - 1) / 2
-    ramp = (sensor.dark / sensor.gain) * (r.tframe * frames)[:, None, None]
+    ramp = (sensor.dark / sensor.gain) * (r.tframe * frames).astype(np.float32)[:, None, None]
     dq = np.where((sensor.dq & (dqbits.HOT | dqbits.WARM)) != 0, dqbits.UNRELIABLE_DARK, 0)
     keywords = {"NGROUPS": groups, "NFRAMES": nframes, "GROUPGAP": groupgap, "TFRAME": r.tframe}
     if sensor.instrument == "MIRI":
         integrations = max(2, r.nints)  # the peer wants a DQ plane for each integration of the data
         keywords |= {"NINTS": integrations, "READPATT": r.readpatt}
         return {"SCI": np.stack([ramp, ramp]), "DQ": np.stack([dq] * integrations)[:, None], "keywords": keywords}
-    return {"SCI": ramp, "ERR": np.full_like(ramp, 0.1), "DQ": dq, "keywords": keywords}
+    return {"SCI": ramp, "ERR": np.full(ramp.shape, 0.1, np.float32), "DQ": dq, "keywords": keywords}
 
 
 def _gain(sensor, setup, options):
@@ -191,7 +191,7 @@ def _flat(sensor, setup, options):
     response = np.where(low, 0.6, 1.0) * sensor.flat
     response[none] = np.nan
     dq = np.where(none, dqbits.NO_FLAT_FIELD | dqbits.DO_NOT_USE, 0) | np.where(low, dqbits.UNRELIABLE_FLAT, 0)
-    return {"SCI": response, "ERR": np.full(sensor.shape, 0.002), "DQ": dq, "keywords": _element(setup)}
+    return {"SCI": response, "ERR": np.full(sensor.shape, 0.002), "DQ": dq}
 
 
 def _ipc(sensor, setup, options):
@@ -239,7 +239,7 @@ def _photom(sensor, setup, options):
 
 def _area(sensor, setup, options):
     relative, nominal = _areas(setup)
-    return {"SCI": relative, "keywords": _pixar(nominal) | _element(setup)}
+    return {"SCI": relative, "keywords": _pixar(nominal)}
 
 
 def _areas(setup):
@@ -248,10 +248,6 @@ def _areas(setup):
 
 def _pixar(nominal):
     return {"PIXAR_A2": nominal, "PIXAR_SR": nominal * pointing.ARCSEC**2}
-
-
-def _element(setup):
-    return {k: v for k, v in (("FILTER", setup.filter), ("PUPIL", setup.pupil)) if v}
 
 
 def _distortion(sensor, setup, options):

@@ -6,7 +6,7 @@ import numpy as np
 from astropy.table import Table
 from numba import njit
 from scipy.signal import fftconvolve
-from scipy.special import gammaincinv
+from scipy.special import erf, gammaincinv
 
 from .pointing import ARCSEC
 
@@ -82,8 +82,8 @@ def make_scene(ra, dec, *, radius=40.0, stars=200, galaxies=40, sky=0.25, fainte
 def render(scene, pointing, gain):
     """The rate that the scene gives in each pixel of a detector with an even response.
 
-    Uniform light gives the same rate in every pixel: the flat field holds what differs, pixel areas included. A source then gives less where
-    pixels are large, and its flux comes back when calibrated surface brightness is multiplied with each pixel's own area.
+    Uniform light gives the same rate in every pixel: the flat field holds what differs, pixel areas included. A source then gives less
+    where pixels are large, and its flux comes back when calibrated surface brightness is multiplied with each pixel's own area.
 
     Parameters
     ----------
@@ -104,20 +104,31 @@ def render(scene, pointing, gain):
     per_jansky = gain * 1e-6 / (nominal * ARCSEC**2) / photmjsr
     image = np.zeros(relative.shape)
     catalogue = scene.sources.copy()
-    catalogue["x"], catalogue["y"] = pointing.sky_to_pixel(catalogue["ra"], catalogue["dec"])
+    catalogue["x"], catalogue["y"], angles = _places(catalogue, pointing)
     catalogue["rate"] = catalogue["flux"].value * per_jansky
     catalogue["rate"].unit = "ct / s"  # FITS has no unit for electrons
     margin = 3 * fwhm + 20
     ny, nx = image.shape
     x, y = catalogue["x"], catalogue["y"]
     seen = (x > -margin) & (x < nx + margin) & (y > -margin) & (y < ny + margin)
-    for source in catalogue[seen]:
+    scale = np.sqrt(pointing.xscale * pointing.yscale)
+    for source, angle in zip(catalogue[seen], angles[seen], strict=True):
         if source["kind"] == "star":
             add_star(image, source["x"], source["y"], source["rate"], fwhm * SIGMA)
         else:
-            _add_galaxy(image, source, fwhm * SIGMA, pointing)
+            _add_galaxy(image, source, angle, fwhm * SIGMA, scale)
     inside = (x > -0.5) & (x < nx - 0.5) & (y > -0.5) & (y < ny - 0.5)
     return image / relative + scene.sky / photmjsr * gain, catalogue[inside]
+
+
+def _places(sources, pointing):
+    """Pixels of the sources, and the angle of their major axes from the detector's x axis [rad]."""
+    step = 0.1 / 3600
+    ra, dec, pa = (np.asarray(sources[name], float) for name in ("ra", "dec", "pa"))
+    east = step * np.sin(np.radians(pa)) / np.cos(np.radians(dec))
+    x, y = pointing.sky_to_pixel(np.concatenate([ra, ra + east]), np.concatenate([dec, dec + step * np.cos(np.radians(pa))]))
+    (x, tip_x), (y, tip_y) = np.split(x, 2), np.split(y, 2)
+    return x, y, np.arctan2(tip_y - y, tip_x - x)
 
 
 def add_star(image, x, y, rate, sigma):
@@ -144,24 +155,21 @@ def _span(centre, reach, size):
 
 
 def _pixel_integral(span, centre, sigma):
-    from scipy.special import erf
-
     edges = (np.arange(span.start, span.stop + 1) - 0.5 - centre) / (np.sqrt(2) * sigma)
     return np.diff(erf(edges)) / 2
 
 
-def _add_galaxy(image, source, sigma, pointing, fine=5):
-    """Add a galaxy: its Sersic profile on a grid `fine` times finer than the pixels, convolved with the PSF, and summed.
+def _add_galaxy(image, source, angle, sigma, scale):
+    """Add a galaxy: its Sersic profile to six half-light radii on a grid finer than the pixels, convolved with the PSF, and summed.
 
     Sersic profile: Graham & Driver 2005, PASA 22, 118, eq. 1; b_n from the half-light condition.
     """
-    scale = np.sqrt(pointing.xscale * pointing.yscale)
     radius, n, q = source["radius"] / scale, source["sersic"], source["axis_ratio"]
-    half = int(min(8 * radius + REACH * HALO_SCALE * sigma, 150)) + 2
+    fine = 5 if radius < 5 else 3
+    half = int(min(6 * radius + REACH * HALO_SCALE * sigma, 150)) + 2
     x0, y0 = int(round(source["x"])), int(round(source["y"]))
     offset = (np.arange((2 * half + 1) * fine) + 0.5) / fine - half - 0.5
     dx, dy = np.meshgrid(offset - (source["x"] - x0), offset - (source["y"] - y0))
-    angle = _direction(source, pointing)
     major, minor = dx * np.cos(angle) + dy * np.sin(angle), dy * np.cos(angle) - dx * np.sin(angle)
     profile = _sersic(np.hypot(major, minor / q), radius, n, 1 / fine)
     reach = np.arange(-int(REACH * sigma * HALO_SCALE * fine), int(REACH * sigma * HALO_SCALE * fine) + 1) / fine
@@ -175,15 +183,6 @@ def _add_galaxy(image, source, sigma, pointing, fine=5):
 def _sersic(r, radius, n, softening):
     b = gammaincinv(2 * n, 0.5)
     return np.exp(-b * ((np.hypot(r, softening / 2) / radius) ** (1 / n) - 1))
-
-
-def _direction(source, pointing):
-    """Angle of the galaxy's major axis from the detector's x axis [rad]."""
-    step = 0.1 / 3600
-    pa = np.radians(source["pa"])
-    ra = source["ra"] + step * np.sin(pa) / np.cos(np.radians(source["dec"]))
-    x, y = pointing.sky_to_pixel(ra, source["dec"] + step * np.cos(pa))
-    return float(np.arctan2(y[0] - source["y"], x[0] - source["x"]))
 
 
 @njit(cache=True)

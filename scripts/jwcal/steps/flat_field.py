@@ -12,8 +12,6 @@ log = logging.getLogger(__name__)
 
 OPTIONAL = ("flat",)
 
-UNUSABLE = bits.DO_NOT_USE | bits.NO_FLAT_FIELD
-
 
 def apply(exposure, refs, *, save_interpolated_flat: bool = False, user_supplied_flat: str | None = None, inverse: bool = False):
     """Flat-field an image, integrations, or a guide star exposure.
@@ -46,35 +44,20 @@ def apply(exposure, refs, *, save_interpolated_flat: bool = False, user_supplied
     flat = Reference("flat", user_supplied_flat, exposure.header) if user_supplied_flat else refs.get("flat")
     if flat is None:
         raise Skip("there is no flat reference")
-    value, error, flags = usable(flat)
+    from ..kernels import flat_field as kernel
+
+    value, flags = flat.array("SCI").astype(np.float32, copy=False), flat.dq()
+    error = flat.array("ERR").astype(np.float32, copy=False) if flat.has("ERR") else np.zeros_like(value)
     if exposure.var_poisson is None:
+        value, flags = kernel.usable(value, flags, bits.NO_FLAT_FIELD, bits.DO_NOT_USE)
         _guider(exposure, value, error, flags, inverse)
     else:
-        from ..kernels import flat_field as kernel
-
         exposure.var_flat = kernel.correct(
             *(exposure.sci, exposure.err, exposure.var_poisson, exposure.var_rnoise, exposure.dq),
-            *(value, error, flags, inverse, bits.DO_NOT_USE),
+            *(value, error, flags, inverse, bits.NO_FLAT_FIELD, bits.DO_NOT_USE),
         )
-    unflattened = np.count_nonzero(flags & bits.DO_NOT_USE)
-    log.info("%s by %s, which has no value for %d pixels", "Multiplied" if inverse else "Divided", flat.name, unflattened)
+    log.info("%s by the flat %s", "Multiplied" if inverse else "Divided", flat.name)
     return exposure
-
-
-def usable(flat):
-    """A flat reference as it is applied: 1 where it has no usable value, and flagged there.
-
-    Returns
-    -------
-    value, error : float32 (row, col)
-    flags : uint32 (row, col)
-    """
-    value, flags = flat.array("SCI").astype(np.float32), flat.dq().copy()
-    error = flat.array("ERR").astype(np.float32, copy=False) if flat.has("ERR") else np.zeros_like(value)
-    flags[np.isnan(value) | (value == 0)] |= UNUSABLE
-    flags[(flags & bits.NO_FLAT_FIELD) != 0] |= bits.DO_NOT_USE
-    value[(flags & bits.DO_NOT_USE) != 0] = 1
-    return value, error, flags
 
 
 def _guider(exposure, value, error, flags, inverse):

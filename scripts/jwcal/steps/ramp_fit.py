@@ -9,13 +9,15 @@ from .. import aligned
 from ..dq import CHARGELOSS, DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, PERSISTENCE, SATURATED
 from ..errors import ConfigError, InputError
 from ..exposure import Pixels
-from ..kernels import ols_ramp
+from ..kernels import likely_ramp, ols_ramp
 
 log = logging.getLogger(__name__)
 
 REFERENCES = ("readnoise", "gain")
 WALKS = "rows"
 
+NO_CUBE, NO_PLANE = np.zeros((0, 0, 0), np.float32), np.zeros((0, 0), np.float32)
+LIKELY_NEEDS = 4  # groups
 BITS = ols_ramp.Bits(*(np.uint8(bit) for bit in (DO_NOT_USE, SATURATED, JUMP_DET, PERSISTENCE, CHARGELOSS)))
 
 
@@ -35,11 +37,13 @@ def apply(
     """Fit the ramps (DN) of each integration and of all together.
 
     OLS_C: least squares with weights that follow the signal to noise, segment by segment (`kernels.ols_ramp`).
-    LIKELY: the likelihood of the group differences with their covariance, and a search for jumps of its own (`kernels.likely_ramp`).
+    LIKELY: the likelihood of the group differences with their covariance, and a search for jumps of its own (`kernels.likely_ramp`);
+    with fewer than four groups OLS_C.
 
-    Ramps with one good group only are given up (`suppress_one_group`) unless NGROUPS is 1; otherwise their one sample is divided by the
-    time that it took to collect, and ramps without any good group use the zero frame. Groups before `firstgroup` and after `lastgroup`
-    (counted from 0) are left out. GAINFACT of the gain reference goes to the header, for gain_scale.
+    OLS_C gives up ramps with one good group only (`suppress_one_group`, unless NGROUPS is 1); otherwise their one sample is divided by
+    the time that it took to collect, and ramps without any good group use the zero frame.
+    Groups before `firstgroup` and after `lastgroup` (counted from 0) are left out.
+    GAINFACT of the gain reference goes to the header, for gain_scale.
     `maximum_cores` is not used: the number of threads is the run's. Nor are `int_name` and `opt_name`: products are named by the run.
 
     Returns
@@ -62,9 +66,12 @@ def apply(
     readnoise, gain = (aligned.image(refs[kind], exposure) for kind in REFERENCES)
     dead = _leave_out(exposure, firstgroup, lastgroup)
     rate, ints = _products(exposure, gain)
-    if algorithm == "LIKELY":
-        raise ConfigError("ramp_fit: LIKELY is not available yet in this version", file=exposure.name, do="Set algorithm to OLS_C")
-    _least_squares(exposure, dead, gain, readnoise, suppress_one_group, rate, ints)
+    if algorithm == "LIKELY" and exposure.sci.shape[1] >= LIKELY_NEEDS:
+        _likelihood(exposure, gain, readnoise, rate, ints)
+    else:
+        if algorithm == "LIKELY":
+            log.info("LIKELY needs %d groups: fitted by least squares", LIKELY_NEEDS)
+        _least_squares(exposure, dead, gain, readnoise, suppress_one_group, rate, ints)
     factor = refs["gain"].header.get("GAINFACT")
     return [_exposure(exposure, planes, suffix, factor) for planes, suffix in ((rate, "rate"), (ints, "rateints"))]
 
@@ -107,15 +114,32 @@ def _least_squares(exposure, dead, gain, readnoise, suppress_one_group, rate, in
     ramps = ols_ramp.Ramps(
         exposure.sci,
         exposure.groupdq,
-        exposure.extra.get("ZEROFRAME", np.zeros((0, 0, 0), np.float32)),
+        exposure.extra.get("ZEROFRAME", NO_CUBE),
         gain,
         readnoise,
-        exposure.extra.get("AVDRKCUR", np.zeros((0, 0), np.float32)),
+        exposure.extra.get("AVDRKCUR", NO_PLANE),
     )
     options = ols_ramp.Options(nframes, first, last, suppress=bool(suppress_one_group and ngroups > 1), cut=first > 0)
     times = ols_ramp.Times(group=float(head["TGROUP"]), frame=frame, first=(nframes + 1) * frame / 2)
     ols_ramp.fit_ramps(ramps, options, times, ols_ramp.slope_weights(last - first), BITS, rate, ints)
     log.info("%d ramps of %d groups fitted by least squares", ints.sci.size, last - first)
+
+
+def _likelihood(exposure, gain, readnoise, rate, ints):
+    """Fill the products by maximum likelihood. With more than one frame a group, a zero frame counts as a group of its own."""
+    head = exposure.header
+    nframes, gap, frame = int(head["NFRAMES"]), int(head["GROUPGAP"]), float(head["TFRAME"])
+    reads = [(np.arange(1, nframes + 1) + g * (nframes + gap)) * frame for g in range(exposure.sci.shape[1])]
+    zeroframe = exposure.extra.get("ZEROFRAME", NO_CUBE)
+    if nframes == 1:
+        zeroframe = NO_CUBE
+    if zeroframe.size:
+        reads[:1] = [reads[0][:1], reads[0][1:]]
+    dark = exposure.extra.get("AVDRKCUR", NO_PLANE)
+    ramps = likely_ramp.Ramps(exposure.sci, exposure.groupdq, zeroframe, gain, readnoise, dark)
+    planes = (likely_ramp.Planes(*product) for product in (rate, ints))
+    likely_ramp.fit_ramps(ramps, nframes, likely_ramp.covariance(reads), likely_ramp.Bits(*BITS[:3]), *planes)
+    log.info("%d ramps of %d differences fitted by their likelihood", ints.sci.size, len(reads) - 1)
 
 
 def _used_groups(exposure, dead):

@@ -180,10 +180,6 @@ def _box(wcs):
     return None if wcs.bounding_box is None else wcs.bounding_box.bounding_box(order="F")
 
 
-def _time(header):
-    return header.get("TMEASURE") if header.get("TMEASURE") is not None else header.get("EFFEXPTM")
-
-
 # --- the result ------------------------------------------------------------------------------------------------------
 
 
@@ -209,10 +205,10 @@ def _mosaics(exposures, groups, grid, drizzle, steps):
     for exposure, group in zip(exposures, groups, strict=True):
         if group not in started:
             started[group] = Mosaic(grid.shape, counts[group], **drizzle)
-        header, shape = exposure.header, exposure.sci.shape
+        header = exposure.header
         level = 0.0 if header.get("BKGSUB", False) else header.get("BKGLEVEL", 0.0)
-        placed = pixel_map(exposure.wcs, grid.wcs, shape, *steps)
-        time = 1.0 if drizzle["weight_type"] != "exptime" else _time(header) or header["EFFEXPTM"]
+        placed = pixel_map(exposure.wcs, grid.wcs, exposure.sci.shape, *steps)
+        time = 1.0 if drizzle["weight_type"] != "exptime" else header.get("TMEASURE") or header["EFFEXPTM"]
         started[group].add(exposure.pixels[0], placed, _box(exposure.wcs), time, level)
         del placed, exposure
         counts[group] -= 1

@@ -1,0 +1,406 @@
+"""Count rates by maximum likelihood, with a search for jumps: Brandt 2024, PASP 136, 045004 (I: the fit) and 045005 (II: jumps).
+
+The data are the differences of neighbouring groups over their time, d, whose covariance matrix has a diagonal, alpha, and one
+diagonal beside it, beta; both have a part from photons, which grows with the count rate, and a part from reads. Names are the papers'.
+All in double precision; rates in DN/s.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit, prange
+
+ONE_OMIT, TWO_OMIT = 20.25, 23.8  # gain in chi squared that leaving out one difference, or two in a row, must bring
+RESCALED_EVERY = 10
+
+
+class Covariance(NamedTuple):
+    """Of differences, for a count rate and a read noise of one (I, equations 28 and 29)."""
+
+    time: np.ndarray  # s, between the middles of neighbouring groups
+    alpha_photons: np.ndarray
+    alpha_reads: np.ndarray
+    beta_photons: np.ndarray
+    beta_reads: np.ndarray
+    averaged: np.ndarray  # whether the group between two differences has several reads: a hit in it spoils both
+
+
+class Work(NamedTuple):
+    """Arrays that one pixel after the other is worked on in."""
+
+    d: np.ndarray
+    use: np.ndarray  # 1.0 or 0.0
+    alpha: np.ndarray
+    beta: np.ndarray
+    theta: np.ndarray
+    phi: np.ndarray
+    dC: np.ndarray
+    dB: np.ndarray
+    one: np.ndarray  # chi squared without one difference
+    rate_one: np.ndarray
+    flags: np.ndarray
+
+
+class Ramps(NamedTuple):
+    """What is fitted.
+
+    sci: float32, (int, group, row, col), DN. groupdq: uint8, the same shape.
+    zeroframe: float32, (int, row, col), DN: the first frame of each integration, 0 where there is none; empty: there are none.
+    gain: float32, (row, col), electrons/DN. readnoise: float32, (row, col), DN: of the difference of two frames.
+    dark: float32, (row, col): average dark current, added to the count rate that the noise is taken from; empty: there is none.
+    """
+
+    sci: np.ndarray
+    groupdq: np.ndarray
+    zeroframe: np.ndarray
+    gain: np.ndarray
+    readnoise: np.ndarray
+    dark: np.ndarray
+
+
+class Bits(NamedTuple):
+    """Data quality bits of groups."""
+
+    do_not_use: np.uint8
+    saturated: np.uint8
+    jump: np.uint8
+
+
+class Planes(NamedTuple):
+    """A product's arrays: DN/s and (DN/s)^2, (row, col) or (int, row, col)."""
+
+    sci: np.ndarray
+    err: np.ndarray
+    dq: np.ndarray
+    var_poisson: np.ndarray
+    var_rnoise: np.ndarray
+
+
+def covariance(read_times):
+    """Covariance of differences from when each group was read.
+
+    Parameters
+    ----------
+    read_times : list of array_like
+        Times of the reads that are averaged to each group, s.
+
+    Returns
+    -------
+    Covariance
+    """
+    n = np.array([len(times) for times in read_times], float)
+    mean = np.array([np.mean(times) for times in read_times])
+    # time weighted with what a photon at that time adds to the variance (I, equation 11)
+    tau = np.array([np.sum((2 * len(t) + 1 - 2 * np.arange(1, len(t) + 1)) * np.asarray(t)) / len(t) ** 2 for t in read_times])
+    time = np.diff(mean)
+    return Covariance(
+        time=time,
+        alpha_photons=(tau[:-1] + tau[1:] - 2 * mean[:-1]) / time**2,
+        alpha_reads=(1 / n[:-1] + 1 / n[1:]) / time**2,
+        beta_photons=(mean[1:-1] - tau[1:-1]) / (time[1:] * time[:-1]),
+        beta_reads=-1 / (n[1:-1] * time[1:] * time[:-1]),
+        averaged=n[1:-1] > 1,
+    )
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _set_covariance(rate, gain, noise2, covariance, w):
+    """Fill alpha and beta, scaled to a determinant of one lest products over a long ramp overflow; returns the scale."""
+    n = w.d.size
+    photons = rate / gain
+    for i in range(n):
+        w.alpha[i] = photons * covariance.alpha_photons[i] + noise2 * covariance.alpha_reads[i]
+    for i in range(n - 1):
+        w.beta[i] = photons * covariance.beta_photons[i] + noise2 * covariance.beta_reads[i]
+    scale, before, theta = 1.0, 1.0, w.alpha[0]
+    for i in range(2, n + 1):
+        before, theta = theta, w.alpha[i - 1] / scale * theta - w.beta[i - 2] ** 2 / scale**2 * before
+        if i % RESCALED_EVERY == 0 or i == n:
+            f = theta ** (1 / i)
+            scale *= f
+            before, theta = before / (theta / f), 1.0
+    for i in range(n):
+        w.alpha[i] /= scale
+    for i in range(n - 1):
+        w.beta[i] *= w.use[i] * w.use[i + 1] / scale
+    return scale
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _solve(w):
+    """The sums A, B, C of the fit (I, equations 61 to 63), and their parts dC and dB (II), from the differences in use."""
+    n = w.d.size
+    theta, phi, beta = w.theta, w.phi, w.beta
+    theta[0], theta[1] = 1.0, w.alpha[0]
+    for i in range(2, n + 1):
+        theta[i] = w.alpha[i - 1] * theta[i - 1] - beta[i - 2] ** 2 * theta[i - 2]
+    phi[n], phi[n - 1] = 1.0, w.alpha[n - 1]
+    for i in range(n - 2, -1, -1):
+        phi[i] = w.alpha[i] * phi[i + 1] - beta[i] ** 2 * phi[i + 2]
+    determinant = theta[n]
+
+    # from behind: the terms with Phi and PhiD
+    Phi, PhiD = 0.0, 0.0
+    for i in range(n - 1, -1, -1):
+        if i < n - 1:
+            sign = 1.0 if i % 2 == 0 else -1.0  # of i + 1
+            Phi = Phi * beta[i] + sign * beta[i] * phi[i + 2]
+            PhiD = (PhiD + sign * w.d[i + 1] * w.use[i + 1] * phi[i + 2]) * beta[i]
+        w.dC[i], w.dB[i] = theta[i] * Phi, theta[i] * PhiD
+
+    # from the front: those with Theta and ThetaD, and the sums
+    A, B, C = 0.0, 0.0, 0.0
+    Theta, ThetaD = 0.0, 0.0
+    for i in range(n):
+        sign = -1.0 if i % 2 == 0 else 1.0
+        d = w.d[i] * w.use[i]
+        b = beta[i - 1] if i else 1.0
+        A += 2.0 * d * sign / determinant * b * phi[i + 1] * ThetaD + d * d * theta[i] * phi[i + 1] / determinant
+        Theta = Theta * b + sign * theta[i]
+        ThetaD = ThetaD * b + sign * d * theta[i]
+        w.dC[i] = sign / determinant * (phi[i + 1] * Theta + w.dC[i]) * w.use[i]
+        w.dB[i] = sign / determinant * (phi[i + 1] * ThetaD + w.dB[i])
+        B += d * w.dC[i]
+        C += w.dC[i]
+    return A, B, C
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _inverse_diagonal(w, i):
+    """Diagonal element of the inverse covariance matrix."""
+    return w.theta[i] * w.phi[i + 1] / w.theta[w.d.size] * w.use[i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _without_one(i, A, B, C, w):
+    """Chi squared (not yet scaled) and count rate where difference i is left out (II, section 3.1)."""
+    q, dC, dB = _inverse_diagonal(w, i), w.dC[i], w.dB[i]
+    a = (q * B - dB * dC) / (C * q - dC * dC)
+    b = (dB - a * dC) / q
+    return A + a * a * C - 2.0 * a * B + b * b * q - 2.0 * b * dB + 2.0 * a * b * dC, a
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _without_two(i, A, B, C, w):
+    """The same where differences i and i + 1 are left out (II, section 3.2)."""
+    q1, q2 = _inverse_diagonal(w, i), _inverse_diagonal(w, i + 1)
+    q12 = -w.beta[i] * w.theta[i] * w.phi[i + 2] / w.theta[w.d.size]
+    dC1, dC2, dB1, dB2 = w.dC[i], w.dC[i + 1], w.dB[i], w.dB[i + 1]
+    f1, f2, g = dC1 * dC1 - C * q1, dC2 * dC2 - C * q2, dC1 * dC2 - C * q12
+    h1, h2 = B * dC1 - dB1 * C, B * dC2 - dB2 * C
+    c = (h1 * g - h2 * f1) / (g * g - f2 * f1)
+    b = (h1 - c * g) / f1
+    a = (B - b * dC1 - c * dC2) / C
+    chi2 = A + a * a * C + b * b * q1 + c * c * q2
+    chi2 -= 2.0 * a * B + 2.0 * b * dB1 + 2.0 * c * dB2
+    return chi2 + 2.0 * a * b * dC1 + 2.0 * a * c * dC2 + 2.0 * b * c * q12, a
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _drop_worst(A, B, C, scale, covariance, w):
+    """Leave out the difference, or the two in a row, that chi squared gains most from; returns the count rate without, or NaN for none.
+
+    At least two must remain: one difference fits any rate, so which ones are left out would be chance.
+    """
+    n, left = w.d.size, w.use.sum()
+    if left < 3:
+        return np.nan
+    chi2, rate = (A - B * B / C) / scale, B / C
+    best_one, best_two, at_one, at_two, rate_two = -np.inf, -np.inf, -1, -1, np.nan
+    for i in range(n):
+        w.one[i], w.rate_one[i] = _without_one(i, A, B, C, w) if w.use[i] else (chi2 * scale, rate)
+        w.one[i] /= scale
+        gained = chi2 - w.one[i]
+        if not gained == gained:
+            return np.nan
+        if gained > best_one:
+            best_one, at_one = gained, i
+    for i in range(n - 1):
+        if left < 4 or not covariance.averaged[i]:
+            continue
+        if w.use[i] and w.use[i + 1]:
+            two, a = _without_two(i, A, B, C, w)
+            two /= scale
+        else:
+            k = i if w.use[i] else i + 1
+            two, a = w.one[k], w.rate_one[k]
+        gained = chi2 - two
+        if not gained == gained:
+            return np.nan
+        if gained > best_two:
+            best_two, at_two, rate_two = gained, i, a
+    if best_one - ONE_OMIT > max(best_two, 0.0) - TWO_OMIT:
+        if best_one > ONE_OMIT:
+            w.use[at_one] = 0.0
+            return w.rate_one[at_one]
+    elif best_two > TWO_OMIT:
+        w.use[at_two] = w.use[at_two + 1] = 0.0
+        return rate_two
+    return np.nan
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _search_jumps(gain, noise2, covariance, w):
+    """Leave out differences with jumps, one or two at a time; returns the count rate that the noise is then taken from."""
+    guess = max(np.median(w.d), 0.0)
+    rate = np.nan
+    for turn in range(w.d.size):
+        scale = _set_covariance(guess, gain, noise2, covariance, w)
+        A, B, C = _solve(w)
+        if turn == 0:
+            rate = B / C
+        without = _drop_worst(A, B, C, scale, covariance, w)
+        if not without == without:
+            break
+        rate = without
+        if w.use.sum() <= 3:
+            break
+    return rate
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fit(rate, gain, noise2, covariance, w):
+    """The fit, with the noise of a given count rate: count rate, its error, its variances from photons and from reads."""
+    n = w.d.size
+    scale = _set_covariance(rate, gain, noise2, covariance, w)
+    A, B, C = _solve(w)
+    photons, reads = 0.0, 0.0
+    for i in range(n):
+        weight = w.dC[i] / C
+        photons += weight * weight * covariance.alpha_photons[i]
+        reads += weight * weight * covariance.alpha_reads[i]
+        if i:
+            both = 2.0 * weight * w.dC[i - 1] / C
+            photons += both * covariance.beta_photons[i - 1]
+            reads += both * covariance.beta_reads[i - 1]
+    return B / C, math.sqrt(scale / C), photons * rate / gain, reads * noise2
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _take(ramps, i, y, x, nframes, covariance, w):
+    """Fill d and use of one ramp. A zero frame is a group of its own, of one read, that the first group does not have any more."""
+    ngroups, extra = ramps.sci.shape[1], 1 if ramps.zeroframe.size else 0
+    last, bad = np.float32(0), True
+    for g in range(ngroups + extra):
+        flag = ramps.groupdq[i, max(g - extra, 0), y, x]
+        w.flags[g] = flag
+        value = ramps.sci[i, max(g - extra, 0), y, x]
+        if extra and g < 2:
+            zero = ramps.zeroframe[i, y, x]
+            flag = flag if zero != 0.0 else np.uint8(1)
+            value = zero if g == 0 else (value * np.float32(nframes) - zero) / np.float32(nframes - 1)
+        if g:
+            d = float(value - last) / covariance.time[g - 1]
+            usable = d == d and not flag and not bad
+            w.use[g - 1] = 1.0 if usable else 0.0
+            w.d[g - 1] = d if d == d else 0.0
+        last, bad = value, flag != 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _quality(w, bits):
+    """What the flags of a ramp's groups say about its rate."""
+    invalid = bits.do_not_use | bits.saturated
+    any_flag, unusable = np.uint8(0), True
+    for flag in w.flags:
+        any_flag |= flag
+        unusable &= (flag & invalid) != 0
+    return (any_flag & (bits.saturated | bits.jump)) | (bits.do_not_use if unusable else np.uint8(0))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _pixel(ramps, y, x, nframes, covariance, bits, ints, w):
+    """Fit one pixel in every integration."""
+    gain = float(ramps.gain[y, x])
+    noise2 = (ramps.readnoise[y, x] / math.sqrt(2.0)) ** 2
+    for i in range(ramps.sci.shape[0]):
+        _take(ramps, i, y, x, nframes, covariance, w)
+        before = w.use.copy()
+        rate = _search_jumps(gain, noise2, covariance, w)
+        for k in range(before.size):
+            if before[k] != w.use[k]:
+                w.flags[k + 1] |= bits.jump
+        rate = max(rate, 0.0) + (ramps.dark[y, x] if ramps.dark.size else 0.0)
+        slope, err, photons, reads = _fit(rate, gain, noise2, covariance, w)
+        ints.sci[i, y, x], ints.err[i, y, x] = slope, err
+        ints.var_poisson[i, y, x], ints.var_rnoise[i, y, x] = photons, reads
+        dq = ints.dq[i, y, x] | _quality(w, bits)
+        ints.dq[i, y, x] = dq if slope == slope else dq | bits.do_not_use
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _combine(y, x, bits, rate, ints, photons, weight):
+    """The mean over integrations, weighted by variances whose photon part is that of the mean; two rounds from the median."""
+    nints = ints.sci.shape[0]
+    dq, unusable, measured = np.uint32(0), True, 0
+    for i in range(nints):
+        dq |= ints.dq[i, y, x]
+        unusable &= (ints.dq[i, y, x] & bits.do_not_use) != 0
+        if ints.sci[i, y, x] == ints.sci[i, y, x]:
+            weight[measured] = ints.sci[i, y, x]
+            measured += 1
+    rate.dq[y, x] = dq if unusable else dq & ~np.uint32(bits.do_not_use)
+    if nints == 1 or not measured:
+        rate.sci[y, x], rate.err[y, x] = ints.sci[0, y, x], ints.err[0, y, x]
+        rate.var_poisson[y, x], rate.var_rnoise[y, x] = ints.var_poisson[0, y, x], ints.var_rnoise[0, y, x]
+        return
+    slope = np.median(weight[:measured])
+    for _ in range(2):
+        total, norm = 0.0, 0.0
+        for i in range(nints):
+            ratio = slope / float(ints.sci[i, y, x])
+            photons[i] = ints.var_poisson[i, y, x] * (ratio if 0.0 <= ratio < np.inf else 0.0)
+            weight[i] = 1.0 / (photons[i] + ints.var_rnoise[i, y, x])
+            if weight[i] == weight[i]:
+                norm += weight[i]
+                total += weight[i] * ints.sci[i, y, x]
+        slope = total / norm
+    variance_p, variance_r = 0.0, 0.0
+    for i in range(nints):
+        if weight[i] == weight[i]:
+            variance_p += photons[i] * (weight[i] / norm) ** 2
+            variance_r += ints.var_rnoise[i, y, x] * (weight[i] / norm) ** 2
+    rate.sci[y, x], rate.err[y, x] = slope, math.sqrt(variance_p + variance_r)
+    rate.var_poisson[y, x], rate.var_rnoise[y, x] = variance_p, variance_r
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _work(n):
+    return Work(
+        np.empty(n),
+        np.empty(n),
+        np.empty(n),
+        np.empty(n - 1),
+        np.empty(n + 1),
+        np.empty(n + 1),
+        np.empty(n),
+        np.empty(n),
+        np.empty(n),
+        np.empty(n),
+        np.empty(n + 1, np.uint8),
+    )
+
+
+@njit(parallel=True, cache=True, nogil=True, error_model="numpy")
+def fit_ramps(ramps, nframes, covariance, bits, rate, ints):
+    """Count rates of all ramps, integration by integration and together.
+
+    Parameters
+    ----------
+    ramps : Ramps
+        Four groups or more.
+    nframes : int
+        Frames averaged to a group; with zero frames at least two.
+    covariance : Covariance
+        Of the differences of the groups, or of the zero frame and the groups without it.
+    bits : Bits
+    rate, ints : Planes
+        Changed: the products, (row, col) and (int, row, col). The dq of `ints` holds the quality of the pixels.
+    """
+    nints, _, ny, nx = ramps.sci.shape
+    for y in prange(ny):
+        w, photons, weight = _work(covariance.time.size), np.empty(nints), np.empty(nints)
+        for x in range(nx):
+            _pixel(ramps, y, x, nframes, covariance, bits, ints, w)
+            _combine(y, x, bits, rate, ints, photons, weight)
