@@ -1,11 +1,13 @@
 """JWST exposures from uncal to calibrated products. Start at README.md; the code is in scripts/jwcal, the tables in config/."""
 
+import atexit
+
 from snakemake.utils import min_version
 
 min_version("9.0")
 
 
-configfile: workflow.basedir + "/config/config.yaml"
+configfile: f"{workflow.basedir}/config/config.yaml"
 
 
 include: "rules/common.smk"
@@ -21,9 +23,6 @@ rule all:
         PLAN.targets(),
 
 
-onsuccess:
-    print(summary(PLAN, STARTED))
-
-
-onerror:
-    print(summary(PLAN, STARTED))
+# Not with onsuccess and onerror: they are not called when there is nothing to be done.
+if workflow.is_main_process:
+    atexit.register(print_summary)

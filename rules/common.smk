@@ -16,7 +16,7 @@ STARTED = time.time()
 SCRIPTS = os.path.join(workflow.basedir, "scripts")
 sys.path.insert(0, SCRIPTS)
 # for the jobs' scripts: this checkout's package, whatever else is installed
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SCRIPTS, os.environ.get("PYTHONPATH")]))
+os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SCRIPTS, os.environ.get("PYTHONPATH")])))
 
 from jwcal import plan
 from jwcal.errors import JwcalError
@@ -36,6 +36,12 @@ def job_input(rule, field):
 def job_resource(rule, field):
     """A resource function: computed from the shape of the data, more of it on each retry."""
     return lambda wildcards, attempt: attempt * getattr(PLAN.job(rule, wildcards.exposure), field)
+
+
+def print_summary():
+    """Say what the run did. Where nothing was run (a dry run, lint, a drawing of the DAG) there is nothing to say."""
+    if workflow.executor_plugin and not workflow.dryrun:
+        print(summary(PLAN, STARTED))
 
 
 def exposures(rule):

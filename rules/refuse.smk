@@ -10,14 +10,14 @@ rule refuse:
     output:
         refused=touch(PLAN.refused_pattern),
     log:
-        PLAN.logs + "/refused/{problem}.log",
+        PLAN.refused_log,
+    conda:
+        "../envs/jwcal.yaml"
     threads: 1
     resources:
         mem_mb=200,
         runtime=1,
     params:
         message=lambda wildcards: PLAN.problem(wildcards.problem),
-    conda:
-        "../envs/jwcal.yaml"
     script:
         "../scripts/refuse.py"

@@ -16,17 +16,17 @@ for name in PLAN.rules("stage2"):
             recipe=job_input(name, "recipe"),
         output:
             **PLAN.output_patterns(name),
+        log:
+            PLAN.log_pattern(name),
+        benchmark:
+            PLAN.benchmark_pattern(name)
         wildcard_constraints:
             exposure=exposures(name),
-        log:
-            PLAN.logs + f"/{{exposure}}.{name}.log",
-        benchmark:
-            PLAN.benchmarks + f"/{{exposure}}.{name}.tsv"
+        conda:
+            "../envs/jwcal.yaml"
         threads: 1
         resources:
             mem_mb=job_resource(name, "mem_mb"),
             runtime=job_resource(name, "runtime"),
-        conda:
-            "../envs/jwcal.yaml"
         script:
             "../scripts/run_pipeline.py"

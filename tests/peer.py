@@ -46,7 +46,13 @@ def peer_python(code, **arrays):
             return dict(result)
 
 
-PIPELINES = {"detector1": "Detector1Pipeline", "guider": "GuiderPipeline", "image2": "Image2Pipeline", "image3": "Image3Pipeline"}
+PIPELINES = {
+    "detector1": "Detector1Pipeline",
+    "dark": "DarkPipeline",
+    "guider": "GuiderPipeline",
+    "image2": "Image2Pipeline",
+    "image3": "Image3Pipeline",
+}
 PIPELINE = """
 import os, time
 os.environ.update(CRDS_PATH=str(cache), CRDS_SERVER_URL="https://crds-serverless-mode.stsci.edu", CRDS_MODE="local")

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from . import chains, plan, products, program, run, selector
 from . import config as configuration
-from . import plan, products, run, selector
 from .errors import ConfigError
 from .exposure import Exposure
+from .tables import table
 
 
 def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, every=False, save=(), **references):
@@ -44,9 +45,13 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
     >>> rate = jwcal.run_pipeline("detector1", "jw..._uncal.fits", steps={"jump": {"rejection_threshold": 5}})  # doctest: +SKIP
     """
     pipeline = selector.pipeline_name(pipeline)
+    if not chains.is_built(pipeline):
+        raise ConfigError(f"the pipeline {pipeline} is not available in this version", do=f"There are {', '.join(table('pipelines'))}")
     settings = {"steps": steps or {}, "save": list(save), "references": {**references, "overrides": overrides or {}}}
     config = configuration.load(settings)
     given = isinstance(source, Exposure)
+    if not given:
+        program.check(source)
     header = source.header if given else products.header(source)
     recipe = plan.recipe_for(pipeline, header, config, source.name if given else str(source))
     made = {}

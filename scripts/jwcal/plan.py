@@ -47,16 +47,20 @@ class Plan:
         self._jobs = {(job.rule, job.exposure): job for job in self.jobs}
 
     @property
-    def logs(self):
-        return str(Path(self.results, "logs"))
-
-    @property
-    def benchmarks(self):
-        return str(Path(self.results, "benchmarks"))
-
-    @property
     def refused_pattern(self):
         return str(Path(self.results, STATE, "refused", "{problem}"))
+
+    @property
+    def refused_log(self):
+        return str(Path(self.results, "logs", "refused", "{problem}.log"))
+
+    def log_pattern(self, rule):
+        """The log of a rule's jobs, with the exposure as a wildcard."""
+        return str(Path(self.results, "logs", f"{{exposure}}.{rule}.log"))
+
+    def benchmark_pattern(self, rule):
+        """The table of a rule's time and memory, with the exposure as a wildcard."""
+        return str(Path(self.results, "benchmarks", f"{{exposure}}.{rule}.tsv"))
 
     def rules(self, stage):
         """Names of the rules of a stage."""
@@ -187,7 +191,17 @@ def recipe_for(pipeline, header, config, name=""):
     parameters = {s: config.step_parameters(s, exp_type, pars.get(s), chain.defaults.get(s))[0] for s in steps}
     required, optional = chains.reference_types([step for step in steps if not parameters[step]["skip"]])
     found = references.resolve(header, required, optional=optional, **where)
-    return Recipe(pipeline, list(chain.entries), parameters, found.files, found.names, found.context, list(config.save), chain.group_flags)
+    return Recipe(
+        pipeline,
+        list(chain.entries),
+        parameters,
+        found.files,
+        found.names,
+        found.context,
+        list(config.save),
+        chain.group_flags,
+        list(chain.reads),
+    )
 
 
 def _job(exposure, stage, chain, reads, source, config):

@@ -120,7 +120,7 @@ def index(data, cache=None, skip=()):
         else:
             exposures.append(exposure)
     if not exposures and not problems:
-        others = f"; {len(left_out)} files are left out: {left_out[0].path}: {left_out[0].message}" if left_out else ""
+        others = f"; {len(left_out)} files are left out: {left_out[0].path}: {left_out[0].message.rstrip('.')}" if left_out else ""
         raise InputError(
             f"no exposure found: there is no {', '.join(f'*_{suffix}.fits' for suffix in SUFFIXES)}{others}",
             ", ".join(str(path) for path in data),
@@ -151,6 +151,21 @@ def parse_name(root):
     """The parts of an exposure's archive name: `Name`; None where it is not named so."""
     found = SCIENCE_NAME.fullmatch(root) or GUIDE_NAME.fullmatch(root)
     return Name(**{part: text or "" for part, text in found.groupdict().items()}) if found else None
+
+
+def check(path):
+    """Make sure that one file is what its name says it is; a file that is not named like an exposure's is not looked at.
+
+    Raises
+    ------
+    InputError
+    """
+    named = FILE_NAME.fullmatch(os.path.basename(path))
+    if named:
+        record = _read_file(path)
+        if isinstance(record, InputError):
+            raise record
+        _check(path, named.group(2), record)
 
 
 # --- files ---

@@ -29,6 +29,7 @@ class Recipe:
     context: str = ""
     save: list = field(default_factory=list)  # optional suffixes that are wanted
     group_flags: bool = True  # whether a ramp has flags for every group
+    reads: list = field(default_factory=list)  # suffixes of the files that the chain starts from
 
     def to_dict(self):
         """The recipe as plain data, for JSON."""
@@ -67,6 +68,7 @@ def run(recipe, source, write=None, scratch=None):
     """
     given = isinstance(source, Exposure)
     with nullcontext(source) if given else products.opened(source, recipe.group_flags) as exposure:
+        _check_start(recipe, exposure)
         refs = References(recipe.references, exposure.header, recipe.names)
         exposure.recipe = recipe
         current, entries = [exposure], list(recipe.entries)
@@ -82,6 +84,20 @@ def run(recipe, source, write=None, scratch=None):
                 current = [after for before in current for after in apply(entry, before, refs, recipe)]
                 _drop(refs, entry, entries[number + 1 :])
         return current
+
+
+def _check_start(recipe, exposure):
+    """Raise InputError where the exposure is of another level than the chain starts from."""
+    wanted = {suffix.removesuffix("ints") for suffix in recipe.reads}
+    level = exposure.suffix.removesuffix("ints")
+    array = exposure.raw if exposure.raw is not None else exposure.sci
+    named_otherwise = level in ("uncal", "rate", "cal") and level not in wanted
+    if wanted and (named_otherwise or (len(array.shape) == 4) != ("uncal" in wanted)):
+        raise InputError(
+            f"{recipe.pipeline} starts from {' or '.join(f'*_{suffix}.fits' for suffix in recipe.reads)}, which this is not",
+            exposure.name,
+            f"Give it the {recipe.reads[0]} file, or choose another pipeline",
+        )
 
 
 def _save(entry, current, recipe, write):

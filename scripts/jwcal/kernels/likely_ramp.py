@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit, prange
 
+from .ols_ramp import Bits, Planes, Ramps  # noqa: F401 - what `fit_ramps` is given
+
 ONE_OMIT, TWO_OMIT = 20.25, 23.8  # gain in chi squared that leaving out one difference, or two in a row, must bring
 RESCALED_EVERY = 10
 
@@ -40,41 +42,6 @@ class Work(NamedTuple):
     one: np.ndarray  # chi squared without one difference
     rate_one: np.ndarray
     flags: np.ndarray
-
-
-class Ramps(NamedTuple):
-    """What is fitted.
-
-    sci: float32, (int, group, row, col), DN. groupdq: uint8, the same shape.
-    zeroframe: float32, (int, row, col), DN: the first frame of each integration, 0 where there is none; empty: there are none.
-    gain: float32, (row, col), electrons/DN. readnoise: float32, (row, col), DN: of the difference of two frames.
-    dark: float32, (row, col): average dark current, added to the count rate that the noise is taken from; empty: there is none.
-    """
-
-    sci: np.ndarray
-    groupdq: np.ndarray
-    zeroframe: np.ndarray
-    gain: np.ndarray
-    readnoise: np.ndarray
-    dark: np.ndarray
-
-
-class Bits(NamedTuple):
-    """Data quality bits of groups."""
-
-    do_not_use: np.uint8
-    saturated: np.uint8
-    jump: np.uint8
-
-
-class Planes(NamedTuple):
-    """A product's arrays: DN/s and (DN/s)^2, (row, col) or (int, row, col)."""
-
-    sci: np.ndarray
-    err: np.ndarray
-    dq: np.ndarray
-    var_poisson: np.ndarray
-    var_rnoise: np.ndarray
 
 
 def covariance(read_times):
@@ -389,7 +356,7 @@ def fit_ramps(ramps, nframes, covariance, bits, rate, ints):
     Parameters
     ----------
     ramps : Ramps
-        Four groups or more.
+        Four groups or more. The dark current is added to the count rate that the noise is taken from.
     nframes : int
         Frames averaged to a group; with zero frames at least two.
     covariance : Covariance

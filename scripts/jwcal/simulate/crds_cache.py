@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from .. import fitsio, references
 from ..errors import ConfigError, ReferenceError
+from .references import MAKERS
 
 INSTRUMENTS = ("FGS", "MIRI", "NIRCAM", "NIRISS", "NIRSPEC")
 MADE_BY = "jwcal.simulate.crds_cache"
@@ -430,7 +431,9 @@ def _mappings(folder, entries, context):
     serial = context.removeprefix("jwst_").removesuffix(".pmap")
     texts, imaps = {}, {}
     for instrument, of_instrument in itertools.groupby(entries, key=lambda entry: entry.instrument):
-        chosen = {kind.upper(): references.NOT_APPLICABLE for kind in SELECTED_BY if not _applies(kind, instrument)}
+        # a type that the simulator does not make is N/A, as it would be missing otherwise: the peer asks for all that it knows
+        without = [kind for kind in SELECTED_BY if not (kind in MAKERS and _applies(kind, instrument))]
+        chosen = {kind.upper(): references.NOT_APPLICABLE for kind in without}
         for kind, rows in itertools.groupby(of_instrument, key=lambda entry: entry.kind):
             chosen[kind.upper()] = name = f"jwst_{instrument.lower()}_{kind}_{serial}.rmap"
             texts[name] = _rmap(name, instrument, kind, _place(folder, list(rows)))

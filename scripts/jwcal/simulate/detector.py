@@ -132,7 +132,7 @@ def make_detector(instrument, detector, subarray="FULL", seed=1, **changes):
         flat=np.where(reference, 1, _field(rng, sub, 1.0, 0.008, slope=0.05)).astype(np.float32),
         dq=dq | np.where(reference, dqbits.REFERENCE_PIXEL, 0).astype(np.uint32),
     )
-    return replace(made, **changes)
+    return replace(made, **({k: truth[k] for k in ("offsets", "flicker", "ktc") if k in truth} | changes))
 
 
 def _reference_pixels(table, sub):

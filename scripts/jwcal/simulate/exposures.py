@@ -200,9 +200,10 @@ def write_uncal(path, primary, science, ramp, tables=(), reference_output=False)
 
 
 def _image(name, data, header=None):
-    hdu = fits.ImageHDU(data, header=header, name=name)
-    hdu.header["EXTVER"] = (1, "extension value")
-    return hdu
+    full = fits.Header([("EXTNAME", name, "extension name")])
+    full.extend(header or [])
+    full["EXTVER"] = (1, "extension value")
+    return fits.ImageHDU(data, header=full)
 
 
 def asdf_extension(tree):

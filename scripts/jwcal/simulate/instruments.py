@@ -137,6 +137,16 @@ class Setup:
         return self.detector_table.get("imaging", self.instrument_table.get("imaging", True))
 
     @property
+    def geometry(self):
+        """The full-frame aperture of the SIAF that tells where each pixel looks.
+
+        The exposure's own one, if it is of the full frame: a coronagraph's wedge shifts the sky by half an arcminute. Otherwise the detector's.
+        """
+        apertures = siaf(self.instrument)
+        own = apertures[self.aperture]
+        return own if own.AperType == "FULLSCA" else apertures[self.detector_table["aperture"]]
+
+    @property
     def optics(self):
         """photmjsr [(MJy/sr)/(DN/s)] and FWHM [pixels] of the filter in the beam; a middling one where it is not in the table."""
         filters = self.instrument_table["filters"]

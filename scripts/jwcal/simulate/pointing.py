@@ -52,7 +52,7 @@ class Pointing:
 
     def pixel_to_v2v3(self, x, y):
         """V2, V3 [arcsec] of pixels of the subarray (from 0)."""
-        return self._siaf_full.sci_to_tel(*self._full(x, y))
+        return self.setup.geometry.sci_to_tel(*self._full(x, y))
 
     def pixel_to_sky(self, x, y):
         """RA, Dec [deg] of pixels of the subarray; the centre of the first one is (0, 0)."""
@@ -65,14 +65,14 @@ class Pointing:
         v2, v3 = rotations().getv2v3(self.attitude, np.atleast_1d(ra), np.atleast_1d(dec))
         s = self.va_scale
         v2, v3 = (v2 - (1 - s) * self.v2_ref) / s, (v3 - (1 - s) * self.v3_ref) / s
-        full = self._siaf_full
+        full = self.setup.geometry
         x, y = _invert(full, *full.tel_to_idl(v2, v3))
         sub = self.setup.subarray
         return x - sub.xstart, y - sub.ystart
 
     def area(self):
         """Area of each pixel over the nominal one (`nominal_area`), (row, col), and the nominal one [arcsec^2]."""
-        full, sub = self._siaf_full, self.setup.subarray
+        full, sub = self.setup.geometry, self.setup.subarray
         x, y = np.meshgrid(np.arange(sub.xsize, dtype=float), np.arange(sub.ysize, dtype=float))
         x, y = self._full(x, y)
         dx = np.subtract(full.sci_to_idl(x + 0.5, y), full.sci_to_idl(x - 0.5, y))
@@ -88,11 +88,7 @@ class Pointing:
         if self.setup.imaging:
             return self.pixel_to_sky(x, y)
         aperture = instruments.siaf(self.setup.instrument)[self.setup.aperture]
-        return rotations().pointing(self.attitude, *aperture.corners("tel"))
-
-    @property
-    def _siaf_full(self):
-        return instruments.siaf(self.setup.instrument)[self.setup.detector_table["aperture"]]
+        return rotations().pointing(self.attitude, *aperture.corners("tel", rederive=False))
 
     def _full(self, x, y):
         sub = self.setup.subarray
@@ -144,12 +140,12 @@ def point(setup, target, *, roll=0.0, dither=(0.0, 0.0), aim=None, va_scale=1.0)
 
 def nominal_area(setup):
     """Product of the pixel's two sizes at the detector's reference point [arcsec^2]."""
-    full = instruments.siaf(setup.instrument)[setup.detector_table["aperture"]]
+    full = setup.geometry
     return (full.XSciScale or 0.1) * (full.YSciScale or 0.1)
 
 
 def _scales(setup, own):
-    full = instruments.siaf(setup.instrument)[setup.detector_table["aperture"]]
+    full = setup.geometry
     return (own.XSciScale or full.XSciScale or 0.1), (own.YSciScale or full.YSciScale or 0.1)
 
 
@@ -157,7 +153,7 @@ def _reference_pixel(setup, own):
     """The aperture's reference point, in pixels of the subarray from 1."""
     if own.XSciRef is None:
         return 0.0, 0.0
-    full = instruments.siaf(setup.instrument)[setup.detector_table["aperture"]]
+    full = setup.geometry
     if setup.guider or own.XDetRef is None:
         return own.XSciRef, own.YSciRef
     x, y = full.det_to_sci(own.XDetRef, own.YDetRef)

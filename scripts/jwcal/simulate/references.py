@@ -1,5 +1,6 @@
 """Reference files that undo exactly what the simulator does, in the archive's formats."""
 
+from math import comb
 from pathlib import Path
 
 import asdf
@@ -22,7 +23,7 @@ MODELS = {
     "saturation": "SaturationModel",
     "superbias": "SuperBiasModel",
     "linearity": "LinearityModel",
-    "dark": "DarkModel",
+    "dark": {"MIRI": "DarkMIRIModel"},
     "gain": "GainModel",
     "readnoise": "ReadnoiseModel",
     "flat": "FlatModel",
@@ -104,11 +105,11 @@ def _header(kind, sensor, setup, useafter):
     values = {
         "DATE": (DATE, "UTC date file created"),
         "ORIGIN": ("JWCAL", "Organization responsible for creating file"),
-        "DATAMODL": (model if isinstance(model, str) else model[sensor.instrument], "Type of data model"),
+        "DATAMODL": (model if isinstance(model, str) else model.get(sensor.instrument, "DarkModel"), "Type of data model"),
         "TELESCOP": ("JWST", "Telescope used to acquire the data"),
         "REFTYPE": (kind.upper(), "Reference file type"),
         "PEDIGREE": ("DUMMY", "The pedigree of the reference file"),
-        "DESCRIP": (f"Simulated {kind} of {sensor.name}", "Description of the reference file"),
+        "DESCRIP": (f"Simulated {kind} of {sensor.name}", "Description"),
         "AUTHOR": ("jwcal.simulate", "Author of the reference file"),
         "USEAFTER": (useafter, "Use after date of the reference file"),
         "INSTRUME": (sensor.instrument, "Instrument"),
@@ -145,11 +146,24 @@ def _superbias(sensor, setup, options):
 def _linearity(sensor, setup, options):
     """The polynomial whose inverse bent the ramps. Reference pixels and a few more have none."""
     none = sensor.reference_pixels | _few(sensor, 13)
-    coefficients = sensor.correction()
-    arrays = {"COEFFS": _identity_where(none, coefficients), "DQ": np.where(none, dqbits.NO_LIN_CORR, 0)}
+    arrays = {"COEFFS": sensor.correction(), "DQ": np.where(none, dqbits.NO_LIN_CORR, 0)}
     if options.get("inverse_linearity"):
-        arrays["INV_COEFFS"] = _identity_where(none, sensor.inverse_correction())
+        arrays["INV_COEFFS"] = sensor.inverse_correction()
+    for name in [n for n in arrays if n != "DQ"]:
+        if sensor.instrument == "MIRI":  # no bias is subtracted before: the polynomial takes counts with their bias
+            arrays[name] = _about(arrays[name], sensor.bias)
+        arrays[name] = _identity_where(none, arrays[name])
     return arrays
+
+
+def _about(coefficients, bias):
+    """Coefficients in r of bias + P(r - bias), for those of P."""
+    moved = np.zeros(coefficients.shape)
+    for k, c in enumerate(coefficients):
+        for j in range(k + 1):
+            moved[j] += comb(k, j) * c.astype(float) * (-bias.astype(float)) ** (k - j)
+    moved[0] += bias
+    return moved.astype(np.float32)
 
 
 def _identity_where(none, coefficients):
@@ -214,9 +228,9 @@ def _reset(sensor, setup, options):
 def _rscd(sensor, setup, options):
     table = np.array(
         [(sensor.subarray.name, setup.readout.readpatt, 1, 2)],
-        dtype=[("subarray", "S13"), ("readpatt", "S8"), ("group_skip1", "i4"), ("group_skip", "i4")],
+        dtype=[("subarray", "S17"), ("readpatt", "S12"), ("group_skip1", "i4"), ("group_skip", "i4")],
     )
-    return {"GROUPSKIP": table}
+    return {"RSCD_GROUP_SKIP": table}
 
 
 def _photom(sensor, setup, options):
@@ -259,7 +273,7 @@ def distortion_model(setup):
 
     The inverse is fitted (degree 5, on the corrected positions), not the SIAF's.
     """
-    full = instruments.siaf(setup.instrument)[setup.detector_table["aperture"]]
+    full = setup.geometry
     shift = Shift(1 - full.XSciRef) & Shift(1 - full.YSciRef)
     degree = int(full.Sci2IdlDeg)
     forward = Mapping((0, 1, 0, 1)) | (_polynomial(full, "Sci2IdlX", degree) & _polynomial(full, "Sci2IdlY", degree))

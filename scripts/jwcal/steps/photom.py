@@ -163,7 +163,7 @@ LAWS = {  # times are days, and coefficients stay in the table's float32
 
 def _keywords(sci, conversion, photom, area, inverse):
     sci["PHOTMJSR"] = (float(conversion), "[MJy/sr] surface brightness that gives 1 DN/s")
-    sci["PHOTUJA2"] = (float(conversion * UJY_ARCSEC2), "[uJy/arcsec2] surface brightness that gives 1 DN/s")
+    sci["PHOTUJA2"] = (float(conversion * UJY_ARCSEC2), "[uJy/arcsec2] for 1 DN/s")
     for key, unit in (("PIXAR_SR", "sr"), ("PIXAR_A2", "arcsec2")):
         values = [ref.header.get(key) for ref in (area, photom) if ref is not None]  # that of the area reference wins
         value = next((float(value) for value in values if value is not None), None)

@@ -10,6 +10,7 @@ from ..dq import CHARGELOSS, DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, PERSISTENCE, S
 from ..errors import ConfigError, InputError
 from ..exposure import Pixels
 from ..kernels import likely_ramp, ols_ramp
+from ..kernels.ols_ramp import Bits, Planes, Ramps
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +19,7 @@ WALKS = "rows"
 
 NO_CUBE, NO_PLANE = np.zeros((0, 0, 0), np.float32), np.zeros((0, 0), np.float32)
 LIKELY_NEEDS = 4  # groups
-BITS = ols_ramp.Bits(*(np.uint8(bit) for bit in (DO_NOT_USE, SATURATED, JUMP_DET, PERSISTENCE, CHARGELOSS)))
+BITS = Bits(*(np.uint8(bit) for bit in (DO_NOT_USE, SATURATED, JUMP_DET, PERSISTENCE, CHARGELOSS)))
 
 
 def apply(
@@ -44,7 +45,7 @@ def apply(
     the time that it took to collect, and ramps without any good group use the zero frame.
     Groups before `firstgroup` and after `lastgroup` (counted from 0) are left out.
     GAINFACT of the gain reference goes to the header, for gain_scale.
-    `maximum_cores` is not used: the number of threads is the run's. Nor are `int_name` and `opt_name`: products are named by the run.
+    `int_name`, `opt_name` and `maximum_cores` are not used: names and threads are the run's.
 
     Returns
     -------
@@ -54,6 +55,8 @@ def apply(
 
     Raises
     ------
+    ConfigError
+        `save_opt` is asked for.
     InputError
         Fewer than two groups of a MIRI exposure are usable.
     ReferenceError
@@ -61,8 +64,10 @@ def apply(
     """
     if save_opt:
         raise ConfigError("ramp_fit: save_opt is not available yet in this version", file=exposure.name, do="Set save_opt to false")
-    if maximum_cores not in ("1", "none"):
-        log.info("maximum_cores = %s has no effect: the number of threads is the run's", maximum_cores)
+    unused = {"int_name": int_name, "opt_name": opt_name, "maximum_cores": maximum_cores if maximum_cores not in ("1", "none") else ""}
+    for name, value in unused.items():
+        if value:
+            log.info("%s = %s has no effect: names and threads are the run's", name, value)
     readnoise, gain = (aligned.image(refs[kind], exposure) for kind in REFERENCES)
     dead = _leave_out(exposure, firstgroup, lastgroup)
     rate, ints = _products(exposure, gain)
@@ -100,9 +105,14 @@ def _products(exposure, gain):
     nints, _, ny, nx = exposure.sci.shape
     products = []
     for shape in ((ny, nx), (nints, ny, nx)):
-        planes = {name: np.empty(shape, np.float32) for name in ols_ramp.Planes._fields}
-        products.append(ols_ramp.Planes(**{**planes, "dq": np.broadcast_to(quality, shape).copy()}))
+        planes = {name: np.empty(shape, np.float32) for name in Planes._fields}
+        products.append(Planes(**{**planes, "dq": np.broadcast_to(quality, shape).copy()}))
     return products
+
+
+def _zero_frames(exposure):
+    """The zero frames (int, row, col), laid out as in a whole exposure so that a strip needs no kernel of its own; empty where none."""
+    return np.ascontiguousarray(exposure.extra.get("ZEROFRAME", NO_CUBE))
 
 
 def _least_squares(exposure, dead, gain, readnoise, suppress_one_group, rate, ints):
@@ -111,10 +121,10 @@ def _least_squares(exposure, dead, gain, readnoise, suppress_one_group, rate, in
     ngroups = exposure.sci.shape[1]
     nframes, frame = float(head["NFRAMES"]), float(head["TFRAME"])
     first, last = _used_groups(exposure, dead)
-    ramps = ols_ramp.Ramps(
+    ramps = Ramps(
         exposure.sci,
         exposure.groupdq,
-        exposure.extra.get("ZEROFRAME", NO_CUBE),
+        _zero_frames(exposure),
         gain,
         readnoise,
         exposure.extra.get("AVDRKCUR", NO_PLANE),
@@ -130,15 +140,12 @@ def _likelihood(exposure, gain, readnoise, rate, ints):
     head = exposure.header
     nframes, gap, frame = int(head["NFRAMES"]), int(head["GROUPGAP"]), float(head["TFRAME"])
     reads = [(np.arange(1, nframes + 1) + g * (nframes + gap)) * frame for g in range(exposure.sci.shape[1])]
-    zeroframe = exposure.extra.get("ZEROFRAME", NO_CUBE)
-    if nframes == 1:
-        zeroframe = NO_CUBE
+    zeroframe = _zero_frames(exposure) if nframes > 1 else NO_CUBE
     if zeroframe.size:
         reads[:1] = [reads[0][:1], reads[0][1:]]
     dark = exposure.extra.get("AVDRKCUR", NO_PLANE)
-    ramps = likely_ramp.Ramps(exposure.sci, exposure.groupdq, zeroframe, gain, readnoise, dark)
-    planes = (likely_ramp.Planes(*product) for product in (rate, ints))
-    likely_ramp.fit_ramps(ramps, nframes, likely_ramp.covariance(reads), likely_ramp.Bits(*BITS[:3]), *planes)
+    ramps = Ramps(exposure.sci, exposure.groupdq, zeroframe, gain, readnoise, dark)
+    likely_ramp.fit_ramps(ramps, nframes, likely_ramp.covariance(reads), BITS, rate, ints)
     log.info("%d ramps of %d differences fitted by their likelihood", ints.sci.size, len(reads) - 1)
 
 

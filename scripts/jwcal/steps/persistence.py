@@ -1,0 +1,136 @@
+"""Flag the groups in which a pixel may still release the charge of an earlier bright exposure. Off by default."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from .. import fitsio
+from ..dq import DO_NOT_USE, PERSISTENCE, SATURATED
+from ..errors import ReferenceError, Skip
+from ..kernels.persistence import flag_persistence
+
+log = logging.getLogger(__name__)
+
+SKIP = True
+WALKS = "rows"  # a pixel's window goes on from one integration to the next
+
+UNIX_EPOCH = 40587.0  # MJD
+DAY = 86400.0  # s
+
+
+def apply(
+    exposure,
+    refs,
+    *,
+    save_persistence: str | None = None,
+    persistence_time: int | None = None,
+    dn_threshold: float | None = None,
+    persistence_array_file: str | None = None,
+    persistence_dnu: bool = False,
+):
+    """Set PERSISTENCE from a pixel's first saturated group on, in all groups that end within `persistence_time`, later integrations too.
+
+    A window that another exposure has opened is taken from `persistence_array_file`, and those of this one are left in `save_persistence`:
+    ASDF files with an entry for each detector, of the rows, columns and ends (Unix time, s) of the windows that are still open.
+    The exposures of such a sequence have to be run one after the other.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        Ramp in DN, with saturation flagged.
+    save_persistence : str, optional
+        File to write; other detectors' entries in it stay.
+    persistence_time : int
+        s.
+    dn_threshold : float, optional
+        A group above it [DN] opens a window too.
+    persistence_array_file : str, optional
+        File to read. It is left aside where it holds another persistence_time, nothing for this detector, or does not exist.
+    persistence_dnu : bool
+        Set DO_NOT_USE too.
+
+    Raises
+    ------
+    Skip
+        No persistence_time, or none above 0.
+    ReferenceError
+        The file to read can't be read, or does not fit the exposure's pixels.
+    """
+    if persistence_time is None or persistence_time <= 0:
+        raise Skip("persistence_time is not set: it has to be a time in seconds, above 0")
+    until = _open_windows(persistence_array_file, exposure, persistence_time)
+    exposure.groupdq = np.ascontiguousarray(exposure.groupdq)
+    flag = PERSISTENCE | (DO_NOT_USE if persistence_dnu else 0)
+    threshold = np.inf if dn_threshold is None else float(np.float32(dn_threshold))
+    flag_persistence(exposure.sci, exposure.groupdq, until, _group_times(exposure), float(persistence_time), threshold, SATURATED, flag)
+    log.info("windows of %d s open at the end in %d pixels", persistence_time, np.count_nonzero(until))
+    if save_persistence is not None:
+        _save(save_persistence, exposure, until, persistence_time)
+    return exposure
+
+
+def _group_times(exposure):
+    """When each group ends, as Unix time, (int, group) [s]."""
+    header = exposure.header
+    nints, ngroups = exposure.groupdq.shape[:2]
+    starts = (float(header["EXPSTART"]) - UNIX_EPOCH) * DAY + np.arange(nints) * float(header["EFFINTTM"])
+    table = exposure.tables.get("INT_TIMES")
+    if table is not None:
+        known = (np.asarray(table["int_start_MJD_UTC"], float)[:nints] - UNIX_EPOCH) * DAY
+        starts[: len(known)] = known
+    each = np.full((nints, ngroups + 1), float(header["TGROUP"]))
+    each[:, 0] = starts
+    return np.cumsum(each, axis=1)[:, 1:]
+
+
+# --- windows from one exposure to the next ---------------------------------------------------------------------------
+
+
+def _open_windows(path, exposure, duration):
+    """When the windows of earlier exposures end, (row, col) [s]; 0: none is open."""
+    until = np.zeros(exposure.sci.shape[-2:])
+    if path is None:
+        return until
+    if not Path(path).exists():
+        log.warning("%s does not exist: no window is open at the start", path)
+        return until
+    entry = fitsio.open_reference(path, "persistence").tree.get(exposure.header["DETECTOR"])
+    if entry is None:
+        log.info("%s has nothing for %s: no window is open at the start", path, exposure.header["DETECTOR"])
+        return until
+    if entry.get("pers_time") != duration:
+        log.warning("%s is for a persistence_time of %s s: left aside", path, entry.get("pers_time"))
+        return until
+    rows, columns, ends = (np.asarray(entry[name]) for name in ("rows", "cols", "vals"))
+    ny, nx = int(exposure.header["SUBSIZE2"]), int(exposure.header["SUBSIZE1"])
+    if rows.size and (rows.max() >= ny or columns.max() >= nx):
+        raise ReferenceError(
+            f"it has windows up to row {rows.max()}, column {columns.max()}, the exposure has {ny} x {nx} pixels",
+            path,
+            "Give the file of exposures of the same subarray",
+        )
+    first = exposure.rows.start or 0
+    here = (rows >= first) & (rows < first + len(until))
+    until[rows[here] - first, columns[here]] = ends[here]
+    return until
+
+
+def _save(path, exposure, until, duration):
+    """Put the open windows into a file. Strips of an exposure gather theirs in an entry beside the detector's, which the last one replaces."""
+    path = Path(path).with_suffix(".asdf")
+    tree = fitsio.open_reference(path, "persistence").tree if path.exists() else {}
+    tree = {name: entry for name, entry in tree.items() if name not in ("asdf_library", "history")}
+    detector = exposure.header["DETECTOR"]
+    unfinished = f"{detector} unfinished"
+    inner = getattr(exposure, "inner", None) or slice(0, len(until))  # of a strip, the rows that are not its halo
+    part = until[inner.start - (exposure.rows.start or 0) :][: inner.stop - inner.start]
+    rows, columns = np.nonzero(part)
+    found = {"rows": rows + inner.start, "cols": columns, "vals": part[rows, columns]}
+    before = tree.pop(unfinished, None)
+    if inner.start > 0:
+        found = {name: np.concatenate([before[name], values]) for name, values in found.items()}
+    last = inner.stop == int(exposure.header["SUBSIZE2"])
+    tree[detector if last else unfinished] = {"filename": Path(exposure.name).name, **found, "pers_time": duration}
+    with fitsio.replaced(path) as temporary:
+        temporary.write_bytes(fitsio.asdf_block(tree))
