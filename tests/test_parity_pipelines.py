@@ -67,7 +67,9 @@ def assert_same(ours, theirs, planes, where=None):
             continue
         assert np.array_equal(np.isnan(x), np.isnan(y)), f"{name} has NaN elsewhere"
         good = np.isfinite(y) & (y != 0)
-        off = np.abs(x[good] - y[good]) / np.maximum(np.abs(y[good]), 1e-3 * np.median(np.abs(y[good])))
+        # what is near zero is the difference of samples that float32 rounds: there its error is the scale
+        scale = np.maximum(np.abs(y), b.err if name == "sci" else b.err**2 if name.startswith("var") else 0)
+        off = np.abs(x - y)[good] / scale[good]
         assert off.max() <= 1e-5 and np.median(off) <= 1e-7, f"{name}: {off.max():.1e}, median {np.median(off):.1e}"
         assert np.array_equal(x == 0, y == 0), f"{name} has zeros elsewhere"
 
@@ -94,15 +96,18 @@ def test_image2_of_our_rate(program, calibrated, number):
 
 def test_keywords_of_the_peer_are_ours(program, calibrated):
     """Every keyword of the peer's products that has a value is in ours, equal, apart from a few that are about the software."""
-    software = {"DATE", "CAL_VER", "CAL_VCS", "CRDS_VER", "FILENAME", "DATAMODL", "RESWHT"}
+    software = {"DATE", "CAL_VER", "CAL_VCS", "ASNPOOL", "ASNTABLE"}
     for suffix in ("cal", "i2d"):
         name = program["data"][0].name.replace("uncal", suffix)
         ours, peers = (products.header(calibrated / side / name) for side in ("ours", "peer of ours"))
         for keyword, value in peers.items():
-            if keyword in software or keyword.startswith(("R_", "HISTORY", "COMMENT", "CAL_LOG", "SIP")) or value in (None, "", "N/A"):
+            if keyword in software or value in (None, "", "N/A"):
                 continue
             assert keyword in ours, f"{suffix}: {keyword} = {value!r} is missing"
-            if isinstance(value, float):
+            if keyword == "S_REGION":  # the same corners, beginning with another
+                corners = [sorted(np.array(region.split()[2:], float).reshape(-1, 2).tolist()) for region in (ours[keyword], value)]
+                assert np.allclose(*corners, rtol=0, atol=2e-9)
+            elif isinstance(value, float):
                 assert ours[keyword] == pytest.approx(value, rel=1e-6, abs=1e-9), (suffix, keyword)
             else:
                 assert ours[keyword] == value, (suffix, keyword)
@@ -117,20 +122,22 @@ def test_references_named_as_the_peer_names_them(program, calibrated):
 
 
 def test_image3_takes_our_cal(program, calibrated, tmp_path):
-    """The peer's image3 makes a mosaic and a catalogue from our cal files."""
-    cal = sorted((calibrated / "ours").glob("*_0210?_*_cal.fits"))[:2]
-    for path in cal:
-        (tmp_path / path.name).symlink_to(path)
-    members = [{"expname": path.name, "exptype": "science"} for path in cal]
+    """The peer's image3 takes our cal files, and makes the same mosaic of them as of its own."""
+    names = [path.name.replace("uncal", "cal") for path in program["data"][:2]]
+    members = [{"expname": name, "exptype": "science"} for name in names]
     association = {"asn_type": "image3", "asn_rule": "DMS_Level3_Base", "asn_id": "a3001", "asn_pool": "none", "program": "1235"}
-    asn = tmp_path / "mosaic_asn.json"
-    asn.write_text(json.dumps({**association, "products": [{"name": "mosaic", "members": members}]}))
-    steps = {"tweakreg": {"skip": True}, "source_catalog": {"skip": True}}
-    peer_pipeline("image3", asn, tmp_path, program["crds"], steps=steps)
-    mosaic = products.read(tmp_path / "mosaic_i2d.fits")
-    assert np.isfinite(mosaic.sci).sum() > 160 * 160
-    single = products.read(cal[0])
-    assert np.nanmedian(mosaic.sci) == pytest.approx(np.nanmedian(single.sci), rel=0.1)
+    mosaics = []
+    for side in ("ours", "peer of ours"):
+        folder = tmp_path / side
+        folder.mkdir()
+        for name in names:
+            (folder / name).symlink_to(calibrated / side / name)
+        asn = folder / "mosaic_asn.json"
+        asn.write_text(json.dumps({**association, "products": [{"name": "mosaic", "members": members}]}))
+        peer_pipeline("image3", asn, folder, program["crds"], steps={"tweakreg": {"skip": True}, "source_catalog": {"skip": True}})
+        mosaics.append(folder / "mosaic_i2d.fits")
+    assert_same(*mosaics, ("sci", "err", "CON"))
+    assert np.isfinite(products.read(mosaics[0]).sci).sum() > 160 * 160
 
 
 @pytest.mark.skipif(not REAL_GUIDER.exists(), reason="the real guider file is not there")

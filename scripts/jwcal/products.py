@@ -2,6 +2,7 @@
 
 import re
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -116,12 +117,12 @@ def _ramp_planes(hdus, header):
     return pixels
 
 
-def _planes(hdus, version, path):
+def _planes(hdus, number, path):
     """The arrays of one pixel grid: the extensions of one EXTVER."""
     names = {extension: plane for plane, extension in (BEFORE | AFTER).items()}
     pixels = Pixels()
     for hdu in hdus[1:]:
-        if isinstance(hdu, fits.ImageHDU) and hdu.ver == version and hdu.data is not None:
+        if isinstance(hdu, fits.ImageHDU) and hdu.ver == number and hdu.data is not None:
             array = fitsio.native(hdu.data)
             if hdu.name in names:
                 setattr(pixels, names[hdu.name], array)
@@ -164,12 +165,12 @@ def hdus(exposure, filename):
         For the FILENAME keyword.
     """
     images = []
-    for version, pixels in enumerate(exposure.pixels, start=1):
+    for number, pixels in enumerate(exposure.pixels, start=1):
         sci = exposure.header.sci if len(exposure.pixels) == 1 else pixels.header
         flags = {"dq": "PIXELDQ"} if pixels.groupdq is not None else {}
-        images += [(getattr(pixels, plane), extension, version, sci) for plane, extension in (BEFORE | flags).items()]
-        images += [(array, extension, version, sci) for extension, array in pixels.extra.items()]
-        images += [(getattr(pixels, plane), extension, version, sci) for plane, extension in AFTER.items()]
+        images += [(getattr(pixels, plane), extension, number, sci) for plane, extension in (BEFORE | flags).items()]
+        images += [(array, extension, number, sci) for extension, array in pixels.extra.items()]
+        images += [(getattr(pixels, plane), extension, number, sci) for plane, extension in AFTER.items()]
     out = fits.HDUList([fits.PrimaryHDU(header=_primary(exposure, filename))])
     out += [_image(*image) for image in images if image[0] is not None]
     out += [fits.BinTableHDU(data, name=name, ver=1) for name, data in exposure.tables.items()]
@@ -178,11 +179,11 @@ def hdus(exposure, filename):
     return out
 
 
-def _image(array, name, version, sci):
+def _image(array, name, number, sci):
     header = sci.copy() if name == "SCI" else fits.Header()
     if name == "ERR" and "BUNIT" in sci:
         header["BUNIT"] = (sci["BUNIT"], "physical units of the array values")
-    return fits.ImageHDU(array, header, name=name, ver=version)
+    return fits.ImageHDU(array, header, name=name, ver=number)
 
 
 def _primary(exposure, filename):
@@ -193,6 +194,7 @@ def _primary(exposure, filename):
     header["CAL_VER"] = (SOFTWARE, "Calibration Software Version")
     header.remove("CAL_VCS", ignore_missing=True)
     if exposure.recipe and exposure.recipe.context:
+        header["CRDS_VER"] = (version("crds"), "Version of CRDS file selection software used")
         header["CRDS_CTX"] = (exposure.recipe.context, "CRDS context (.pmap) used to select ref files")
     for step, (status, why) in exposure.steps.items():
         named = keywords.status(step)
