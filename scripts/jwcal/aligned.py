@@ -3,9 +3,10 @@
 import numpy as np
 
 from .errors import InputError, ReferenceError
+from .irs2.layout import is_irs2
 
 
-def image(reference, exposure, extname="SCI"):
+def image(reference, exposure, extname="SCI", pixels=None):
     """An image of a reference, one value a pixel of the exposure.
 
     Parameters
@@ -14,6 +15,8 @@ def image(reference, exposure, extname="SCI"):
     exposure : Exposure
         Or a block of it.
     extname : str
+    pixels : (int, int), optional
+        Rows and columns that are expected, where they are not those of the exposure's samples (IRS2 readout).
 
     Returns
     -------
@@ -29,34 +32,43 @@ def image(reference, exposure, extname="SCI"):
     """
     in_file = reference.shape(extname)
     if in_file is not None and len(in_file) < 2:
-        check(in_file, reference, exposure, extname)
+        check(in_file, reference, exposure, extname, pixels)
     array = reference.array(extname)
-    check(array.shape, reference, exposure, extname)
+    check(array.shape, reference, exposure, extname, pixels)
     return array.astype(np.float32, copy=False)
 
 
-def bits(reference, exposure, extname="DQ"):
-    """The data quality of a reference with the standard bits, (row, col) uint32; zeros where it has none. Raises as `image` does."""
+def bits(reference, exposure, extname="DQ", pixels=None):
+    """The data quality of a reference with the standard bits, (row, col) uint32; zeros where it has none. Parameters and errors as `image`."""
+    if not reference.has(extname):
+        return np.zeros(pixels or exposure.sci.shape[-2:], np.uint32)
     flags = reference.dq(extname)
-    check(flags.shape, reference, exposure, extname)
+    check(flags.shape, reference, exposure, extname, pixels)
     return flags
 
 
-def check(shape, reference, exposure, extname):
+def check(shape, reference, exposure, extname, pixels=None):
     """Raise as `image` does unless this, the shape of a reference's extension after its cut, is that of the exposure's pixels."""
-    pixels = exposure.sci.shape[-2:]
+    samples = exposure.sci.shape[-2:]
+    pixels = pixels or samples
     if shape == pixels:
         return
     ny, nx = pixels
+    given = f"the {reference.type} reference's {extname}"
+    again = f"Give another {reference.type} reference under references: overrides, or take the one from CRDS"
+    if len(shape) >= 2 and is_irs2(shape) and not is_irs2(pixels):
+        raise ReferenceError(f"{given} has the {shape[-2]} rows of IRS2 readout, the exposure has {ny}", reference.path, again)
+    if len(shape) >= 2 and is_irs2(pixels) and not is_irs2(shape):
+        raise ReferenceError(
+            f"{given} has {shape[-2]} rows, the exposure the {ny} of IRS2 readout: either the reference is for another readout, "
+            "or refpix, which removes the reference samples, was skipped or told to preserve them",
+            file=reference.path,
+            do="Give a reference for IRS2 readout; don't skip refpix, or stop after it",
+        )
     if len(shape) >= 2 and shape[-2:] != pixels:  # the reference was cut by the keywords, so it is they that do not tell the truth
-        layout = " (NIRSpec's IRS2 readout is not supported yet)" if exposure.header.get("NRS_NORM") else ""
         raise InputError(
-            f"its images are {nx} x {ny} pixels, which is not the size that SUBSIZE1 and SUBSIZE2 tell{layout}",
+            f"its images are {samples[1]} x {samples[0]} pixels, which is not the size that SUBSIZE1 and SUBSIZE2 tell",
             file=exposure.name,
             do="Take the file from the archive again, or correct the keywords",
         )
-    raise ReferenceError(
-        f"the {reference.type} reference's {extname} has the shape {shape}, an image of {nx} x {ny} pixels was expected",
-        file=reference.path,
-        do=f"Give another {reference.type} reference under references: overrides, or take the one from CRDS",
-    )
+    raise ReferenceError(f"{given} has the shape {shape}, an image of {nx} x {ny} pixels was expected", reference.path, again)

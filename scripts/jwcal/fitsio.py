@@ -187,6 +187,23 @@ def native(array):
     return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
+def _physical(hdu):
+    """A table's rows with the values that they stand for: FITS stores unsigned integers with an offset."""
+    stored, offset = np.asarray(hdu.data), [c.name for c in hdu.columns if c.bzero]
+    if not offset:
+        return native(stored)
+    kinds = [(n, hdu.data[n].dtype.newbyteorder("=")) if n in offset else (n, *_field(stored.dtype[n])) for n in stored.dtype.names]
+    rows = np.empty(stored.shape, kinds)
+    for name in stored.dtype.names:
+        rows[name] = hdu.data[name] if name in offset else stored[name]
+    return rows
+
+
+def _field(kind):
+    """A field's type in the machine's byte order, and its shape."""
+    return kind.base.newbyteorder("="), kind.shape
+
+
 class ReferenceFile:
     """A reference file, FITS or ASDF; arrays and tables are read when they are asked for."""
 
@@ -231,7 +248,7 @@ class ReferenceFile:
     def table(self, extname):
         self._need(extname)
         with self._open() as hdus:
-            return native(np.asarray(hdus[extname].data))
+            return _physical(hdus[extname])
 
     @property
     def tree(self):

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from .errors import JwcalError
@@ -28,7 +29,7 @@ def run(recipe, outputs, log, threads=1, scratch=None):
     int
         Exit status: 0, or 1 after an error, which is in the log, on standard error and in the failure file.
     """
-    os.environ["NUMBA_NUM_THREADS"] = str(threads)  # numba reads it when it is imported
+    _set_threads(threads)
     failure = failure_file(recipe)
     failure.unlink(missing_ok=True)
     start_logging(log)
@@ -40,6 +41,16 @@ def run(recipe, outputs, log, threads=1, scratch=None):
         logging.getLogger(__name__).error("%s", traceback.format_exc())
         return _failed(failure, f"{recipe}: {type(error).__name__}: {error}. This is a defect of jwcal: the log has the details.", log)
     return 0
+
+
+def _set_threads(threads):
+    """How many threads numba may use: it reads the environment when it is imported, and never again."""
+    if "numba" in sys.modules:
+        import numba
+
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    else:
+        os.environ["NUMBA_NUM_THREADS"] = str(threads)
 
 
 def _make(plain, outputs, scratch):
@@ -70,19 +81,20 @@ def failure_file(recipe):
 def _failed(failure, message, log):
     logging.getLogger(__name__).error("%s", message)
     print(f"ERROR: {message}", file=sys.stderr)
-    try:
+    with suppress(OSError):  # a full disk must not hide the first error
         failure.parent.mkdir(parents=True, exist_ok=True)
         failure.write_text(message + "\n")
-    except OSError:  # a full disk must not hide the first error
-        pass
     return 1
 
 
 def start_logging(path=None, level=logging.INFO):
-    """Log to a file, or to standard error."""
+    """Log to a file, or to standard error; there too if the disk is full."""
+    logging.raiseExceptions = False  # a line that can't be logged must not drown the error that is shown
+    handler = logging.StreamHandler()
     if path:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, mode="w") if path else logging.StreamHandler()
+        with suppress(OSError):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            handler = logging.FileHandler(path, mode="w")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -5,7 +5,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from . import chains, program, references
+from . import chains, fitsio, program, references
 from . import config as configuration
 from .errors import JwcalError
 from .run import Recipe
@@ -232,10 +232,8 @@ def write_if_changed(path, content):
     path = Path(path)
     if path.exists() and path.read_text() == text:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    with fitsio.replaced(path) as temporary:
+        temporary.write_text(text)
 
 
 # Bytes of memory beside the imports: of a pixel, of a sample of one integration, of a pixel of the products of one integration.

@@ -8,6 +8,7 @@ import numpy as np
 from . import dq as dqbits
 from . import fitsio
 from .errors import ReferenceError
+from .irs2.layout import is_irs2
 
 log = logging.getLogger(__name__)
 SUBARRAY = ("SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2")
@@ -93,6 +94,13 @@ class Reference:
         """A table extension as a structured array."""
         return self._file.table(extname)
 
+    def derived(self, name, make):
+        """What `make()` makes of this reference, kept until its arrays are dropped."""
+        key = f"{name} derived"
+        if key not in self._arrays:
+            self._arrays[key] = make()
+        return self._arrays[key]
+
     def drop(self):
         """Forget the arrays that were read."""
         self._arrays.clear()
@@ -111,7 +119,8 @@ class Reference:
         ny, nx = array.shape[-2:]
         start1, start2, size1, size2 = (int(self.header.get(k, d)) for k, d in zip(SUBARRAY, (1, 1, nx, ny), strict=True))
         s1, s2, n1, n2 = (int(self._science[k]) for k in SUBARRAY)
-        if (s1, s2, n1, n2) == (start1, start2, size1, size2) and (ny, nx) == (n2, n1):
+        same = (s1, s2, n1, n2) == (start1, start2, size1, size2)
+        if same and nx == n1 and (ny == n2 or is_irs2(array.shape)):  # IRS2 images have more rows than SUBSIZE2 tells
             return array
         x, y = s1 - start1, s2 - start2
         if x < 0 or y < 0 or x + n1 > nx or y + n2 > ny:

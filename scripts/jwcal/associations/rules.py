@@ -46,7 +46,7 @@ class Keys:
         return any(column in key.columns for key in (*self.required, *self.optional))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Filter:
     """Which exposures a rule, or a part of one, looks at."""
 
@@ -54,7 +54,7 @@ class Filter:
     when: tuple  # of conditions
     unless: tuple
     columns: tuple  # that the conditions look at
-    known: dict = field(default_factory=dict, compare=False, repr=False)
+    known: dict = field(default_factory=dict, repr=False)
 
     def fits(self, item):
         """Whether an exposure is one of them."""
@@ -77,7 +77,7 @@ class Companion:
     exptype: str | None = None  # its type as a member where it would be science
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rule:
     """How exposures become associations."""
 

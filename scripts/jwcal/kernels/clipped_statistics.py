@@ -1,185 +1,167 @@
-"""Mean, median and standard deviation of an image's pixels after iterated clipping about the median.
+"""Mean, median and standard deviation of values after iterated clipping about the median.
 
-All values are float32, all sums are in double precision. Medians are exact: the pixels are counted in 65536 bins, which are the upper
-halves of their bit patterns (put in the order of the numbers), then the bin that holds the median is counted by the lower halves.
-The counts outlive a round of clipping, so that a round costs one pass over the pixels.
+The values come sorted: then clipping only moves the two ends of a slice, its median is read off, and its sums are those of blocks,
+which are made once, and of the odd ends. All sums are in double precision.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-BINS = 1 << 16
-SIGN, ALL = np.uint32(0x80000000), np.uint32(0xFFFFFFFF)
-HALF = np.uint32(16)
-LOW = np.uint32(0xFFFF)
+BLOCK = 256
+LANES = 8  # sums that run side by side
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _ordered(bits):
-    """The bit pattern of a float32 as an integer in the order of the numbers."""
-    return bits ^ (ALL if bits & SIGN else SIGN)
+class Sorted(NamedTuple):
+    """Sorted values, and the sums of (v - pivot) and of its square over blocks of them."""
 
-
-@njit(cache=True, nogil=True)
-def _number(ordered):
-    """The float32 of an ordered bit pattern."""
-    bits = np.empty(1, np.uint32)
-    bits[0] = ordered ^ (SIGN if ordered & SIGN else ALL)
-    return bits.view(np.float32)[0]
+    values: np.ndarray  # float32, (n,)
+    blocks: np.ndarray  # float64, (n // BLOCK, 2)
+    pivot: float
 
 
 @njit(cache=True, nogil=True)
-def _bin_of(rank, counts):
-    """The bin that holds the value of this rank, and how many values lie in lower ones."""
-    below = 0
-    for b in range(counts.size):
-        if below + counts[b] > rank:
-            return b, below
-        below += counts[b]
-    return counts.size - 1, below
+def _block_sums(values, pivot):
+    blocks = np.empty((values.size // BLOCK, 2))
+    first, second = np.empty(LANES), np.empty(LANES)
+    for b in range(blocks.shape[0]):
+        first[:] = 0.0
+        second[:] = 0.0
+        for i in range(b * BLOCK, (b + 1) * BLOCK, LANES):
+            for k in range(LANES):
+                d = np.float64(values[i + k]) - pivot
+                first[k] += d
+                second[k] += d * d
+        blocks[b, 0], blocks[b, 1] = first.sum(), second.sum()
+    return blocks
 
 
-@njit(cache=True, nogil=True)
-def _ranked(rank, bits, n, counts, fine, current):
-    """The value of this rank among the first `n`; `fine` holds the counts within the bin `current` (-1: of none yet)."""
-    b, below = _bin_of(rank, counts)
-    if b != current:
-        fine[:] = 0
-        for i in range(n):
-            ordered = _ordered(bits[i])
-            if np.int64(ordered >> HALF) == b:
-                fine[np.int64(ordered & LOW)] += 1
-    low, _ = _bin_of(rank - below, fine)
-    return np.float64(_number(np.uint32((b << 16) | low))), b
-
-
-@njit(cache=True, nogil=True)
-def _median(bits, n, counts, fine, current):
-    """Median of the first `n` values, and the bin that `fine` is of then."""
-    low, current = _ranked((n - 1) // 2, bits, n, counts, fine, current)
-    if n % 2:
-        return low, current
-    high, current = _ranked(n // 2, bits, n, counts, fine, current)
-    return (low + high) / 2.0, current
-
-
-@njit(cache=True, nogil=True)
-def _keep(source, n, low, high, pivot, kept, counts):
-    """Move the values within the limits to the start of `kept`; returns their number and the sums of (v - pivot) and its square."""
-    m, first, second = 0, 0.0, 0.0
-    source_bits = source.view(np.uint32)
-    for i in range(n):
-        v = source[i]
-        d = np.float64(v) - pivot
-        if low <= v and v <= high:
-            kept[m] = v
-            m += 1
-            first += d
-            second += d * d
-        else:
-            counts[np.int64(_ordered(source_bits[i]) >> HALF)] -= 1
-    return m, first, second
-
-
-@njit(cache=True, nogil=True)
-def clipped(values, kept, sigma, rounds):
-    """Mean, median and standard deviation of what stays after clipping at median -+ sigma standard deviations, up to `rounds` times.
+def sort(values):
+    """Sort values in place and prepare them for the functions below.
 
     Parameters
     ----------
     values : ndarray of float32, (n,)
         Finite.
-    kept : ndarray of float32, (n,)
-        Room to work in; may be `values` itself, which is lost then.
+
+    Returns
+    -------
+    Sorted
+    """
+    values.sort()
+    pivot = float(values[values.size // 2]) if values.size else 0.0
+    return Sorted(values, _block_sums(values, pivot), pivot)
+
+
+@njit(cache=True, nogil=True)
+def _sums(values, blocks, pivot, first, last):
+    """Sums of (v - pivot) and of its square over [first, last)."""
+    one, two = 0.0, 0.0
+    i = first
+    while i < last:
+        if i % BLOCK == 0 and i + BLOCK <= last:
+            one += blocks[i // BLOCK, 0]
+            two += blocks[i // BLOCK, 1]
+            i += BLOCK
+        else:
+            d = np.float64(values[i]) - pivot
+            one += d
+            two += d * d
+            i += 1
+    return one, two
+
+
+@njit(cache=True, nogil=True)
+def _position(values, limit, after):
+    """How many values are below the limit, or (`after`) not above it."""
+    low, high = 0, values.size
+    while low < high:
+        middle = (low + high) // 2
+        v = np.float64(values[middle])
+        if v < limit or (after and v == limit):
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit(cache=True, nogil=True)
+def _median(values, first, last):
+    middle = (first + last) // 2
+    high = np.float64(values[middle])
+    return high if (last - first) % 2 else (np.float64(values[middle - 1]) + high) / 2.0
+
+
+@njit(cache=True, nogil=True)
+def _clipped(values, blocks, pivot, sigma, rounds):
+    first, last = 0, values.size
+    for _ in range(rounds):
+        one, two = _sums(values, blocks, pivot, first, last)
+        mean, median = one / (last - first), _median(values, first, last)
+        reach = sigma * math.sqrt(max(two / (last - first) - mean * mean, 0.0))
+        low, high = max(_position(values, median - reach, False), first), min(_position(values, median + reach, True), last)
+        if low == first and high == last or low >= high:
+            break
+        first, last = low, high
+    one, two = _sums(values, blocks, pivot, first, last)
+    mean = one / (last - first)
+    return pivot + mean, _median(values, first, last), math.sqrt(max(two / (last - first) - mean * mean, 0.0))
+
+
+def clipped(found, sigma, rounds):
+    """Mean, median and standard deviation of what lies within `sigma` standard deviations of the median, after up to `rounds` rounds.
+
+    Parameters
+    ----------
+    found : Sorted
+        One value at least.
     sigma : float
     rounds : int
 
     Returns
     -------
     (float, float, float)
-        NaN where there are no values.
     """
-    n = values.size
-    if n == 0:
-        return np.nan, np.nan, np.nan
-    counts, fine = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
-    bits = values.view(np.uint32)
-    for i in range(n):
-        counts[np.int64(_ordered(bits[i]) >> HALF)] += 1
-    median, current = _median(bits, n, counts, fine, -1)
-    pivot = median
-    first = second = 0.0
-    for i in range(n):
-        d = np.float64(values[i]) - pivot
-        first += d
-        second += d * d
-    source = values
-    for _ in range(rounds):
-        mean = first / n
-        spread = math.sqrt(max(second / n - mean * mean, 0.0))
-        m, first, second = _keep(source, n, median - sigma * spread, median + sigma * spread, pivot, kept, counts)
-        source = kept
-        if m == n or m == 0:
-            n = m
+    return _clipped(*found, float(sigma), rounds)
+
+
+@njit(cache=True, nogil=True)
+def _mirrored_spread(values, blocks, pivot, centre, sigma, rounds):
+    first, last, offset = 0, _position(values, centre, True), centre - pivot
+    for step in range(rounds + 1):
+        one, two = _sums(values, blocks, pivot, first, last)
+        spread = math.sqrt(max(two - 2.0 * offset * one + (last - first) * offset * offset, 0.0) / (last - first))
+        low = max(_position(values, centre - sigma * spread, False), first)
+        if step == rounds or low == first:
             break
-        n = m
-        median, current = _median(kept.view(np.uint32), n, counts, fine, current)
-    if n == 0:
-        return np.nan, np.nan, np.nan
-    mean = first / n
-    return pivot + mean, median, math.sqrt(max(second / n - mean * mean, 0.0))
+        first = low
+    return spread
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def mirrored_spread(values, centre, below, sigma, rounds):
-    """Standard deviation about `centre` of the values not above it, clipped at sigma standard deviations up to `rounds` times.
+def mirrored_spread(found, centre, sigma, rounds):
+    """Standard deviation of the distribution whose lower half are the values not above `centre`, clipped likewise.
 
-    That of a symmetric distribution whose lower half they are: light only ever adds to the background, so its upper half is not to be trusted.
+    Light adds to the background and never takes from it, so only the lower half of the pixels tells the noise.
 
     Parameters
     ----------
-    values : ndarray of float32, (n,)
-        Finite.
+    found : Sorted
     centre : float
-    below : ndarray of float32, (n,)
-        Room to work in; not `values` itself.
+        Not below the lowest value.
     sigma : float
     rounds : int
 
     Returns
     -------
     float
-        NaN where no value is below the centre.
     """
-    n, total = 0, 0.0
-    for i in range(values.size):
-        v = values[i]
-        d = np.float64(v) - centre
-        below[n] = v
-        low = d <= 0.0
-        n += low
-        total += d * d if low else 0.0
-    for _ in range(rounds):
-        limit, m = -sigma * math.sqrt(total / n), 0
-        total = 0.0
-        for i in range(n):
-            v = below[i]
-            d = np.float64(v) - centre
-            if d >= limit:
-                below[m] = v
-                m += 1
-                total += d * d
-        if m == n:
-            break
-        n = m
-    return math.sqrt(total / n)
+    return _mirrored_spread(*found, float(centre), float(sigma), rounds)
 
 
 @njit(cache=True, nogil=True)
-def gather(image, mask, values):
-    """Copy the finite pixels where the mask is true into `values`; returns how many they are."""
+def _gather(image, mask, values):
     n = 0
     for y in range(image.shape[0]):
         for x in range(image.shape[1]):
@@ -189,9 +171,30 @@ def gather(image, mask, values):
     return n
 
 
+def gather(image, mask):
+    """The finite pixels where the mask is true, sorted.
+
+    Parameters
+    ----------
+    image : ndarray of float32, (row, col)
+    mask : ndarray of bool, (row, col)
+
+    Returns
+    -------
+    Sorted
+    """
+    values = np.empty(image.size, np.float32)
+    return sort(values[: _gather(image, mask, values)])
+
+
+def within(found, low, high):
+    """The values from `low` to `high`: a view of (n,) float32, sorted."""
+    return found.values[_position(found.values, float(low), False) : _position(found.values, float(high), True)]
+
+
 @njit(cache=True, nogil=True)
 def mask_beyond(image, mask, low, high):
-    """Take the pixels below `low` and above `high` out of the mask, in place."""
+    """Take the pixels below `low` and above `high` (double precision) out of the mask (row, col), in place."""
     for y in range(image.shape[0]):
         for x in range(image.shape[1]):
             v = np.float64(image[y, x])

@@ -12,13 +12,15 @@ NONE = np.uint16(65535)  # no such group
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def first_saturated(groups, threshold, low, groupdq, first):
+def first_saturated(groups, rows, threshold, low, groupdq, first):
     """Find the first group at or above the threshold, and flag values that the converter could not tell from nothing.
 
     Parameters
     ----------
     groups : ndarray of float32, (group, row, col), DN
         One integration.
+    rows : ndarray of int, (row,)
+        The rows of `groups` and `groupdq` that are looked at; other images have only these.
     threshold : ndarray of float32, (row, col), DN
     low : uint8
         Bits for values <= 0, of that group alone.
@@ -27,13 +29,13 @@ def first_saturated(groups, threshold, low, groupdq, first):
     first : ndarray of uint16, (row, col)
         Filled: index of the group, NONE where there is none.
     """
-    ngroups, ny, nx = groups.shape
-    for y in prange(ny):
+    ngroups, _, nx = groups.shape
+    for y in prange(rows.size):
         limit, index = threshold[y], first[y]
         index[:] = NONE
         for g in range(ngroups):
             here = np.uint16(g)
-            values, flags = groups[g, y], groupdq[g, y]
+            values, flags = groups[g, rows[y]], groupdq[g, rows[y]]
             for x in range(nx):
                 index[x] = min(index[x], here if values[x] >= limit[x] else NONE)
                 flags[x] |= low if values[x] <= 0 else np.uint8(0)
@@ -68,13 +70,15 @@ def box_minimum(image, n, scratch, out):
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def flag_from(first, bit, groupdq):
+def flag_from(first, rows, bit, groupdq):
     """Set a bit from a group on.
 
     Parameters
     ----------
     first : ndarray of uint16, (row, col)
         Index of the group; NONE for never.
+    rows : ndarray of int, (row,)
+        The rows of `groupdq` that they stand for.
     bit : uint8
     groupdq : ndarray of uint8, (group, row, col)
         Changed.
@@ -84,15 +88,15 @@ def flag_from(first, bit, groupdq):
     int
         Number of pixels that have one.
     """
-    ngroups, ny, nx = groupdq.shape
-    count = np.zeros(ny, np.int64)
-    for y in prange(ny):
+    ngroups, _, nx = groupdq.shape
+    count = np.zeros(rows.size, np.int64)
+    for y in prange(rows.size):
         index = first[y]
         for x in range(nx):
             count[y] += index[x] != NONE
         if count[y]:
             for g in range(ngroups):
-                here, flags = np.uint16(g), groupdq[g, y]
+                here, flags = np.uint16(g), groupdq[g, rows[y]]
                 for x in range(nx):
                     flags[x] |= bit if index[x] <= here else np.uint8(0)
     return count.sum()
@@ -198,3 +202,30 @@ def flag_second_group(groups, first, threshold, bias, nframes, bit, groupdq):
                 groups[0, y, x], groups[1, y, x], bias[y, x], threshold[y, x], mean_frame, last_frame, nframes
             ):
                 groupdq[1, y, x] |= bit
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def second_group_first(groups, rows, threshold, bias, nframes, first):
+    """Count group 2 as saturated where an event in it saturated group 3, but its own mean does not show it.
+
+    Parameters
+    ----------
+    groups : ndarray of float32, (group, row, col), DN
+        One integration of 3 groups or more.
+    rows : ndarray of int, (row,)
+        As for `first_saturated`.
+    threshold, bias : ndarray of float32, (row, col), DN
+    nframes : int
+        Frames averaged in a group.
+    first : ndarray of uint16, (row, col)
+        The first saturated group, before growing. Changed.
+    """
+    nx = first.shape[1]
+    mean_frame, last_frame = (nframes + 1) / 2, 3 * nframes
+    for y in prange(rows.size):
+        one, two, three = groups[0, rows[y]], groups[1, rows[y]], groups[2, rows[y]]
+        for x in range(nx):
+            if three[x] >= threshold[y, x] and _late_in_second(
+                one[x], two[x], bias[y, x], threshold[y, x], mean_frame, last_frame, nframes
+            ):
+                first[y, x] = min(first[y, x], np.uint16(1))

@@ -110,24 +110,18 @@ def simulate_exposure(
     identity, dither = identity or headers.Identity(), dither or {}
     began = Time(start, format="isot", scale="utc", precision=3)
     craft = headers.spacecraft(began + TimeDelta(setup.readout.duration / 2, format="sec"))
-    look = pointing.point(
-        setup, target, roll=roll, dither=(dither.get("x", 0.0), dither.get("y", 0.0)), aim=aim, va_scale=craft.towards(*target)[1]
-    )
+    offset = (dither.get("x", 0.0), dither.get("y", 0.0))
+    look = pointing.point(setup, target, roll=roll, dither=offset, aim=aim, va_scale=craft.towards(*target)[1])
     sensor = sensor or make_detector(setup.instrument, setup.detector, setup.subarray)
     catalogue = None
     if light is None:
         light, catalogue = _light(setup, look, sensor, field, target)
-    ramp = ramps.make_ramp(
-        sensor,
-        np.asarray(light, float),
-        setup.readout,
-        seed=seed + 1000 * (identity.segment[0] if identity.segment else 0),
-        cosmic_rays=cosmic_rays,
-        zeroframe=zeroframe,
-        noise=noise,
-    )
+    if identity.segment:
+        seed += 1000 * identity.segment[0]
+    light = np.asarray(light, float)
+    ramp = ramps.make_ramp(sensor, light, setup.readout, seed=seed, cosmic_rays=cosmic_rays, zeroframe=zeroframe, noise=noise)
     values = headers.keywords(setup, look, identity, began, target=target, craft=craft, dither=dither, zeroframe=zeroframe)
-    primary, science = headers.make_headers(setup, _of_whole(values, setup, identity))
+    primary, science = headers.make_headers(setup, values)
     _override(primary, science, header or {})
     tables = [] if setup.guider else [_group_table(setup, began, craft, target), _int_times(setup, began, craft, target, identity)]
     root = identity.root(setup, began)
@@ -152,13 +146,6 @@ def _light(setup, look, sensor, field, target):
         number = int(np.clip(0.05 * half**2, 10, 400))
         field = scene.make_scene(*target, radius=half + 5, stars=number, galaxies=number // 4)
     return scene.render(field, look, float(sensor.gain.mean()))
-
-
-def _of_whole(values, setup, identity):
-    """Keywords that count the whole exposure, where this file is a segment of it."""
-    if identity.segment:
-        values["NINTS"] = identity.segment[4]
-    return values
 
 
 def _override(primary, science, changes):

@@ -180,7 +180,7 @@ def keywords(setup, look, identity, start, *, target, craft, dither, zeroframe=F
 
 def _identifiers(setup, identity, start, planned, count):
     activity = f"{identity.visit_group:02d}{identity.sequence}{identity.activity}"
-    number, total, first, last, _ = identity.segment or (None,) * 5
+    number, total, first, last, integrations = identity.segment or (None,) * 4 + (setup.readout.nints,)
     return {
         "FILENAME": identity.root(setup, start) + "_uncal.fits",
         "PRD_VER": _prd(),
@@ -198,6 +198,7 @@ def _identifiers(setup, identity, start, planned, count):
         "EXSEGTOT": total,
         "INTSTART": first,
         "INTEND": last,
+        "NINTS": integrations,  # of the whole exposure
         "NEXPOSUR": 0 if setup.guider else planned,
         "EXPCOUNT": count,
         "EXP_TYPE": setup.exp_type,
@@ -271,7 +272,6 @@ def _readout(setup, zeroframe):
     return {
         "READPATT": r.readpatt,
         "NOUTPUTS": setup.subarray.noutputs,
-        "NINTS": r.nints,
         "NGROUPS": r.ngroups,
         "NFRAMES": r.nframes,
         "FRMDIVSR": r.divisor,

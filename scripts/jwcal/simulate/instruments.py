@@ -140,7 +140,7 @@ class Setup:
     def geometry(self):
         """The full-frame aperture of the SIAF that tells where each pixel looks.
 
-        The exposure's own one, if it is of the full frame: a coronagraph's wedge shifts the sky by half an arcminute. Otherwise the detector's.
+        The exposure's own one if it is of the full frame (a coronagraph's wedge shifts the sky by half an arcminute), else the detector's.
         """
         apertures = siaf(self.instrument)
         own = apertures[self.aperture]

@@ -117,7 +117,7 @@ def _open_windows(path, exposure, duration):
 
 
 def _save(path, exposure, until, duration):
-    """Put the open windows into a file. Strips of an exposure gather theirs in an entry beside the detector's, which the last one replaces."""
+    """Put the open windows into a file. Strips gather theirs in an entry of their own, which the last one makes the detector's."""
     path = Path(path).with_suffix(".asdf")
     tree = fitsio.open_reference(path, "persistence").tree if path.exists() else {}
     tree = {name: entry for name, entry in tree.items() if name not in ("asdf_library", "history")}

@@ -1,13 +1,15 @@
 """Subtract the drifts that the reference pixels show: of each output, of odd and even columns, and along the slow axis.
 
-Three layouts, by the detector and its readout:
+Four layouts, by the detector and its readout:
 
 ====================  ======================================================================================================
 near-IR, 4 outputs    each amplifier's odd and even columns by its first and last 4 rows, then each row by a running
-                      median of the first and last 4 columns
+                      median of the first and last 4 columns, or by their optimal filter (SIRS)
 near-IR, 1 output     odd and even columns by all reference pixels of the subarray
 MIRI, full frame      each of the 4 interleaved outputs' odd and even rows by the reference columns on the left and right,
                       in what was gained since the integration's first group
+NIRSpec, IRS2         each amplifier's series of samples by that of the reference output and of the reference pixels that are
+                      read in between (package `irs2`); they are no longer in the images afterwards
 ====================  ======================================================================================================
 
 Rows and columns are those of the detector: columns along the fast readout direction (FASTAXIS), rows along the slow one.
@@ -19,7 +21,10 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 
 from ..dq import DO_NOT_USE, REFERENCE_PIXEL
-from ..errors import ConfigError, InputError, Skip
+from ..errors import ConfigError, InputError, ReferenceError, Skip
+from ..irs2 import bad_references, layout
+from ..irs2.correction import correct, filters_of
+from ..kernels import sirs
 from ..kernels.reference_pixels import clipped_means, running_medians, subtract_from_growth, subtract_signals
 from ..parameters import Range
 
@@ -45,6 +50,17 @@ class Options(NamedTuple):
     side_smoothing_length: int
     side_gain: float
     siglimit: float
+    sirs: object = None  # kernels.sirs.Filter: takes the place of the running median
+
+
+def surveys(exposure):
+    """Whether all integrations must have been looked at before one is changed: in IRS2 readout."""
+    return layout.is_irs2(exposure.raw.shape if exposure.raw is not None else exposure.sci.shape)
+
+
+def survey(exposure, refs, *, ovr_corr_mitigation_ftr=3.0, **_):
+    """Flag the bad reference pixels of IRS2 readout, which are bad in all integrations once they are so in one."""
+    bad_references.flag(exposure, layout.layout_of(exposure.header), ovr_corr_mitigation_ftr)
 
 
 def apply(
@@ -60,9 +76,9 @@ def apply(
     preserve_irs2_refpix: bool = False,
     irs2_mean_subtraction: bool = False,
     refpix_algorithm: Literal["median", "sirs"] = "median",
-    sigreject: float = 4.0,
-    gaussmooth: float = 1.0,
-    halfwidth: int = 30,
+    sigreject: Annotated[float, Range(min=0.0)] = 4.0,
+    gaussmooth: Annotated[float, Range(min=0.001)] = 1.0,
+    halfwidth: Annotated[int, Range(min=0, max=SIZE // 2)] = 30,
     siglimit: Annotated[float, Range(min=1.0)] = 3.0,
 ):
     """Subtract the reference pixel signal from every group, and from the zero frame.
@@ -87,33 +103,50 @@ def apply(
         Clipping limit of the means, in standard deviations.
     refpix_algorithm : str
         Along the slow axis of a near-IR full frame: running median, or the optimal filter of SIRS.
-    sigreject, gaussmooth, halfwidth : float, float, int
-        Of "sirs".
-    ovr_corr_mitigation_ftr, preserve_irs2_refpix, irs2_mean_subtraction : float, bool, bool
-        Of IRS2 readout.
+    sigreject : float
+        Of "sirs": reference pixels this far from their median are left out, in robust standard deviations.
+    gaussmooth : float
+        Of "sirs": standard deviation of the Gaussian that smooths the filter, in rows.
+    halfwidth : int
+        Of "sirs": rows that the filter reaches to either side.
+    ovr_corr_mitigation_ftr : float
+        IRS2: reference pixels that stand out by this many standard deviations from those of their output are replaced.
+    preserve_irs2_refpix : bool
+        IRS2: correct the reference pixels too, and keep them in the images. Later steps can't use these.
+    irs2_mean_subtraction : bool
+        IRS2: first subtract from each output's odd and even samples the mean of their first and last 4 lines.
 
     Raises
     ------
     Skip
-        MIRI subarray; no usable reference pixel; a subarray that does not lie on the detector.
+        MIRI subarray; no usable reference pixel; a subarray that does not lie on the detector; IRS2 without a refpix reference.
+    InputError, ReferenceError
+        IRS2 readout of another detector or rhythm; a reference that is not what it should be.
     ConfigError
-        IRS2 or multi-stripe readout, or "sirs": not available yet.
+        Multi-stripe readout: not available yet.
     """
     exposure.sci = np.ascontiguousarray(exposure.sci)
+    if layout.is_irs2(exposure.sci.shape):
+        means = Options(odd_even_columns, False, side_smoothing_length, side_gain, siglimit) if irs2_mean_subtraction else None
+        return correct_irs2(exposure, refs, ovr_corr_mitigation_ftr, preserve_irs2_refpix, means)
     if exposure.header["INSTRUME"] == "MIRI":
         correct_miri(exposure, odd_even_rows, siglimit)
         return exposure
-    options = Options(odd_even_columns, use_side_ref_pixels, side_smoothing_length, side_gain, siglimit)
-    correction = _near_infrared(exposure, refs, refpix_algorithm, options)
-    frames = exposure.sci.reshape(-1, *exposure.sci.shape[-2:])
-    correction(frames)
+    optimal = _sirs(exposure, refs, sigreject, gaussmooth, halfwidth) if refpix_algorithm == "sirs" else None
+    options = Options(odd_even_columns, use_side_ref_pixels, side_smoothing_length, side_gain, siglimit, optimal)
+    _correct_frames(exposure, _near_infrared(exposure, options))
+    return exposure
+
+
+def _correct_frames(exposure, correction):
+    """Apply a function that corrects frames (frame, y, x) in place to the groups and the zero frames."""
+    correction(exposure.sci.reshape(-1, *exposure.sci.shape[-2:]))
     zeroframe = exposure.extra.get("ZEROFRAME")
     if zeroframe is not None:
         unknown = zeroframe == 0  # there is no zero frame: nothing to correct, and no reference either
         zeroframe[unknown] = np.nan
         correction(zeroframe)
         zeroframe[unknown] = 0
-    return exposure
 
 
 # --- near-IR detectors -----------------------------------------------------------------------------------------------
@@ -162,29 +195,51 @@ def readout_of(header):
     return Readout(fast, slow, first[fast], first[slow])
 
 
-def _near_infrared(exposure, refs, algorithm, options):
+def _near_infrared(exposure, options):
     """Choose the algorithm: a function that corrects frames (frame, y, x) in place."""
-    header, shape = exposure.header, exposure.sci.shape[-2:]
+    header = exposure.header
     if header.get("MSTR_RD1") is not None:
-        raise _not_yet("multi-stripe readout", exposure)
-    if max(shape) > SIZE:
-        if "refpix" not in refs:
-            raise Skip("IRS2 readout needs a refpix reference")
-        raise _not_yet("IRS2 readout", exposure)
-    full = min(shape) == SIZE
-    if algorithm == "sirs":
-        if full and "sirskernel" in refs:
-            raise _not_yet("the algorithm sirs", exposure, "Set refpix: refpix_algorithm: median")
-        log.info("sirs needs a full frame and a sirskernel reference: the running median takes its place")
+        what = "refpix can't correct multi-stripe readout yet"
+        raise ConfigError(what, file=exposure.name, do="Switch the step off (refpix: skip: true) to go on without it")
     readout = readout_of(header)
-    if full or header.get("NOUTPUTS") == OUTPUTS:
+    if _is_full(exposure) or header.get("NOUTPUTS") == OUTPUTS:
         return four_outputs(readout, exposure.pixeldq, options)
     edgeless = (header["INSTRUME"], header.get("SUBARRAY")) in EDGELESS
     return one_output(readout, exposure.pixeldq, options, edgeless)
 
 
-def _not_yet(what, exposure, do="Switch the step off (refpix: skip: true) to go on without it"):
-    return ConfigError(f"refpix can't correct {what} yet", file=exposure.name, do=do)
+def _is_full(exposure):
+    return min(exposure.sci.shape[-2:]) == SIZE
+
+
+def _sirs(exposure, refs, sigreject, gaussmooth, halfwidth):
+    """The SIRS filter of a full frame's detector; None, with the reason in the log, where there is none."""
+    why = None if _is_full(exposure) else "is for full frames"
+    if why is None and "sirskernel" not in refs:
+        why = "needs a sirskernel reference"
+    if why is None:
+        reference, detector = refs["sirskernel"], exposure.header["DETECTOR"]
+        of = {name.lower(): entry for name, entry in reference.tree.items()}.get(detector.lower())
+        if of is not None:
+            return _filter(of, reference.path, sigreject, gaussmooth, halfwidth)
+        why = f"has no kernel for {detector} in its reference"
+    log.info("the algorithm sirs %s: the running median takes its place", why)
+    return None
+
+
+def _filter(entry, path, sigreject, gaussmooth, halfwidth):
+    """The SIRS filter from a detector's entry in the reference."""
+    try:
+        sides = [np.asarray(entry[name]) for name in ("gamma", "zeta")]
+        if any(side.ndim != 2 or len(side) != OUTPUTS or side.shape[1] <= halfwidth for side in sides):
+            raise ValueError(f"their shapes are {sides[0].shape} and {sides[1].shape}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ReferenceError(
+            f"gamma and zeta of {OUTPUTS} outputs, with more than {halfwidth} coefficients each, are needed ({error})",
+            file=path,
+            do="Give another sirskernel reference, or a smaller refpix: halfwidth",
+        ) from None
+    return sirs.Filter(*(sirs.taps(side, gaussmooth, halfwidth) for side in sides), sigreject)
 
 
 def four_outputs(readout, pixeldq, options):
@@ -215,16 +270,31 @@ def four_outputs(readout, pixeldq, options):
 
     def correct(frames):
         view = readout.to_detector(frames)
-        means = clipped_means(view[:, *pixels], starts, options.siglimit).reshape(-1, 2, OUTPUTS, parities)
-        means = _either(means[:, 0], means[:, 1])
-        means[np.isnan(means).any(axis=-1)] = 0  # one parity alone would make stripes
-        offsets = means.reshape(len(means), -1)[:, output]
+        offsets = _offsets(view, pixels, starts, parities, options.siglimit)[:, output]
         side = np.zeros(view.shape[:2])
-        if options.use_side_ref_pixels:
+        if options.use_side_ref_pixels and not options.sirs:
             side = options.side_gain * _side_signal(view, offsets, good, columns, readout.row, options.side_smoothing_length)
         readout.subtract(frames, offsets, side)
+        if options.use_side_ref_pixels and options.sirs:
+            _subtract_prediction(view, options.sirs)
 
     return correct
+
+
+def _offsets(frames, pixels, starts, parities, siglimit):
+    """Clipped means of the reference pixels of each output and parity, both ends averaged, (frame, output x parity)."""
+    means = clipped_means(frames[:, *pixels], starts, siglimit).reshape(len(frames), 2, -1, parities)
+    means = _either(means[:, 0], means[:, 1])
+    means[np.isnan(means).any(axis=-1)] = 0  # one parity alone would make stripes
+    return means.reshape(len(frames), -1)
+
+
+def _subtract_prediction(view, optimal):
+    """Subtract from each output what its SIRS filter makes of the side reference pixels; view (frame, row, column), in place."""
+    for frame in view:
+        noise = sirs.predict(frame[:, :BORDER].astype(float), frame[:, -BORDER:].astype(float), optimal)
+        for k, output in enumerate(np.split(frame, OUTPUTS, axis=1)):
+            output -= noise[:, k, None]
 
 
 def _is_side(columns):
@@ -282,6 +352,67 @@ def _sets(labels, count):
 def _either(a, b):
     """Mean of the two; the other one where one is NaN."""
     return np.where(np.isnan(a), b, np.where(np.isnan(b), a, 0.5 * (a + b)))
+
+
+# --- NIRSpec's IRS2 readout ------------------------------------------------------------------------------------------
+
+
+def correct_irs2(exposure, refs, limit, preserve, means=None):
+    """Correct IRS2 readout, and keep the detector's own pixels alone.
+
+    Parameters
+    ----------
+    exposure : Exposure
+    refs : References
+        "refpix"
+    limit : float
+        For bad reference pixels. In a block of integrations they have been flagged before (`survey`).
+    preserve : bool
+        Keep the reference pixels.
+    means : Options, optional
+        Subtract the means of the first and last lines first.
+    """
+    rows = layout.layout_of(exposure.header)
+    if "refpix" not in refs:
+        raise Skip("IRS2 readout needs a refpix reference")
+    reference, lines = refs["refpix"], exposure.sci.shape[-1]
+    filters = reference.derived("filters", lambda: filters_of(reference, lines))
+    if exposure.integrations == slice(0, None):
+        bad_references.flag(exposure, rows, limit)
+    if means:
+        _correct_frames(exposure, five_outputs(exposure.pixeldq, means))
+    bad = bad_references.flagged(exposure.pixeldq, rows)
+    bad_references.replace(exposure.sci, np.flatnonzero(bad), bad)
+    for entry in bad_references.of_table(reference.table("DQ"), rows) if reference.has("DQ") else ():
+        new = entry[~bad[entry]]
+        bad[new] = True
+        bad_references.replace(exposure.sci, new, bad)
+    for integration in exposure.sci:
+        correct(integration, rows, filters, preserve)
+    if not preserve:
+        layout.keep_science_rows(exposure)
+    log.info("IRS2: %d groups, %d rows of bad reference pixels", np.prod(exposure.sci.shape[:2]), np.count_nonzero(bad))
+    return exposure
+
+
+def five_outputs(pixeldq, options):
+    """Prepare the subtraction of the means of the first and last lines from each output of IRS2 readout, odd and even samples apart.
+
+    Result as that of `four_outputs`.
+    """
+    rows, columns = np.indices(pixeldq.shape, sparse=True)
+    parities = 2 if options.odd_even_columns else 1
+    rhythm = bad_references.SAMPLED[:, None]
+    parity = np.where(rhythm, rows // 2, rows) % parities  # a reference pixel is read twice
+    output = rows // layout.SAMPLES * parities + parity
+    labels = np.where(columns < BORDER, output, np.where(columns >= pixeldq.shape[1] - BORDER, layout.OUTPUTS * parities + output, -1))
+    pixels, starts = _sets(np.where((pixeldq & DO_NOT_USE) == 0, labels, -1), 2 * layout.OUTPUTS * parities)
+
+    def subtract(frames):
+        offsets = _offsets(frames, pixels, starts, parities, options.siglimit)[:, output[:, 0]]
+        subtract_signals(frames, np.zeros((len(frames), frames.shape[2])), offsets)
+
+    return subtract
 
 
 # --- MIRI ------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import aligned
 from ..dq import AD_FLOOR, DO_NOT_USE, NO_SAT_CHECK, SATURATED
+from ..irs2 import layout
 from ..kernels import saturation as kernel
 from ..parameters import Range
 
@@ -31,47 +32,61 @@ def apply(exposure, refs, *, n_pix_grow_sat: Annotated[int, Range(min=0)] = 1, u
     use_readpatt : bool
         Where a group is the mean of several frames, mark it DO_NOT_USE if its last frames may have been saturated:
         the group before the first saturated one if it is high enough, and group 2 if an event late in it saturated group 3
-        (for this the superbias is wanted; without it the bias counts as 0).
+        (for this the superbias is wanted; without it the bias counts as 0). In IRS2 readout only the latter is done, the group
+        is SATURATED then, and so are its neighbours; the reference samples are not looked at.
 
     Raises
     ------
     ReferenceError
         A reference does not fit the exposure.
     """
-    threshold, unchecked, flags = _thresholds(exposure, refs["saturation"])
-    bias = aligned.image(refs["superbias"], exposure) if "superbias" in refs else np.zeros_like(threshold)
+    rows = layout.science_rows(exposure)
+    threshold, unchecked, flags = _thresholds(exposure, refs["saturation"], (rows.size, exposure.sci.shape[-1]))
+    bias = _bias(exposure, refs, rows) if use_readpatt else None
     nframes = int(exposure.header["NFRAMES"]) if use_readpatt else None
+    irs2 = layout.is_irs2(exposure.sci.shape)
     planes = [np.empty(threshold.shape, np.uint16) for _ in range(3)]
     saturated = 0
     for ramp, groupdq in zip(exposure.sci, exposure.groupdq, strict=True):
-        first = _flag_ramp(ramp, groupdq, threshold, n_pix_grow_sat, planes)
-        saturated += kernel.flag_from(first, np.uint8(SATURATED), groupdq)
-        if use_readpatt:
+        kernel.first_saturated(ramp, rows, threshold, np.uint8(AD_FLOOR | DO_NOT_USE), groupdq, planes[0])
+        if use_readpatt and irs2 and len(ramp) > 2:
+            kernel.second_group_first(ramp, rows, threshold, bias, nframes, planes[0])
+        first = _grown(planes, n_pix_grow_sat)
+        saturated += kernel.flag_from(first, rows, np.uint8(SATURATED), groupdq)
+        if use_readpatt and not irs2:
             _flag_hidden(ramp, groupdq, first, planes[0], threshold, unchecked, bias, nframes, n_pix_grow_sat)
     zero_frames = exposure.extra.get("ZEROFRAME")
     for frame in zero_frames if zero_frames is not None else ():
         low = np.zeros((1, *frame.shape), np.uint8)
-        first = _flag_ramp(frame[None], low, threshold, n_pix_grow_sat, planes)
-        frame[(first == 0) | (low[0] != 0)] = 0
-    exposure.pixeldq |= flags
+        kernel.first_saturated(frame[None], rows, threshold, np.uint8(AD_FLOOR | DO_NOT_USE), low, planes[0])
+        unusable = low[0] != 0
+        unusable[rows] |= _grown(planes, n_pix_grow_sat) == 0
+        frame[unusable] = 0
+    exposure.pixeldq[rows] |= flags
     log.info("%d saturated ramps in %d integrations", saturated, len(exposure.sci))
     return exposure
 
 
-def _thresholds(exposure, reference):
+def _thresholds(exposure, reference, pixels):
     """Thresholds, where they are not known, and the reference's flags with NO_SAT_CHECK there."""
-    threshold, flags = aligned.image(reference, exposure), aligned.bits(reference, exposure)
+    threshold, flags = aligned.image(reference, exposure, pixels=pixels), aligned.bits(reference, exposure, pixels=pixels)
     unknown = np.isnan(threshold)
     flags = flags | np.where(unknown, np.uint32(NO_SAT_CHECK), np.uint32(0))
     unchecked = (flags & NO_SAT_CHECK) != 0
     return np.where(unchecked, ABOVE_CONVERTER, threshold), unchecked, flags
 
 
-def _flag_ramp(groups, groupdq, threshold, grow, planes):
-    """Flag the A/D floor; returns the first saturated group of each pixel, grown (one of the scratch planes)."""
+def _bias(exposure, refs, rows):
+    if "superbias" not in refs:
+        return np.zeros((rows.size, exposure.sci.shape[-1]), np.float32)
+    bias = aligned.image(refs["superbias"], exposure)
+    return bias if len(bias) == rows.size else bias[rows]
+
+
+def _grown(planes, n):
+    """The first saturated group of a pixel or of those around it, in one of the scratch planes."""
     first, scratch, grown = planes
-    kernel.first_saturated(groups, threshold, np.uint8(AD_FLOOR | DO_NOT_USE), groupdq, first)
-    kernel.box_minimum(first, grow, scratch, grown)
+    kernel.box_minimum(first, n, scratch, grown)
     return grown
 
 

@@ -1,0 +1,223 @@
+"""A pool from the headers of exposures, and from what headers do not hold: which observation belongs to which."""
+
+import logging
+from collections import defaultdict
+
+from ..errors import ConfigError
+from ..nearest import suggestion
+from ..program import parse_name
+from .pool import Pool, make_items
+
+log = logging.getLogger(__name__)
+
+# Columns that are keywords.
+COLUMNS = (
+    *("visit", "visit_id", "visitgrp", "seq_id", "act_id", "exposure", "obs_id", "visitype", "template", "nints", "exp_type"),
+    *("instrume", "detector", "channel", "module", "filter", "pupil", "grating", "fxd_slit", "band", "subarray", "opmode", "lamp"),
+    *("patttype", "patt_num", "numdthpt", "subpxpts", "msastate", "msametfl", "is_psf", "is_imprt", "bkgdtarg", "targname", "targprop"),
+    *("targtype", "dms_note", "expcount", "nexposur", "apername"),
+)
+MARKED_AS = {"background": "bkgdtarg", "psf": "is_psf"}
+LINKS = ("background", "psf", "direct_image", "mosaic", "group")
+ALONE = ("mosaic", "group")  # links that are among the observations themselves
+FIRST_LINK = 1000
+
+
+def from_exposures(exposures, links=()):
+    """The pool of a program.
+
+    What headers do not hold is taken from `links`, else inferred where that is safe, and said in `Pool.notes`: a background or a
+    PSF reference without a link is taken to be that of all other observations with its instrument and exposure type if it is the only
+    background, and each PSF reference in any case (the rules still ask for the same optics). Targets are numbered in the order of the
+    observations; exposures of one activity are one exposure specification; the tile of a mosaic is 1.
+
+    Parameters
+    ----------
+    exposures : list of program.Exposure
+    links : list of dict
+        {observation: 4, is: background, of: 3}; `is` is background, psf, direct_image, or, without `of`, mosaic or group.
+        Observations are numbers or lists of them; `program` where there are several.
+
+    Returns
+    -------
+    Pool
+        Its items are in the order of the exposures, those of guide stars left out.
+
+    Raises
+    ------
+    ConfigError
+        A link that means nothing here.
+    InputError
+        A header that no association can be made with.
+    """
+    exposures = [exposure for exposure in exposures if exposure.chain.stage1 != "guider"]
+    rows = [_row(exposure) for exposure in exposures]
+    _number_targets(rows)
+    _number_specifications(rows)
+    notes = []
+    candidates = _given(rows, links)
+    candidates += _inferred(rows, candidates, notes)
+    own = {number: [(f"o{int(row['obs_num']):03d}", "observation")] for number, row in enumerate(rows)}
+    for count, (kind, members) in enumerate(candidates):
+        for number in members:
+            own[number].append((f"c{FIRST_LINK + count}", kind))
+    for number, row in enumerate(rows):
+        row["asn_candidate"] = str(own[number])
+    for note in notes:
+        log.info("%s", note)
+    return Pool(make_items(rows), "headers", notes)
+
+
+def _row(exposure):
+    """Column -> text of one exposure."""
+    header, name = exposure.header, parse_name(exposure.root)
+    row = {column: _text(header.get(column.upper())) for column in COLUMNS}
+    program, observation = header.get("PROGRAM"), header.get("OBSERVTN")
+    row["program"] = str(program or (name.program if name else "")).lstrip("0") or "0"
+    row["obs_num"] = str(observation or (name.observation if name else "")).lstrip("0") or "0"
+    row["filename"] = f"{exposure.root}_uncal.fits"
+    row["tsovisit"] = "t" if row_is_series(exposure) else "f"
+    row["pntgtype"] = "science"
+    row["dithptin"] = row["patt_num"] if row["patt_num"] not in ("", "0") else row["exposure"]
+    row["mostilno"] = "1"
+    return row
+
+
+def row_is_series(exposure):
+    """Whether the exposure's pipelines treat it as a time series: its members are then those with all integrations."""
+    return exposure.chain.stage1 == "tso1"
+
+
+def _text(value):
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "t" if value else "f"
+    return str(value).strip().lower()
+
+
+def _number_targets(rows):
+    """Targets of a program in the order of its observations; a name is one target though its coordinates change."""
+    known = defaultdict(dict)
+    for row in sorted(rows, key=lambda row: (row["program"], int(row["obs_num"]), row["filename"])):
+        name = row["targprop"] or row["targname"] or f"observation {row['obs_num']}"
+        row["targetid"] = str(known[row["program"]].setdefault(name, len(known[row["program"]]) + 1))
+
+
+def _number_specifications(rows):
+    """Exposure specifications of an observation, in the order in which they were taken: activities stand for them."""
+    found = defaultdict(set)
+    for row in rows:
+        found[row["program"], row["obs_num"]].add(_activity(row))
+    ranks = {observation: {activity: rank for rank, activity in enumerate(sorted(its), 1)} for observation, its in found.items()}
+    for row in rows:
+        row["expspcin"] = str(ranks[row["program"], row["obs_num"]][_activity(row)])
+
+
+def _activity(row):
+    """Activities count in base 36."""
+    return tuple(_base36(row[column]) for column in ("visit", "visitgrp", "seq_id", "act_id"))
+
+
+def _base36(text):
+    try:
+        return int(text, 36)
+    except ValueError:
+        return 0
+
+
+# --- which observation belongs to which
+
+
+def _given(rows, links):
+    """(type of the candidate, numbers of its rows) of the links of the configuration; marks the rows."""
+    observations = defaultdict(list)
+    for number, row in enumerate(rows):
+        observations[row["program"], row["obs_num"]].append(number)
+    found = []
+    for link in links or ():
+        kind, program = _checked(link, rows)
+        these = _members(link["observation"], program, observations, link)
+        of = [] if kind in ALONE else _members(link["of"], program, observations, link)
+        _mark(rows, these, kind)
+        found.append((kind, sorted({*these, *of})))
+    return found
+
+
+def _checked(link, rows):
+    """Type and program of a link."""
+    shape = "A link is {observation: 4, is: background, of: 3}"
+    if not isinstance(link, dict) or not {"observation", "is"} <= set(link) or not set(link) <= {"observation", "is", "of", "program"}:
+        raise ConfigError(f"links: {link!r} is no link", do=shape)
+    if link["is"] not in LINKS:
+        raise ConfigError(f"links: {link['is']!r} is nothing that an observation can be", do=suggestion(link["is"], LINKS))
+    if (link["is"] in ALONE) == ("of" in link):
+        raise ConfigError(f"links: {link!r}: `of` is {'for other links' if 'of' in link else 'missing'}", do=shape)
+    programs = sorted({row["program"] for row in rows})
+    program = str(link.get("program", programs[0])).lstrip("0")
+    if len(programs) > 1 and "program" not in link:
+        raise ConfigError(f"links: {link!r}: there are the programs {', '.join(programs)}", do="Add `program`")
+    return link["is"], program
+
+
+def _members(numbers, program, observations, link):
+    found = []
+    for number in numbers if isinstance(numbers, list) else [numbers]:
+        observation = str(number).lstrip("0")
+        if (program, observation) not in observations:
+            known = ", ".join(sorted((o for p, o in observations if p == program), key=int)) or "none"
+            raise ConfigError(f"links: {link!r}: there is no observation {number} of program {program}", do=f"There are {known}")
+        found += observations[program, observation]
+    return found
+
+
+def _mark(rows, members, kind):
+    if kind in MARKED_AS:
+        for number in members:
+            rows[number][MARKED_AS[kind]] = "t"
+
+
+def _inferred(rows, given, notes):
+    """Candidates for backgrounds and PSF references that no link names."""
+    linked = {number for kind, members in given if kind in MARKED_AS for number in members}
+    found = []
+    for kind, column in MARKED_AS.items():
+        marked, others = defaultdict(list), defaultdict(list)
+        for number, row in enumerate(rows):
+            if row["is_imprt"] == "t":
+                continue
+            mode = row["program"], row["instrume"], row["exp_type"]
+            (marked if row[column] == "t" else others)[mode].append(number)
+        for mode, members in marked.items():
+            members = [number for number in members if number not in linked]
+            if members:
+                found += _candidates(kind, mode, members, others[mode], rows, notes)
+    return found
+
+
+def _candidates(kind, mode, members, others, rows, notes):
+    """One candidate for each target that the backgrounds or PSF references of a mode can be for."""
+    observations = _observations(rows, members)
+    name = {"background": "background", "psf": "PSF reference"}[kind]
+    what = f"{name} of observation {observations} ({mode[2].upper()})"
+    if not others:
+        notes.append(f"{what}: no other observation has its mode, so it is reduced alone")
+        return []
+    if kind == "background" and len({rows[number]["obs_num"] for number in members}) > 1:
+        notes.append(f"{what}: there are several, and headers do not say which is whose: none is used. Say it in `links`")
+        return []
+    targets = defaultdict(list)
+    for number in others:
+        targets[rows[number]["targetid"]].append(number)
+    notes.append(f"{what}: taken for observation {_observations(rows, others)}. If that is wrong, say it in `links`")
+    return [(kind, sorted([*its, *members, *_imprints(rows, its + members)])) for its in targets.values()]
+
+
+def _imprints(rows, members):
+    """Imprints of the observations of other exposures."""
+    observations = {(rows[number]["program"], rows[number]["obs_num"]) for number in members}
+    return [n for n, row in enumerate(rows) if row["is_imprt"] == "t" and (row["program"], row["obs_num"]) in observations]
+
+
+def _observations(rows, members):
+    return ", ".join(sorted({rows[number]["obs_num"] for number in members}, key=int))
