@@ -141,6 +141,7 @@ class Exposure:
         self.seconds = {}  # step -> time it took
         self.references = {}  # reference type -> name of the file that was used
         self.recipe = None  # run.Recipe of the chain that it is in
+        self.prepared = {}  # step -> exposures: what its `prepare` found out about the whole exposure (see ramp.py)
         self.raw = None  # where the samples of a ramp come from that was not read yet: .shape, .read(slice)
         # where this block stands in the whole exposure (see ramp.py); a whole exposure has the defaults
         self.integrations = slice(0, None)

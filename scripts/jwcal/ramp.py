@@ -8,7 +8,6 @@ scratch file, which is read and written with plain I/O: that is the system's cac
 import os
 import tempfile
 from contextlib import contextmanager
-from itertools import groupby
 
 import numpy as np
 
@@ -24,8 +23,15 @@ def is_large(shape):
 
 
 def walks(steps):
-    """Steps grouped by what they walk by: [("integrations", [...]), ("rows", [...]), ...]."""
-    return [(kind, list(group)) for kind, group in groupby(steps, key=lambda s: getattr(step_module(s.name), "WALKS", "integrations"))]
+    """Steps grouped by what they walk by: [("integrations", [...]), ("rows", [...]), ...]. One with a `prepare` begins a group."""
+    groups = []
+    for step in steps:
+        module = step_module(step.name)
+        kind = getattr(module, "WALKS", "integrations")
+        if not groups or groups[-1][0] != kind or hasattr(module, "prepare"):
+            groups.append((kind, []))
+        groups[-1][1].append(step)
+    return groups
 
 
 def halo(steps, recipe):

@@ -130,23 +130,12 @@ def apply(entry, exposure, refs, recipe):
     -------
     list of Exposure
     """
-    module = step_module(entry.name)
-    parameters = dict(recipe.parameters.get(entry.name, {}))
     began = time.perf_counter()
     try:
-        if parameters.pop("skip", getattr(module, "SKIP", False)):
-            raise Skip("switched off")
-        for kind in getattr(module, "REFERENCES", ()):
-            if kind not in refs:
-                raise Skip(f"its {kind} reference is N/A")
-        after = module.apply(exposure, refs, **entry.arguments, **parameters)
+        after = _call("apply", entry, exposure, refs, recipe)
     except Skip as why:
         _record(exposure, entry.name, SKIPPED, str(why), 0.0)
         return [exposure]
-    except (InputError, ReferenceError) as error:
-        raise type(error)(error.what, error.file or exposure.name, error.do) from error
-    except MemoryError:
-        raise JwcalError(f"{entry.name} ran out of memory", exposure.name, "Give the job more memory (mem_mb)") from None
     results = after if isinstance(after, list) else [after]
     seconds = (time.perf_counter() - began) / len(results)
     for result in results:
@@ -154,6 +143,23 @@ def apply(entry, exposure, refs, recipe):
         for kind in _types(entry):
             result.references[kind] = refs[kind].name if kind in refs else "N/A"
     return results
+
+
+def _call(function, entry, exposure, refs, recipe):
+    """Call `apply`, or another function of a step's module that takes the same arguments; raises Skip or an error that names the file."""
+    module = step_module(entry.name)
+    parameters = dict(recipe.parameters.get(entry.name, {}))
+    if parameters.pop("skip", getattr(module, "SKIP", False)):
+        raise Skip("switched off")
+    for kind in getattr(module, "REFERENCES", ()):
+        if kind not in refs:
+            raise Skip(f"its {kind} reference is N/A")
+    try:
+        return getattr(module, function)(exposure, refs, **entry.arguments, **parameters)
+    except (InputError, ReferenceError) as error:
+        raise type(error)(error.what, error.file or exposure.name, error.do) from error
+    except MemoryError:
+        raise JwcalError(f"{entry.name} ran out of memory", exposure.name, "Give the job more memory (mem_mb)") from None
 
 
 def _record(exposure, step, status, why, seconds):
@@ -178,9 +184,10 @@ def _walk(recipe, exposure, refs, scratch):
     """The steps up to ramp_fit, by blocks of integrations and by strips of rows; returns what ramp_fit gives, and the entries after it."""
     names = [None if isinstance(e, Save) else e.name for e in recipe.entries]
     end = names.index("ramp_fit") + 1
-    walks = ramp.walks([e for e in recipe.entries[:end] if not isinstance(e, Save)])
+    walks = ramp.walks([e for e in recipe.entries[:end] if not isinstance(e, Save) and not _is_off(e, exposure, recipe)])
     with ramp.opened(exposure.raw, scratch) as samples:
         for kind, steps in walks[:-1]:
+            _prepare(steps[0], samples, exposure, refs, recipe)
             each = samples.integrations if kind == "integrations" else samples.strips
             for block in each(exposure, halo=ramp.halo(steps, recipe)):
                 for entry in steps:
@@ -193,3 +200,25 @@ def _walk(recipe, exposure, refs, scratch):
                 current = [after for before in current for after in apply(entry, before, refs.strip(strip.rows), recipe)]
             results = ramp.paste(results, current, strip, samples.shape)
     return results, list(recipe.entries[end:])
+
+
+def _is_off(entry, exposure, recipe):
+    """Whether a step is switched off: recorded, and nothing is walked for it."""
+    off = recipe.parameters.get(entry.name, {}).get("skip", getattr(step_module(entry.name), "SKIP", False))
+    if off:
+        _record(exposure, entry.name, SKIPPED, "switched off", 0.0)
+    return off
+
+
+def _prepare(entry, samples, exposure, refs, recipe):
+    """What a step has to know of all integrations before it gets blocks of them: found by strips of rows, put together."""
+    if not hasattr(step_module(entry.name), "prepare"):
+        return
+    results = None
+    for strip in samples.strips(exposure, keep=False):
+        try:
+            parts = _call("prepare", entry, strip, refs.strip(strip.rows), recipe)
+        except Skip:  # its `apply` will say so itself
+            return
+        results = ramp.paste(results, parts, strip, samples.shape)
+    exposure.prepared[entry.name] = results

@@ -162,9 +162,7 @@ def _read_member(entry, path, exists):
     if name.is_absolute() or ".." in name.parts or re.match(r"[A-Za-z]:|~", expname) or "\0" in expname:
         raise InputError(f"the member {expname!r} is not in the folder of the association", path, "Give the file's name alone")
     if exists is not None and not exists(expname):
-        raise InputError(
-            f"there is no {expname}, and nothing makes it", path, f"Add it to the exposures, or remove it from {os.path.basename(path)}"
-        )
+        raise InputError(f"there is no {expname}, and nothing makes it", path, "Add it to the exposures, or take it out of the members")
     exposerr = entry.get("exposerr")
     return Member(expname, exptype.lower(), None if exposerr in (None, "null") else str(exposerr))
 

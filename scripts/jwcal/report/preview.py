@@ -24,7 +24,8 @@ def picture(path, png):
     import matplotlib
 
     matplotlib.use("Agg")
-    from astropy.visualization import AsinhStretch, ImageNormalize, ZScaleInterval
+    from astropy.stats import sigma_clipped_stats
+    from astropy.visualization import AsinhStretch, ImageNormalize
     from matplotlib import pyplot
 
     exposure = read(path)
@@ -32,8 +33,8 @@ def picture(path, png):
     good = image[np.isfinite(image)]
     if good.size == 0:
         raise JwcalError("no pixel has a value, so there is nothing to draw", path)
-    low, _ = ZScaleInterval().get_limits(good)
-    norm = ImageNormalize(vmin=low, vmax=np.percentile(good, 99.8), stretch=AsinhStretch(0.05))
+    _, sky, noise = sigma_clipped_stats(good, sigma=3, maxiters=3)
+    norm = ImageNormalize(vmin=sky - 2 * noise, vmax=max(np.percentile(good, 99.8), sky + 20 * noise), stretch=AsinhStretch(0.15))
     figure, axes = pyplot.subplots(figsize=(6.4, 6), layout="constrained")
     colours = pyplot.get_cmap("inferno").with_extremes(bad="#4477aa")
     drawn = axes.imshow(image, origin="lower", norm=norm, cmap=colours, interpolation="nearest")

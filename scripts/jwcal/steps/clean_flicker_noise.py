@@ -8,6 +8,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import numba
 import numpy as np
+from astropy.utils.exceptions import AstropyUserWarning
 
 from .. import aligned, fitsio
 from ..dq import DO_NOT_USE, JUMP_DET, NO_FLAT_FIELD, NON_SCIENCE
@@ -34,7 +35,7 @@ BAD = np.uint8(DO_NOT_USE | JUMP_DET)
 class Cleaner(NamedTuple):
     """What is done to each image."""
 
-    noise: object  # function: background-subtracted image, mask -> noise
+    fit: object  # function: background-subtracted image, mask -> noise
     method: str | None  # of the background
     box: list | None  # of its model
     n_sigma: float
@@ -42,30 +43,27 @@ class Cleaner(NamedTuple):
 
 
 def prepare(
-    exposure, refs, noise="slow axis", science="none", frequencies=None, automatic=None, brightness="image", *,
+    exposure, refs, noise="", science="", frequencies=None, automatic=None, brightness="", *,
     autoparam=False, background_method="median", single_mask=True, user_mask=None, **_,
 ):  # fmt: skip
-    """What `apply` has to know of all integrations; called with its arguments, for all of the exposure or for each strip of its rows.
+    """What `apply` has to know of all integrations; called with its arguments, on a whole exposure or on strips of its rows.
 
     Returns
     -------
     list of Exposure
-        Those that are needed of "rate" and "rateints", drafts in DN/s, and "median", the ramp's median over the integrations (group, row, col).
+        "rate" or "rateints", drafts in DN/s, if they are needed; "median", the median over the integrations (group, row, col), likewise.
     """
     chosen = autoparam and automatic
     median_image = background_method == "median_image" and not chosen
-    if exposure.sci.ndim == 4 and (exposure.sci.shape[1] > 1 or median_image):
-        wanted = {"rate"} if chosen else set()
-        if user_mask is None or median_image:
-            wanted.add("rateints" if median_image or not single_mask else "rate")
-        found = [rate for rate in draft(exposure, refs) if rate.suffix in wanted] if wanted else []
-    else:
-        found = [] if exposure.sci.ndim == 4 else [exposure.derive([Pixels(sci=exposure.sci.copy(), dq=exposure.dq)], exposure.suffix)]
-    if median_image and exposure.sci.ndim > 2:
-        groups = exposure.sci.swapaxes(0, 1) if exposure.sci.ndim == 4 else exposure.sci[None]
+    wanted = {"rate"} if chosen else set()
+    if user_mask is None or median_image:
+        wanted.add("rateints" if median_image or not single_mask else "rate")
+    found = [rate for rate in draft(exposure, refs) if rate.suffix in wanted] if wanted else []
+    if median_image:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # pixels that are NaN throughout stay so
-            found.append(exposure.derive([Pixels(sci=np.stack([np.nanmedian(group, axis=0) for group in groups]))], "median"))
+            warnings.simplefilter("ignore", RuntimeWarning)  # pixels that are NaN in all integrations stay so
+            medians = [np.nanmedian(exposure.sci[:, g], axis=0) for g in range(exposure.sci.shape[1])]
+        found.append(exposure.derive([Pixels(sci=np.stack(medians))], "median"))
     return found
 
 
@@ -143,43 +141,235 @@ def apply(
     ReferenceError
         A reference or the user's mask does not fit the exposure.
     """
+    median_image = background_method == "median_image" and not (autoparam and automatic)
     asked = {"save_mask": save_mask, "save_background": save_background, "save_noise": save_noise}
-    asked["mask_science_regions for spectra in slits"] = mask_science_regions and science == "slits"
-    asked["background_method = median_image for time series"] = background_method == "median_image" and brightness == "source"
-    _refuse(exposure, asked)
-    chosen = autoparam and automatic
-    if noise == "none" or (fit_method == "fft" and not frequencies):
-        raise Skip("such exposures have no noise of this kind" if noise == "none" else "the fit by fft is for spectra of NIRSpec")
-    if exposure.sci.ndim == 4 and exposure.sci.shape[1] == 1 and (background_method != "median_image" or chosen):
-        raise Skip("a ramp of one group has no differences")
-    found = exposure.prepared.get("clean_flicker_noise")
-    if found is None:
-        given = {"autoparam": autoparam, "background_method": background_method, "single_mask": single_mask, "user_mask": user_mask}
-        found = prepare(exposure, refs, automatic=automatic, **given)
-    drafts = {rate.suffix: rate for rate in found}
-
+    asked["mask_science_regions for spectra of slits"] = mask_science_regions and science == "slits"
+    asked["background_method: median_image for time series"] = median_image and brightness == "source"
+    _refuse(exposure, asked, background_box_size)
+    _does_not_apply(exposure, noise, fit_method, frequencies, median_image)
+    given = {"autoparam": autoparam, "background_method": background_method, "single_mask": single_mask, "user_mask": user_mask}
+    drafts = _drafts(exposure, refs, automatic, given)
     axis = 0 if noise == "columns" else abs(int(exposure.header["SLOWAXIS"])) - 1
-    flat = _flat(exposure, refs) if apply_flat_field or chosen else None
-    if chosen:
-        settings = flicker_settings.choose(_whole(drafts, flat), axis, automatic)
-        background_method, fit_by_channel = settings["background_method"], settings["fit_by_channel"]
-        log.info("Chosen: %s", ", ".join(f"{name} = {value}" for name, value in settings.items()))
-    elif autoparam:
-        log.info("autoparam has no rules for such exposures")
+    flat = _flat(exposure, refs) if apply_flat_field or (autoparam and automatic) else None
+    if autoparam:
+        background_method, fit_by_channel = _choice(drafts, flat, axis, automatic, background_method, fit_by_channel)
+
     if user_mask is None:
-        rates = _rates(exposure, drafts, single_mask and background_method != "median_image")
-        known = _science_mask(exposure, refs, science, rates.dq) if mask_science_regions else None
-        scene = _scene(rates.sci, flat, known, n_sigma, fit_histogram, single_mask and background_method != "median_image")
+        single = single_mask and not median_image
+        rate = drafts["rate" if single else "rateints"]
+        known = _science(exposure, refs, science if mask_science_regions else "none", rate.dq)
+        scene = _scene(exposure, rate, flat, known, {"upper": n_sigma, "histogram": fit_histogram}, single)
     else:
         scene = _user_mask(user_mask, exposure)
     if fit_method == "fft":
-        remove = partial(_by_frequency, readout_of(exposure.header), tuple(frequencies))
+        fit = partial(_by_frequency, readout_of(exposure.header), tuple(frequencies))
     else:
-        by_channel = fit_by_channel and noise != "columns" and exposure.header["SUBARRAY"] == "FULL" and exposure.sci.shape[axis - 2] == FULL_FRAME[0]
-        remove = partial(flicker_noise.stripes, axis=axis, channels=CHANNELS if by_channel else 1)
-    cleaner = Cleaner(remove, background_method, background_box_size, n_sigma, flat)
-    if background_method == "median_image":
-        _clean_beside_median(exposure, drafts, scene, cleaner._replace(method=None))
+        fit = partial(flicker_noise.stripes, axis=axis, channels=_channels(exposure, axis, noise) if fit_by_channel else 1)
+    cleaner = Cleaner(fit, None if median_image else background_method, background_box_size, n_sigma, flat)
+    if median_image:
+        _clean_beside_median(exposure, drafts, scene, cleaner)
     else:
         _clean(exposure, scene, cleaner)
     return exposure
+
+
+# --- what is asked for, and whether it can be done -------------------------------------------------------------------
+
+
+def _refuse(exposure, asked, box):
+    """Raise ConfigError where something is asked for that is not available."""
+    for what, wanted in asked.items():
+        if wanted:
+            raise ConfigError(f"clean_flicker_noise: {what} is not available yet in this version", exposure.name, "Switch it off")
+    if box is not None and (len(box) != 2 or min(box) < 1):
+        raise ConfigError(f"clean_flicker_noise: background_box_size = {box} is not a number of rows and a number of columns", exposure.name)
+
+
+def _does_not_apply(exposure, noise, fit_method, frequencies, median_image):
+    """Raise Skip where there is nothing to be cleaned."""
+    if noise == "none":
+        raise Skip("there is no such noise in these exposures")
+    if fit_method == "fft" and not frequencies:
+        raise Skip("the fit in frequency space is for spectra of NIRSpec only")
+    ramp = exposure.sci.ndim == 4
+    if ramp and exposure.sci.shape[1] == 1 and not median_image:
+        raise Skip("there is one group only, so no difference of groups to be cleaned")
+    if median_image and exposure.sci.ndim > 2 and int(exposure.header["NINTS"]) == 1 or median_image and exposure.sci.ndim == 2:
+        raise Skip("a median image needs more than one integration")
+
+
+def _drafts(exposure, refs, automatic, given):
+    """The rates by suffix, and the median over the integrations; rates that are cleaned themselves need no draft."""
+    if exposure.sci.ndim == 4:
+        found = exposure.prepared.get("clean_flicker_noise")
+        found = prepare(exposure, refs, automatic=automatic, **given) if found is None else found
+        return {rate.suffix: rate for rate in found}
+    drafts = {"rate": exposure, "rateints": exposure}
+    if given["background_method"] == "median_image":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            drafts["median"] = exposure.derive([Pixels(sci=np.nanmedian(exposure.sci, axis=0))], "median")
+    return drafts
+
+
+def _choice(drafts, flat, axis, automatic, background_method, fit_by_channel):
+    """background_method and fit_by_channel by the look of the rate, where there are rules."""
+    if not automatic:
+        log.info("autoparam has no rules for such exposures: the parameters are used as given")
+        return background_method, fit_by_channel
+    rate = drafts["rate"].sci
+    if rate.ndim == 3:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            rate = np.nanmean(rate, axis=0)
+    found = flicker_settings.choose(rate if flat is None else rate / flat, axis, automatic)
+    log.info("autoparam: %s", ", ".join(f"{name} = {value}" for name, value in found.items()))
+    return found["background_method"], found["fit_by_channel"]
+
+
+def _channels(exposure, axis, noise):
+    """How many parts of a line are read side by side, each by its own amplifier."""
+    if noise == "columns" or exposure.header["SUBARRAY"] != "FULL" or exposure.sci.shape[-2:][axis] != FULL_FRAME[axis]:
+        log.warning("fit_by_channel is for full frames of the near-IR detectors only: lines are fitted whole")
+        return 1
+    return CHANNELS
+
+
+# --- where there is background ---------------------------------------------------------------------------------------
+
+
+def _flat(exposure, refs):
+    """The flat field (row, col), without holes; None where there is no flat."""
+    if "flat" not in refs:
+        log.warning("there is no flat reference: apply_flat_field has no effect")
+        return None
+    return background.without_holes(aligned.image(refs["flat"], exposure))
+
+
+def _science(exposure, refs, science, dq):
+    """Pixels that may see background (row, col), by what is known of the instrument."""
+    if science == "flagged":
+        bits = np.bitwise_or.reduce(dq, axis=0) if dq.ndim == 3 else dq
+        if "flat" in refs:
+            value, flags = aligned.image(refs["flat"], exposure), aligned.bits(refs["flat"], exposure)
+            bits = bits | usable_flat(value, flags, NO_FLAT_FIELD, DO_NOT_USE)[1]
+        return (bits & np.uint32(DO_NOT_USE | NON_SCIENCE)) == 0
+    if science == "traces":
+        if "pastasoss" not in refs:
+            raise ReferenceError("mask_science_regions needs a pastasoss reference", exposure.name, "Give one, or set it to false")
+        return ~soss_trace.near_traces(refs["pastasoss"], exposure)
+    return np.ones(exposure.sci.shape[-2:], bool)
+
+
+def _scene(exposure, rate, flat, known, options, single):
+    """Pixels without sources, (row, col) or (int, row, col)."""
+    planes = [rate.sci] if rate.sci.ndim == 2 else rate.sci[exposure.integrations]
+    masks = []
+    for plane in planes:
+        image = plane if flat is None else plane / flat
+        mask = known & ~np.isnan(image) & (image != 0)
+        if options["upper"] > 0:
+            background.clip(image, mask, **options)
+        masks.append(mask)
+    if rate.sci.ndim == 2:
+        return masks[0]
+    return np.all(masks, axis=0) if single else np.stack(masks)
+
+
+def _user_mask(path, exposure):
+    """The first image of a FITS file, (row, col) or (int, row, col), as bool."""
+    try:
+        with fitsio.open_fits(path) as hdus:
+            image = next((hdu.data for hdu in hdus if hdu.is_image and hdu.data is not None), None)
+    except InputError as error:
+        raise ReferenceError(f"user_mask can't be read: {error.what}", path, error.do) from None
+    shape = exposure.sci.shape[-2:]
+    if image is not None and image.shape[-2:] == shape:
+        if image.ndim == 2:
+            return image != 0
+        if image.ndim == 3 and exposure.sci.ndim > 2 and len(image[exposure.integrations]) == len(exposure.sci):
+            return image[exposure.integrations] != 0
+    found = "no image" if image is None else f"an image of the shape {image.shape}"
+    raise ReferenceError(f"user_mask holds {found}, {shape} or one of these for each integration was expected", path)
+
+
+# --- cleaning --------------------------------------------------------------------------------------------------------
+
+
+def _clean(exposure, scene, cleaner):
+    """Clean the differences of the groups, or the rates, in place."""
+    sci = exposure.sci = np.ascontiguousarray(exposure.sci)
+    ramp = sci.ndim == 4
+    if ramp:
+        flicker_noise.to_differences(sci)
+        _clean_images(exposure, sci[:, 1:], exposure.groupdq[:, 1:], scene, cleaner)
+        flicker_noise.to_ramp(sci)
+    else:
+        images = sci.reshape(-1, 1, *sci.shape[-2:])
+        _clean_images(exposure, images, np.zeros(images.shape, np.uint8), scene, cleaner)
+
+
+def _clean_beside_median(exposure, drafts, scene, cleaner):
+    """Clean what the median over the integrations, scaled to the brightness of each, leaves over; in place."""
+    rates = drafts["rateints"].sci if cleaner.flat is None else drafts["rateints"].sci / cleaner.flat
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        brightness = np.nanmedian(rates, axis=(1, 2))
+        brightness = brightness / np.nanmedian(brightness)
+    good = np.isfinite(brightness)
+    if not good.any():
+        raise Skip("no integration has a brightness that the median image could be scaled with")
+    brightness[~good] = np.median(brightness[good])
+    shape = exposure.sci.shape
+    images = exposure.sci.reshape(shape[0], -1, *shape[-2:])
+    median = drafts["median"].sci.reshape(1, -1, *shape[-2:])
+    scales = brightness[exposure.integrations]
+    for image, scale in zip(images, scales, strict=True):
+        image -= scale * median[0]
+    _clean_images(exposure, images, np.zeros(images.shape, np.uint8), scene, cleaner)
+    for image, scale in zip(images, scales, strict=True):
+        image += scale * median[0]
+    exposure.sci = images.reshape(shape)
+
+
+def _clean_images(exposure, images, flags, scene, cleaner):
+    """Clean images (int, n, row, col) in place, several at a time; pixels that `flags`, of the same shape, call bad are no background."""
+    scenes = scene if scene.ndim == 3 else [scene] * len(images)
+    tasks = [(images[i, k], scenes[i], flags[i, k]) for i in range(len(images)) for k in range(images.shape[1])]
+    with warnings.catch_warnings(), ThreadPoolExecutor(numba.get_num_threads()) as pool:
+        warnings.simplefilter("ignore", AstropyUserWarning)
+        done = sum(pool.map(lambda task: _clean_image(*task, cleaner), tasks))
+    share = np.mean(scene)
+    log.info("%d images cleaned by %.0f %% of their pixels", done, 100 * share)
+    if done < len(tasks):
+        log.warning("%d images have no background pixels: left as they are", len(tasks) - done)
+
+
+def _clean_image(image, scene, flags, cleaner):
+    """Clean one image in place; False where it has no background."""
+    flat, level = cleaner.flat, np.float32(0)
+    seen = image if flat is None else image / flat
+    mask = flicker_noise.usable(seen, scene, flags, BAD)
+    if not mask.any():
+        return False
+    if cleaner.method is not None:
+        level, values = background.level(seen, mask, cleaner.method == "model", cleaner.box)
+        seen = seen - level
+        if cleaner.n_sigma > 0:
+            found = gather(seen, mask) if np.ndim(level) else sort(values - level)
+            mask_beyond(seen, mask, *background.limits(found, cleaner.n_sigma, cleaner.n_sigma, lower_half=True))
+    cleaned = seen - cleaner.fit(seen, mask)
+    cleaned += level
+    if flat is not None:
+        cleaned *= flat
+    image[...] = cleaned
+    return True
+
+
+def _by_frequency(readout, frequencies, image, mask):
+    """The noise of an image that is fitted in frequency space, (row, col)."""
+    lines, good = (np.ascontiguousarray(readout.to_detector(array)) for array in (image, mask))
+    found = nsclean.full_frame(lines, good) if image.shape == FULL_FRAME else nsclean.subarray(lines, good, frequencies)
+    noise = np.empty(image.shape, found.dtype)
+    readout.to_detector(noise)[...] = found
+    return noise

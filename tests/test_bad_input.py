@@ -1,0 +1,514 @@
+"""Bad input, one row a kind of damage: one clear error that names the file, what is wrong and what to do, and nothing half done.
+
+The same damaged file goes through the plan of a program, where a good exposure stands beside it, and through a pipeline by hand.
+"""
+
+import os
+import shutil
+import subprocess
+
+import jwcal
+import numpy as np
+import pytest
+from astropy.io import fits
+from jwcal import dq, fitsio, jobs, plan, products
+from jwcal.errors import ConfigError, InputError, JwcalError, ProductError, ReferenceError
+from peer import needs_peer, peer_python
+
+pytestmark = pytest.mark.usefixtures("no_crds")
+GOOD = "jw01234001001_02101_00001_nrcb1"
+BAD = "jw01234001001_03101_00001_nrcb1"
+
+
+# --- damage ---
+
+
+def cut(size):
+    """Only the first bytes; a negative size leaves out the last ones."""
+
+    def damage(path):
+        path.write_bytes(path.read_bytes()[:size])
+
+    return damage
+
+
+def holding(content):
+    return lambda path: path.write_bytes(content)
+
+
+def keywords(**values):
+    """Other values of keywords, None for no keyword at all; SCI's where it is there. `_` stands for `-`."""
+
+    def damage(path):
+        with fits.open(path, mode="update", memmap=False) as hdus:
+            for name, value in values.items():
+                name = name.replace("_", "-") if name.startswith(("DATE", "TIME")) else name
+                for header in (hdus[0].header, hdus["SCI"].header):
+                    if value is None:
+                        header.remove(name, ignore_missing=True)
+                    elif name in header:
+                        header[name] = value
+
+    return damage
+
+
+def samples(change, **values):
+    """Other samples, and keywords that go with them."""
+
+    def damage(path):
+        with fits.open(path, memmap=False) as hdus:
+            hdus = fits.HDUList([hdu.copy() for hdu in hdus])
+        header = hdus["SCI"].header
+        hdus["SCI"] = fits.ImageHDU(change(hdus["SCI"].data), name="SCI")
+        hdus["SCI"].header.update({k: v for k, v in header.items() if k not in hdus["SCI"].header})
+        hdus.writeto(path, overwrite=True)
+        keywords(**values)(path)
+
+    return damage
+
+
+AGAIN, SET = "Fetch the file again", "Take the file from the archive again, or set it"
+ARCHIVE = "Take the file from the archive again"
+# damage, what is wrong, what to do
+ROWS = {
+    "empty": (holding(b""), "the file is empty", AGAIN),
+    "text": (holding(b"<html>404</html>" * 400), "not a FITS file", "Leave it out or fetch it again"),
+    "ends in a header": (cut(4000), "the file is truncated: 4000 bytes, in the middle of a header", AGAIN),
+    "ends in the samples": (cut(40000), "the file is truncated: 40000 bytes", AGAIN),
+    "last block missing": (cut(-2880), "the file is truncated", AGAIN),
+    "no SCI": (cut(0), "the file is empty", AGAIN),
+    "no EXP_TYPE": (keywords(EXP_TYPE=None), "the keyword EXP_TYPE is missing", SET),
+    "no INSTRUME": (keywords(INSTRUME=None), "the keyword INSTRUME is missing", SET),
+    "no DETECTOR": (keywords(DETECTOR=None), "the keyword DETECTOR is missing", SET),
+    "no NINTS": (keywords(NINTS=None), "the keyword NINTS is missing", SET),
+    "no NGROUPS": (keywords(NGROUPS=None), "the keyword NGROUPS is missing", SET),
+    "no NFRAMES": (keywords(NFRAMES=None), "the keyword NFRAMES is missing", SET),
+    "no TFRAME, TGROUP": (keywords(TFRAME=None, TGROUP=None), "the keywords TFRAME, TGROUP are missing", "or set them"),
+    "no READPATT": (keywords(READPATT=None), "the keyword READPATT is missing", SET),
+    "no subarray": (keywords(SUBSTRT1=None), "the keyword SUBSTRT1 is missing", SET),
+    "no date": (keywords(DATE_OBS=None), "the keyword DATE-OBS is missing", SET),
+    "unknown EXP_TYPE": (keywords(EXP_TYPE="NRC_IMAG"), "NRC_IMAG is no EXP_TYPE of JWST", "The nearest that is known is NRC_IMAGE"),
+    "NINTS in words": (keywords(NINTS="one"), "NINTS is 'one'", "Correct the keyword"),
+    "no time": (keywords(TGROUP=0.0), "TGROUP is 0.0", "Correct the keyword"),
+    "three axes": (samples(lambda sci: sci[0]), "SCI has the shape (5, 64, 64), its keywords say (1, 5, 64, 64)", ARCHIVE),
+    "groups missing": (samples(lambda sci: sci[:, :3]), "SCI has the shape (1, 3, 64, 64), its keywords say (1, 5, 64, 64)", ARCHIVE),
+    "columns missing": (samples(lambda sci: sci[..., :32]), "SCI has the shape (1, 5, 64, 32)", ARCHIVE),
+    "floats": (samples(lambda sci: sci.astype(np.float32)), "SCI is float32, raw samples are uint16", ARCHIVE),
+    "signed": (samples(lambda sci: (sci // 2).astype(np.int16)), "SCI is int16, raw samples are uint16", ARCHIVE),
+}  # fmt: skip
+# Exposures of others are no error of ours: they are left out, and named.
+NOT_OURS = {"no TELESCOP": keywords(TELESCOP=None), "Hubble": keywords(TELESCOP="HST")}
+
+
+def no_sci(path):
+    with fits.open(path, memmap=False) as hdus:
+        hdus = fits.HDUList([hdu.copy() for hdu in hdus if hdu.name != "SCI"])
+    hdus.writeto(path, overwrite=True)
+
+
+ROWS["no SCI"] = (no_sci, "it has no SCI extension", AGAIN)
+
+
+def damaged(tiny, folder, damage, name=BAD):
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}_uncal.fits"
+    shutil.copy(tiny.image, path)
+    damage(path)
+    return path
+
+
+def settings(tiny, data, results, **others):
+    return {"data": str(data), "results": str(results), "references": {"crds_path": str(tiny.crds)}, **others}
+
+
+def by_hand(tiny, path, out, pipeline="detector1", **others):
+    return jwcal.run_pipeline(pipeline, path, out=out, every=True, crds_path=tiny.crds, **others)
+
+
+# --- in a program ---
+
+
+@pytest.fixture(scope="module")
+def planned(tiny, tmp_path_factory):
+    """The plan of a program that has all of the damaged files and a good one; which file is which."""
+    folder = tmp_path_factory.mktemp("bad")
+    shutil.copy(tiny.image, folder)
+    cases = {**{name: row[0] for name, row in ROWS.items()}, **NOT_OURS}
+    paths = {name: damaged(tiny, folder, row, BAD.replace("03101", f"03{i:03}")) for i, (name, row) in enumerate(cases.items())}
+    return plan.make(settings(tiny, folder, folder.parent / "results of bad")), paths
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_in_a_program(planned, row):
+    """The plan names each, once; none of them becomes a job."""
+    made, paths = planned
+    _, what, do = ROWS[row]
+    (message,) = [problem for problem in made.problems if str(paths[row]) in problem]
+    assert message.startswith(f"{paths[row]}: ") and what in message and do in message and message.endswith(".")
+    assert ".." not in message
+    assert paths[row].name.removesuffix("_uncal.fits") not in {job.exposure for job in made.jobs}
+
+
+@pytest.mark.parametrize("row", NOT_OURS)
+def test_exposures_of_others(planned, row):
+    made, paths = planned
+    (message,) = [text for text in made.left_out if str(paths[row]) in text]
+    assert "not a JWST file" in message
+    assert not [problem for problem in made.problems if str(paths[row]) in problem]
+
+
+def test_good_exposure_among_bad_ones(planned):
+    made, _ = planned
+    assert len(made.problems) == len(ROWS)
+    assert [(job.exposure, job.pipeline) for job in made.jobs] == [(GOOD, "detector1"), (GOOD, "image2")]
+    assert len([target for target in made.targets() if "refused" in target]) == len(ROWS), "the run would end as if all were well"
+
+
+# --- by hand ---
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_by_hand(tiny, tmp_path, row):
+    """The same error, whatever damage; no product, no temporary file."""
+    damage, what, do = ROWS[row]
+    path = damaged(tiny, tmp_path, damage)
+    with pytest.raises(InputError) as caught:
+        by_hand(tiny, path, tmp_path / "out")
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ") and what in message and do in message
+    assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("row", NOT_OURS)
+def test_exposures_of_others_by_hand(tiny, tmp_path, row):
+    with pytest.raises(InputError, match="not a JWST file.*Leave it out"):
+        by_hand(tiny, damaged(tiny, tmp_path, NOT_OURS[row]), tmp_path)
+
+
+@pytest.mark.parametrize(("pipeline", "suffix"), [("detector1", "rate"), ("image2", "uncal"), ("image2", "cal"), ("tso-image2", "ramp")])
+def test_file_of_another_level(tiny, tiny_rate, tmp_path, pipeline, suffix):
+    """No chain starts from what another one makes, whatever its name."""
+    path = tmp_path / f"{GOOD}_{suffix}.fits"
+    shutil.copy(tiny_rate if suffix in ("rate", "cal") else tiny.image, path)
+    with pytest.raises(InputError, match=rf"{suffix}.fits: {pipeline} starts from \*_\w+.fits, which this is not.*Give it the"):
+        by_hand(tiny, path, tmp_path / "out", pipeline)
+
+
+def test_folder_as_a_file(tiny, tmp_path):
+    with pytest.raises(InputError, match="Is a directory"):
+        by_hand(tiny, tmp_path, tmp_path)
+
+
+# --- ramps without information ---
+
+
+RAMPS = {
+    "all zero": samples(lambda sci: sci * 0),
+    "all saturated": samples(lambda sci: sci * 0 + 65535),
+    "one group": samples(lambda sci: sci[:, :1], NGROUPS=1),
+    "one saturated group": samples(lambda sci: sci[:, :1] * 0 + 65535, NGROUPS=1),
+}
+
+
+@pytest.fixture(scope="module")
+def ramps(tiny, tmp_path_factory):
+    """These, taken through both stages: name -> (uncal, products by suffix)."""
+    folder, made = tmp_path_factory.mktemp("ramps"), {}
+    for number, (name, damage) in enumerate(RAMPS.items()):
+        path = damaged(tiny, folder, damage, BAD.replace("03101", f"0310{number}"))
+        found = by_hand(tiny, path, folder)
+        found.update(by_hand(tiny, path.with_name(path.name.replace("_uncal", "_rate")), folder, "image2"))
+        made[name] = path, found
+    return made
+
+
+@pytest.mark.parametrize(("name", "bit"), [("all zero", 0), ("all saturated", dq.SATURATED), ("one saturated group", dq.SATURATED)])
+def test_ramps_without_a_good_group(ramps, name, bit):
+    """Products like any other, in which no pixel has a value, all are flagged, and SATURATED says why."""
+    _, made = ramps[name]
+    assert set(made) == {"rate", "rateints", "cal", "i2d"}
+    for suffix in ("rate", "rateints", "cal"):
+        assert np.isnan(made[suffix].sci).all(), suffix
+        assert (made[suffix].dq & dq.DO_NOT_USE).all(), suffix
+        assert (made[suffix].dq & bit == bit).all(), suffix
+    assert not np.isfinite(made["i2d"].sci).any()
+
+
+def test_ramp_of_one_group(ramps):
+    """A rate from the level of the only group, without a jump to look for."""
+    _, made = ramps["one group"]
+    rate = made["rate"]
+    assert rate.steps["jump"][0] == "SKIPPED" and rate.steps["ramp_fit"][0] == "COMPLETE"
+    usable = rate.dq & dq.DO_NOT_USE == 0
+    assert usable.mean() > 0.99
+    assert np.isfinite(rate.sci[usable]).all() and (rate.err[usable] > 0).all() and np.isnan(rate.sci[~usable]).all()
+    assert np.abs(np.median(rate.sci[usable] / rate.err[usable])) < 3, "the level of one group is not the bias, to its noise"
+
+
+PEER = """
+import os
+os.environ.update(CRDS_PATH=str(cache), CRDS_SERVER_URL="https://crds-serverless-mode.stsci.edu", CRDS_MODE="local")
+from jwst.pipeline import Detector1Pipeline
+for number, file in enumerate(files):
+    rate = Detector1Pipeline.call(str(file), steps={"refpix": {"override_sirskernel": "N/A"}})
+    out.update({f"{number} sci": rate.data, f"{number} err": rate.err, f"{number} dq": rate.dq})
+"""
+
+
+@pytest.mark.parity
+@needs_peer
+def test_ramps_without_information_as_the_peer(tiny, ramps):
+    """Zeros and one group give what the peer makes of them. Of saturated ones it makes no rate at all: ours say what is the matter."""
+    names = ["all zero", "one group"]
+    theirs = peer_python(PEER, files=[str(ramps[name][0]) for name in names], cache=str(tiny.crds))
+    for number, name in enumerate(names):
+        ours = ramps[name][1]["rate"]
+        np.testing.assert_array_equal(ours.dq, theirs[f"{number} dq"])
+        np.testing.assert_allclose(ours.sci, theirs[f"{number} sci"], rtol=1e-5)
+        np.testing.assert_allclose(ours.err, theirs[f"{number} err"], rtol=1e-5)
+
+
+# --- references ---
+
+
+def changed_reference(tiny, kind, path, change):
+    """A copy of a reference with other arrays, as large as its keywords say."""
+    with fits.open(tiny.references[kind], memmap=False) as hdus:
+        for hdu in hdus[1:]:
+            if hdu.is_image and hdu.data is not None and hdu.data.ndim >= 2:
+                hdu.data = change(hdu.data)
+                hdus[0].header.update(SUBSIZE1=hdu.data.shape[-1], SUBSIZE2=hdu.data.shape[-2])
+        hdus.writeto(path)
+    return path
+
+
+STAGE1 = ("mask", "saturation", "superbias", "linearity", "dark", "gain", "readnoise")
+
+
+@pytest.mark.parametrize("kind", [*STAGE1, "flat", "area"])
+def test_reference_of_another_size(tiny, tiny_rate, tmp_path, kind):
+    path = changed_reference(tiny, kind, tmp_path / f"small_{kind}.fits", lambda array: array[..., :32, :48])
+    pipeline, source = ("detector1", tiny.image) if kind in STAGE1 else ("image2", tiny_rate)
+    with pytest.raises(ReferenceError) as caught:
+        by_hand(tiny, source, tmp_path / "out", pipeline, overrides={kind: path})
+    message = str(caught.value)
+    assert message.startswith(f"{path}: the {kind} reference's ") and "is 48 x 32 pixels" in message
+    assert "does not cover the exposure's subarray of 64 x 64" in message and f"Give a {kind} reference for this subarray" in message
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["superbias", "distortion"])
+def test_truncated_reference(tiny, tiny_rate, tmp_path, kind):
+    path = tmp_path / tiny.references[kind].name
+    path.write_bytes(tiny.references[kind].read_bytes()[:-3000])
+    pipeline, source = ("detector1", tiny.image) if kind in STAGE1 else ("image2", tiny_rate)
+    with pytest.raises(ReferenceError, match=f"{path.name}: the {kind} reference can't be read.*Fetch the file again"):
+        by_hand(tiny, source, tmp_path / "out", pipeline, overrides={kind: path})
+    assert not (tmp_path / "out").exists()
+
+
+def test_reference_without_its_extension(tiny, tmp_path):
+    with pytest.raises(ReferenceError, match="gain.*: the dark reference.*SCI.*does not|the dark reference has no|dark"):
+        by_hand(tiny, tiny.image, tmp_path / "out", overrides={"dark": tiny.references["photom"]})
+
+
+def test_missing_override(tiny, tmp_path):
+    with pytest.raises(ConfigError, match="references.overrides.flat: there is no file .*nowhere.fits. Correct the path, or write N/A"):
+        by_hand(tiny, tiny.image, tmp_path, overrides={"flat": tmp_path / "nowhere.fits"})
+
+
+@pytest.fixture
+def poor_cache(tiny, tmp_path):
+    """A copy of the CRDS cache without the file of the superbias."""
+    shutil.copytree(tiny.crds, tmp_path / "crds")
+    (gone,) = (tmp_path / "crds").rglob("*superbias*.fits")
+    gone.unlink()
+    return tmp_path / "crds", gone.name
+
+
+def test_reference_missing_from_the_cache(tiny, poor_cache, tmp_path):
+    """The error names exposure, type, file, context and what to do; stage 2 can't start then, and is no job."""
+    cache, name = poor_cache
+    given = settings(tiny, tiny.image, tmp_path / "results", references={"crds_path": str(cache)})
+    made = plan.make(given)
+    (message,) = made.problems
+    for part in (str(tiny.image), f"superbias {name}", "jwst_0001.pmap", str(cache), f"crds sync --files {name}", "overrides: {superbias"):
+        assert part in message
+    assert made.jobs == []
+
+
+def test_reference_that_is_not_applicable(tiny, tmp_path):
+    """N/A: the step is SKIPPED, said in the log and in the header."""
+    references = {"crds_path": str(tiny.crds), "overrides": {"superbias": "N/A", "dark": "N/A"}}
+    made = plan.make(settings(tiny, tiny.image, tmp_path / "results", references=references))
+    job = made.jobs[0]
+    assert jobs.run(job.recipe, job.outputs, tmp_path / "log") == 0
+    said = (tmp_path / "log").read_text()
+    assert "superbias SKIPPED: its superbias reference is N/A" in said and "dark_current SKIPPED: its dark reference is N/A" in said
+    header = fits.getheader(job.outputs["rate"])
+    assert (header["S_SUPERB"], header["S_DARK"], header["S_RAMP"]) == ("SKIPPED", "SKIPPED", "COMPLETE")
+    assert header["R_SUPERB"] == header["R_DARK"] == "N/A" and header["R_GAIN"] == "crds://jwst_nircam_gain_9001.fits"
+    assert "superbias SKIPPED: its superbias reference is N/A" in str(header["HISTORY"])
+
+
+def nan(array):
+    return np.full_like(array, np.nan) if array.dtype.kind == "f" else array
+
+
+# What becomes of the pixels: bits that all of them carry, and whether they still have a value.
+NAN = {
+    "gain": (dq.NO_GAIN_VALUE | dq.DO_NOT_USE, False),
+    "readnoise": (0, False),
+    "superbias": (0, True),
+    "dark": (0, True),
+    "linearity": (dq.NO_LIN_CORR, True),
+    "saturation": (dq.NO_SAT_CHECK, True),
+    "flat": (dq.NO_FLAT_FIELD | dq.DO_NOT_USE, False),
+    "area": (0, True),
+}
+
+
+@pytest.mark.parametrize("kind", NAN)
+def test_reference_of_nan(tiny, tiny_rate, tmp_path, kind):
+    """No crash and no nonsense: what can't be corrected is flagged or has no value, as in the peer."""
+    bits, valued = NAN[kind]
+    path = changed_reference(tiny, kind, tmp_path / f"{kind}.fits", nan)
+    pipeline, source = ("detector1", tiny.image) if kind in STAGE1 else ("image2", tiny_rate)
+    made = next(iter(by_hand(tiny, source, None, pipeline, overrides={kind: path}).values()))
+    assert (made.dq & bits == bits).all()
+    inside = made.dq & dq.DO_NOT_USE == 0
+    assert np.isfinite(made.sci[inside]).all() if valued else np.isnan(made.sci).all()
+    assert not valued or inside.mean() > 0.99
+
+
+# --- folders ---
+
+
+def test_no_uncal_at_all(tiny, tmp_path):
+    (tmp_path / "jw01234001001_02101_00001_nrcb1_i2d.fits").write_bytes(b"")
+    with pytest.raises(InputError, match=r"no exposure found: there is no \*_uncal.fits.*Set `data` to the folder that has them"):
+        plan.make(settings(tiny, tmp_path, tmp_path / "results"))
+
+
+def test_only_exposures_of_others(tiny, tmp_path):
+    path = damaged(tiny, tmp_path, NOT_OURS["Hubble"])
+    with pytest.raises(InputError) as caught:
+        plan.make(settings(tiny, tmp_path, tmp_path / "results"))
+    assert f"1 files are left out: {path}: not a JWST file" in str(caught.value) and ".." not in str(caught.value)
+
+
+def test_no_such_folder(tiny, tmp_path):
+    with pytest.raises(InputError, match="nowhere: there is no such file or folder. Correct `data`"):
+        plan.make(settings(tiny, tmp_path / "nowhere", tmp_path / "results"))
+
+
+def test_folder_that_can_not_be_read(tiny, tmp_path, monkeypatch):
+    """It is a problem of the run; the exposures elsewhere are planned. (Tests may run as root, who may read everything.)"""
+    shutil.copy(tiny.image, tmp_path)
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    scandir = os.scandir
+
+    def guarded(path):
+        if os.fspath(path) == str(closed):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    made = plan.make(settings(tiny, tmp_path, tmp_path / "results"))
+    assert made.problems == [f"{closed}: can't be read (Permission denied). Make it readable or leave it out."]
+    assert len(made.jobs) == 2
+    with pytest.raises(InputError, match="closed: can't be read.*Make the folder readable"):
+        plan.make(settings(tiny, closed, tmp_path / "results"))
+
+
+def test_results_in_the_place_of_a_file(tiny, tmp_path):
+    (tmp_path / "results").write_text("mine")
+    for results in (tmp_path / "results", tmp_path / "results/inside"):
+        with pytest.raises(ProductError, match="can't be written.*choose another results folder"):
+            plan.make(settings(tiny, tiny.image, results))
+        with pytest.raises(ProductError, match="can't be written.*choose another results folder"):
+            by_hand(tiny, tiny.image, results)
+    assert (tmp_path / "results").read_text() == "mine" and os.listdir(tmp_path) == ["results"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system that holds one rate file, and no second."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a file system can't be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_full_disk(tiny, tmp_path, small_disk):
+    """What fits is whole; what does not leaves nothing behind but the error."""
+    made = plan.make(settings(tiny, tiny.image, tmp_path / "results"))
+    outputs = {suffix: str(small_disk / f"x_{suffix}.fits") for suffix in ("rate", "rateints")}
+    assert jobs.run(made.jobs[0].recipe, outputs, tmp_path / "log") == 1
+    said = jobs.failure_file(made.jobs[0].recipe).read_text()
+    assert said.startswith(f"{outputs['rateints']}: can't be written (") and "No space left on device" in said and "Make room" in said
+    assert os.listdir(small_disk) == ["x_rate.fits"]
+    assert products.read(outputs["rate"]).sci.shape == (64, 64)
+
+
+def test_full_disk_from_the_start(tiny, tmp_path, small_disk, capsys):
+    """Neither log nor failure can be written: the error is on the screen, once, without tracebacks of the logging."""
+    made = plan.make(settings(tiny, tiny.image, small_disk / "results"))
+    with pytest.raises(OSError), open(small_disk / "filler", "wb", buffering=0) as filler:
+        while True:
+            filler.write(b" " * 1024)
+    job = made.jobs[0]
+    assert jobs.run(job.recipe, job.outputs, small_disk / "results/logs/log") == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ERROR: ")]
+    assert "can't be written" in line and "No space left on device" in line
+    assert not [path for path in small_disk.rglob("*") if "rate" in path.name or ".tmp" in path.name]
+
+
+def test_disk_that_fills_while_a_product_is_written(tiny, tmp_path, monkeypatch):
+    """The same where no file system can be mounted: the write fails after some bytes."""
+
+    def full(self, name, **_):
+        with open(name, "wb") as file:
+            file.write(b"SIMPLE  =")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fitsio.fits.HDUList, "writeto", full)
+    with pytest.raises(ProductError, match="_rate.fits: can't be written .No space left on device.. Make room"):
+        by_hand(tiny, tiny.image, tmp_path / "out")
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_failed_jobs_say_so_in_the_log_and_the_failure_file(tiny, tmp_path, capsys):
+    """A file that is damaged after the plan was made."""
+    path = damaged(tiny, tmp_path / "data", lambda path: None)
+    job = plan.make(settings(tiny, tmp_path / "data", tmp_path / "results")).jobs[0]
+    cut(30000)(path)
+    assert jobs.run(job.recipe, job.outputs, tmp_path / "log") == 1
+    for said in (capsys.readouterr().err, (tmp_path / "log").read_text(), jobs.failure_file(job.recipe).read_text()):
+        assert f"{path}: " in said and "Fetch the file again" in said and "Traceback" not in said
+    shutil.copy(tiny.image, path)
+    assert jobs.run(job.recipe, job.outputs, tmp_path / "log") == 0
+    assert not jobs.failure_file(job.recipe).exists(), "an old failure is told of a job that went well"
+
+
+def test_a_defect_is_told_as_one(tiny, tmp_path, monkeypatch):
+    """What is no fault of the input: the traceback in the log, a sentence for the person."""
+    job = plan.make(settings(tiny, tiny.image, tmp_path / "results")).jobs[0]
+
+    def broken(*args):
+        raise ZeroDivisionError("by nought")
+
+    monkeypatch.setattr("jwcal.run.run", broken)
+    assert jobs.run(job.recipe, job.outputs, tmp_path / "log") == 1
+    said = jobs.failure_file(job.recipe).read_text()
+    assert "ZeroDivisionError: by nought. This is a defect of jwcal: the log has the details" in said
+    assert "Traceback" in (tmp_path / "log").read_text()
+
+
+def test_errors_are_ours(tiny):
+    """All of them have one base, which the command line and the jobs catch."""
+    assert all(issubclass(kind, JwcalError) for kind in (InputError, ReferenceError, ConfigError, ProductError))
