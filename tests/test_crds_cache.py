@@ -12,7 +12,7 @@ import asdf
 import pytest
 from astropy.io import fits
 
-from jwcal import references
+from jwcal import pars, references
 from jwcal.errors import ConfigError, ReferenceError
 from jwcal.simulate import crds_cache
 from peer import needs_peer, peer_python
@@ -191,10 +191,10 @@ def test_parameters_of_operations(cache):
         exposure("MIRI", "MIRIMAGE", "MIR_IMAGE", FILTER="F770W"),
         exposure("NIRISS", "NIS", "NIS_AMI", FILTER="F480M", PUPIL="NRM"),
     ):
-        found = references.step_parameters(header, "detector1", ["ipc", "jump"], crds_path=folder)
+        found = pars.step_parameters(header, "detector1", ["ipc", "jump"], crds_path=folder)
         assert found == {"ipc": {"skip": True}, "jump": {"rejection_threshold": 5.0}}
     guider = exposure("FGS", "GUIDER1", "FGS_IMAGE")
-    assert references.step_parameters(guider, "detector1", ["ipc", "jump"], crds_path=folder) == {"ipc": {"skip": True}}
+    assert pars.step_parameters(guider, "detector1", ["ipc", "jump"], crds_path=folder) == {"ipc": {"skip": True}}
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the real CRDS mappings (../shared/real/crds) are not here")
@@ -294,7 +294,7 @@ def test_nothing_is_written_when_it_is_read(cache):
     folder, _ = cache
     before = _times(folder)
     references.resolve(A1, ["flat", "mask"], optional=["area"], crds_path=folder)
-    references.step_parameters(A1, "detector1", ["ipc", "jump"], crds_path=folder)
+    pars.step_parameters(A1, "detector1", ["ipc", "jump"], crds_path=folder)
     assert _times(folder) == before
 
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from astropy.io import fits
 
-from jwcal import references
+from jwcal import pars, references
 from jwcal.errors import ConfigError, InputError, ReferenceError
 from jwcal.simulate import crds_cache
 from peer import needs_peer, peer_python
@@ -301,7 +301,7 @@ def test_without_any_crds_only_overrides_count(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("crds.core.config.CRDS_DEFAULT_CACHE", str(tmp_path / "none"))
     found = references.resolve(MODES[0], ["flat"], optional=["area"], overrides={"flat": str(_flat(tmp_path))})
     assert found.files["area"] == "N/A"
-    assert references.step_parameters(MODES[0], "detector1", ["jump"]) == {}
+    assert pars.step_parameters(MODES[0], "detector1", ["jump"]) == {}
     assert [r.levelname for r in caplog.records if "no CRDS cache is set" in r.message] == ["WARNING"]
     with pytest.raises(ReferenceError, match="there is no CRDS cache"):
         references.resolve(MODES[0], ["flat"], optional=["area"])
@@ -482,13 +482,13 @@ STEPS = ["dq_init", "ipc", "jump", "ramp_fit"]
 
 def test_parameters_of_step_and_pipeline(tmp_path):
     cache = parameters_cache(tmp_path)
-    found = references.step_parameters(MODES[0], "detector1", STEPS, crds_path=cache)
+    found = pars.step_parameters(MODES[0], "detector1", STEPS, crds_path=cache)
     assert found == {"jump": {"rejection_threshold": 6.0, "flag_4_neighbors": False}, "ipc": {"skip": True}}
     series = {**MODES[0], "TSOVISIT": True}
-    found = references.step_parameters(series, "tso1", STEPS, crds_path=cache)
+    found = pars.step_parameters(series, "tso1", STEPS, crds_path=cache)
     assert found == {"jump": {"rejection_threshold": 5.0, "flag_4_neighbors": False, "minimum_groups": 4}, "ipc": {"skip": False}}
-    assert references.step_parameters(MODES[0], "detector1", ["ipc"], crds_path=cache) == {"ipc": {"skip": True}}
-    assert references.step_parameters(MODES[0], "image2", STEPS, crds_path=cache) == {
+    assert pars.step_parameters(MODES[0], "detector1", ["ipc"], crds_path=cache) == {"ipc": {"skip": True}}
+    assert pars.step_parameters(MODES[0], "image2", STEPS, crds_path=cache) == {
         "jump": {"rejection_threshold": 5.0, "flag_4_neighbors": False}
     }
 
@@ -496,10 +496,10 @@ def test_parameters_of_step_and_pipeline(tmp_path):
 def test_parameter_references_can_be_overridden(tmp_path):
     cache = parameters_cache(tmp_path)
     overrides = {"pars-detector1pipeline": "N/A", "pars-jumpstep": str(next(cache.rglob("nircam-pars-detector1pipeline-tsovisit-f.asdf")))}
-    refs = references.parameter_references(MODES[0], "detector1", STEPS, crds_path=cache, overrides=overrides)
+    refs = pars.parameter_references(MODES[0], "detector1", STEPS, crds_path=cache, overrides=overrides)
     assert refs.names["pars-jumpstep"] == "nircam-pars-detector1pipeline-tsovisit-f.asdf"
     off = dict.fromkeys(overrides, "N/A")
-    assert references.step_parameters(MODES[0], "detector1", STEPS, crds_path=cache, overrides=off) == {}
+    assert pars.step_parameters(MODES[0], "detector1", STEPS, crds_path=cache, overrides=off) == {}
 
 
 def test_missing_parameter_reference_is_an_error(tmp_path):
@@ -507,13 +507,13 @@ def test_missing_parameter_reference_is_an_error(tmp_path):
     cache = parameters_cache(tmp_path)
     next((cache / "references").rglob("*pars-jumpstep*")).unlink()
     with pytest.raises(ReferenceError, match="pars-jumpstep jwst_nircam_pars-jumpstep_0001.asdf"):
-        references.step_parameters(MODES[0], "detector1", STEPS, crds_path=cache)
+        pars.step_parameters(MODES[0], "detector1", STEPS, crds_path=cache)
 
 
 @needs_mappings
 def test_mappings_without_parameter_types(real):
     """Contexts of 2019 have none."""
-    assert references.step_parameters(MODES[0], "detector1", STEPS, context="jwst_0541.pmap", crds_path=real) == {}
+    assert pars.step_parameters(MODES[0], "detector1", STEPS, context="jwst_0541.pmap", crds_path=real) == {}
 
 
 @needs_peer
@@ -532,8 +532,8 @@ out["steps"] = json.dumps({k: dict(v) for k, v in found["steps"].items()})
         header = {"meta.instrument.name": "NIRCAM", "meta.instrument.detector": "NRCA1", "meta.visit.tsovisit": tsovisit}
         header |= {"meta.observation.date": "2022-07-11", "meta.observation.time": "12:10:09"}
         theirs = json.loads(str(peer_python(code, cache=str(cache), header=json.dumps(header))["steps"]))
-        theirs = {step: {k: v for k, v in values.items() if k not in references.PLUMBING} for step, values in theirs.items()}
-        mine = references.step_parameters({**MODES[0], "TSOVISIT": tsovisit}, "detector1", list(theirs), crds_path=cache)
+        theirs = {step: {k: v for k, v in values.items() if k not in pars.PLUMBING} for step, values in theirs.items()}
+        mine = pars.step_parameters({**MODES[0], "TSOVISIT": tsovisit}, "detector1", list(theirs), crds_path=cache)
         assert mine == {step: values for step, values in theirs.items() if values}
 
 
@@ -549,17 +549,17 @@ out["types"] = json.dumps(found)
 """
     theirs = json.loads(str(peer_python(code)["types"]))
     assert len(theirs) > 50
-    assert {step: references.pars_type(step) for step in theirs} == theirs
+    assert {step: pars.pars_type(step) for step in theirs} == theirs
 
 
 def test_read_parameters(tmp_path):
     cache = parameters_cache(tmp_path)
     pipeline, step = (next(cache.rglob(f"parameters/nircam-pars-{name}.asdf")) for name in ("detector1pipeline-tsovisit-f", "jumpstep"))
-    assert references.read_parameters(pipeline) == {"ipc": {"skip": True}, "jump": {"rejection_threshold": 6.0}}
-    assert references.read_parameters(step) == {"jump": {"rejection_threshold": 5.0, "flag_4_neighbors": False}}
+    assert pars.read_parameters(pipeline) == {"ipc": {"skip": True}, "jump": {"rejection_threshold": 6.0}}
+    assert pars.read_parameters(step) == {"jump": {"rejection_threshold": 5.0, "flag_4_neighbors": False}}
     mine = tmp_path / "mine.yaml"
     mine.write_text("jump: {rejection_threshold: 7}\nipc: {skip: true}\n")
-    assert references.read_parameters(mine) == {"jump": {"rejection_threshold": 7}, "ipc": {"skip": True}}
+    assert pars.read_parameters(mine) == {"jump": {"rejection_threshold": 7}, "ipc": {"skip": True}}
 
 
 def test_read_parameters_of_the_old_form(tmp_path):
@@ -567,11 +567,11 @@ def test_read_parameters_of_the_old_form(tmp_path):
     old = tmp_path / "old.asdf"
     tree = {"class": "jwst.jump.JumpStep", "name": "whatever", "rejection_threshold": 3.0, "output_dir": "", "override_gain": None}
     asdf.AsdfFile({"parameters": tree}).write_to(old)
-    assert references.read_parameters(old) == {"jump": {"rejection_threshold": 3.0}}
+    assert pars.read_parameters(old) == {"jump": {"rejection_threshold": 3.0}}
     tree = {"class": "x.Spec2Pipeline", "name": "spec2", "steps": {"bkg_subtract": {"sigma": 2.0}, "srctype": {"source_type": "POINT"}}}
     asdf.AsdfFile({"parameters": tree}).write_to(old)
     os.utime(old, ns=(1, 1))
-    assert references.read_parameters(old) == {"bkg_subtract": {"sigma": 2.0}, "srctype": {"source_type": "POINT"}}
+    assert pars.read_parameters(old) == {"bkg_subtract": {"sigma": 2.0}, "srctype": {"source_type": "POINT"}}
 
 
 @pytest.mark.parametrize(
@@ -592,5 +592,5 @@ def test_bad_parameter_files(tmp_path, name, content, error, says):
     elif content:
         path.write_text(content)
     with pytest.raises(error) as caught:
-        references.read_parameters(path)
+        pars.read_parameters(path)
     assert says in str(caught.value) and str(path) in str(caught.value)

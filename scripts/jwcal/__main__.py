@@ -59,7 +59,7 @@ def _run(file, options):
 
 def step_parameters(options):
     """{step: {parameter: value}} of --params, --skip, --run and --set, the later ones winning."""
-    from .references import read_parameters
+    from .pars import read_parameters
 
     steps = {step: dict(values) for step, values in (read_parameters(options.params) if options.params else {}).items()}
     for step in options.skip:

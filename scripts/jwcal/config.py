@@ -9,7 +9,7 @@ from pathlib import Path
 from . import keywords, parameters
 from .errors import ConfigError
 from .nearest import nearest, suggestion
-from .references import PLUMBING, pars_type
+from .pars import PLUMBING, pars_type
 from .tables import matches, table
 
 log = logging.getLogger(__name__)

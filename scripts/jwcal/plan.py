@@ -5,12 +5,13 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from . import chains, fitsio, program, references
+from . import chains, fitsio, pars, program, references
 from . import config as configuration
-from .errors import JwcalError
+from .errors import ConfigError, JwcalError
 from .run import Recipe
 
 STAGES = ("stage1", "stage2", "stage3")
+START = {"uncal": 0, "rate": 1, "cal": 2}  # level of an exposure's files -> the first of these stages that it still needs
 STATE = ".jwcal"  # in the results folder: index, recipes, what failed
 
 
@@ -41,7 +42,7 @@ class Plan:
     jobs: list = field(default_factory=list)
     problems: list = field(default_factory=list)  # messages about files that can't be used: the run ends with an error
     left_out: list = field(default_factory=list)  # messages about files that are none of ours
-    stops: dict = field(default_factory=dict)  # "stage 1: spec2" -> exposures that stop there
+    stops: dict = field(default_factory=dict)  # "stage 1: spec2 is not available" -> number of exposures that stop there
 
     def __post_init__(self):
         self._jobs = {(job.rule, job.exposure): job for job in self.jobs}
@@ -80,6 +81,11 @@ class Plan:
         """The products of a rule, by suffix, with the exposure as a wildcard."""
         job = next(job for job in self.jobs if job.rule == rule)
         return {s: str(Path(p).with_name(Path(p).name.replace(job.exposure, "{exposure}", 1))) for s, p in job.outputs.items()}
+
+    def stop(self, stage, why):
+        """Note that an exposure goes no further than this stage."""
+        where = f"stage {stage}: {why}"
+        self.stops[where] = self.stops.get(where, 0) + 1
 
     def problem(self, number):
         """The message of one problem."""
@@ -147,16 +153,14 @@ def _plan_exposure(plan, exposure, config):
     files = dict(exposure.files)  # suffix -> path, as found in the data folder
     for number, stage in enumerate(STAGES[: STAGES.index(config.until) + 1]):
         pipeline = getattr(pipelines, stage)
-        if pipeline is None:
+        if pipeline is None or number < START[exposure.level]:
             continue
         if not chains.is_built(pipeline):
-            where = f"stage {number}: {pipeline}"
-            plan.stops[where] = plan.stops.get(where, 0) + 1
-            return
+            return plan.stop(number, f"{pipeline} is not available")
         chain = chains.chain(pipeline, header)
         reads = next((suffix for suffix in chain.reads if suffix in files), None)
         if reads is None:
-            continue  # what the archive has is further on already
+            return plan.stop(number, f"there is no {' or '.join(chain.reads)} for {pipeline} to start from")
         job = _job(exposure, stage, chain, reads, files[reads], config)
         plan.jobs.append(job)
         files.update(job.outputs)
@@ -186,9 +190,9 @@ def recipe_for(pipeline, header, config, name=""):
     chain = chains.chain(pipeline, header)
     where = {**config.crds, "overrides": config.overrides(header), "file": name}
     steps = [step.name for step in chain.steps]
-    pars = references.step_parameters(header, pipeline, steps, **where)
+    from_crds = pars.step_parameters(header, pipeline, steps, **where)
     exp_type = header.get("EXP_TYPE")
-    parameters = {s: config.step_parameters(s, exp_type, pars.get(s), chain.defaults.get(s))[0] for s in steps}
+    parameters = {s: config.step_parameters(s, exp_type, from_crds.get(s), chain.defaults.get(s))[0] for s in steps}
     required, optional = chains.reference_types([step for step in steps if not parameters[step]["skip"]])
     found = references.resolve(header, required, optional=optional, **where)
     return Recipe(
@@ -210,9 +214,11 @@ def _job(exposure, stage, chain, reads, source, config):
     recipe = recipe_for(chain.pipeline, exposure.header, config, str(exposure.path))
     skipped = [step for step, parameters in recipe.parameters.items() if parameters["skip"]]
     outputs = {s: str(results / stage / f"{exposure.root}_{s}.fits") for s in chain.products(reads, config.save, skipped)}
+    if not outputs:
+        raise ConfigError(f"{chain.pipeline} makes no product: the step that makes it is skipped", exposure.path, "Set `until` or `save`")
     path = results / STATE / "recipes" / f"{exposure.root}.{chain.pipeline}.json"
     write_if_changed(path, {**recipe.to_dict(), "input": str(source), "local_references": _local_content(recipe)})
-    mem_mb, runtime = resources(stage, exposure.shape)
+    mem_mb, runtime = resources(stage, exposure.shape, whole=not set(outputs) <= {"rate", "rateints"})
     return Job(exposure.root, stage, chain.pipeline, str(source), outputs, str(path), mem_mb, runtime)
 
 
@@ -243,7 +249,7 @@ LARGEST_RAMP = 2**28  # bytes of samples held at once, see ramp.LARGE
 IMAGE2_PIXEL = 260
 
 
-def resources(stage, shape):
+def resources(stage, shape, whole=False):
     """Memory (MB) and time (minutes) that a job asks for, from the shape of its data.
 
     Parameters
@@ -251,6 +257,8 @@ def resources(stage, shape):
     stage : str
     shape : tuple
         Of the SCI extension; (int, group, row, col) for a ramp.
+    whole : bool
+        The ramp is itself a product, so that it is not walked in pieces.
 
     Returns
     -------
@@ -261,7 +269,8 @@ def resources(stage, shape):
     ngroups = shape[1] if len(shape) == 4 else 1
     pixels = ny * nx
     if stage == "stage1":
-        ramp = max(4 * pixels * ngroups, min(4 * pixels * ngroups * nints, LARGEST_RAMP))
+        samples = 4 * pixels * ngroups * nints
+        ramp = samples if whole else max(4 * pixels * ngroups, min(samples, LARGEST_RAMP))
         size = PIXEL * pixels + SAMPLE / 4 * ramp + PRODUCT * pixels * nints
     else:
         size = IMAGE2_PIXEL * pixels * (1 if nints == 1 else nints / 4 + 1)

@@ -429,7 +429,8 @@ def fit_ramps(ramps, options, times, weights, bits, rate, ints):
         Changed: the products, (row, col) and (int, row, col). Their dq holds the quality of the pixels.
     """
     ngroups, nx = options.last - options.first, ramps.sci.shape[3]
-    for y in prange(ramps.sci.shape[2]):
+    for row in prange(ramps.sci.shape[2]):
+        y = np.intp(row)  # prange counts unsigned inside: as it is, all that is called would be compiled a second time
         samples, flags = np.empty((ngroups, TILE), np.float32), np.empty((ngroups, TILE), np.uint8)
         ordered = np.empty((max(ngroups - 1, 1), TILE), np.float32)
         for x0 in range(0, nx, TILE):

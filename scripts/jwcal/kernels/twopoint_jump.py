@@ -275,7 +275,8 @@ def detect_jumps(sci, groupdq, gain, readnoise, nframes, method, thresholds, bad
     seeds, large, very_large : ndarray of uint8, (row, word, col)
         Changed: bits of differences; empty where they are not wanted.
     """
-    for y in prange(sci.shape[2]):
+    for row in prange(sci.shape[2]):
+        y = np.intp(row)  # prange counts unsigned inside: as it is, all that is called would be compiled a second time
         _row(sci, groupdq, gain, readnoise, nframes, y, method, thresholds, bad, jump, neighbours, sizes, seeds, large, very_large)
 
 
@@ -341,7 +342,8 @@ def spread_jumps(groupdq, seeds, large, very_large, lengths, bad, jump):
     bad, jump : uint8
     """
     nints, ngroups, ny, nx = groupdq.shape
-    for y in prange(ny):
+    for row in prange(ny):
+        y = np.intp(row)  # prange counts unsigned inside: as it is, all that is called would be compiled a second time
         if seeds.size:
             _flag_neighbours(groupdq, seeds, y, bad, jump)
         if large.size:
