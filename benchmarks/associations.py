@@ -18,20 +18,19 @@ from jwcal.associations.pool import make_items
 
 ROOT = Path(__file__).resolve().parents[1]
 PEER = "import sys; from jwst.associations.main import Main; Main.cli([sys.argv[1], '-p', sys.argv[2], '--all-candidates'])"
-NEEDED = {"pntgtype": "science", "visitype": "prime_targeted_fixed", "subarray": "full", "mostilno": "1", "tsovisit": "f"}
+USUAL = {"pntgtype": "science", "visitype": "prime_targeted_fixed", "subarray": "full", "mostilno": "1", "tsovisit": "f"}
 
 
 def observation(number):
-    """The rows of one observation, the kind of which goes round with its number."""
-    rows = [row | {"_of": number % 1000} for row in KINDS[number % len(KINDS)]()]
-    for count, row in enumerate(rows):
-        program, in_program = 1000 + number // 900, number % 900 + 1
-        row.update(NEEDED | row, program=str(program), obs_num=str(in_program), targetid=row.get("targetid", str(in_program // 4 + 1)))
-        row["filename"] = f"jw{program:05d}{in_program:03d}001_02101_{count:05d}_{row['detector']}_uncal.fits"
-        row["obs_id"] = row["filename"][:19]
-        row["candidates"] = [(f"o{in_program:03d}", "observation"), (f"c{1000 + in_program // 4}", row.pop("_link", "mosaic"))]
-        del row["_of"]
-        row["asn_candidate"] = str(row.pop("candidates"))
+    """The rows of one observation, the kind of which goes round with its number; four share a target and a candidate."""
+    program, own = 1000 + number // 900, number % 900 + 1
+    rows = []
+    for count, columns in enumerate(KINDS[number % len(KINDS)](), 1):
+        row = USUAL | {"program": str(program), "obs_num": str(own), "targetid": str(own // 4 + 1)} | columns
+        row["filename"] = f"jw{program:05d}{own:03d}001_02101_{count:05d}_{row['detector']}_uncal.fits"
+        row["obs_id"] = f"v{program:05d}{own:03d}001p0000000002101"
+        row["asn_candidate"] = str([(f"o{own:03d}", "observation"), (f"c{1000 + own // 4}", row.pop("link", "mosaic"))])
+        rows.append(row)
     return rows
 
 
@@ -39,7 +38,8 @@ def images():
     common = {"exp_type": "nrc_image", "instrume": "nircam", "pupil": "clear"}
     detectors = [f"nrc{module}{n}" for module in "ab" for n in (1, 2, 3, 4, "long")]
     return [
-        common | {"detector": d, "channel": "long" if "long" in d else "short", "filter": f if "long" not in d else "f444w", "patt_num": str(n)}
+        common
+        | {"detector": d, "channel": "long" if "long" in d else "short", "filter": f if "long" not in d else "f444w", "patt_num": str(n)}
         for f in ("f150w", "f200w")
         for n in (1, 2, 3)
         for d in detectors
@@ -47,7 +47,7 @@ def images():
 
 
 def cubes():
-    common = {"exp_type": "mir_mrs", "instrume": "miri", "patttype": "4-point", "_link": "background"}
+    common = {"exp_type": "mir_mrs", "instrume": "miri", "patttype": "4-point", "link": "background"}
     return [
         common | {"detector": d, "channel": c, "band": b, "patt_num": str(n), "bkgdtarg": "t" if sky else "f", "targetid": str(900 + sky)}
         for sky in (False, True)
@@ -81,7 +81,9 @@ def series():
 
 def coronagraphy():
     common = {"exp_type": "mir_4qpm", "instrume": "miri", "detector": "mirimage", "filter": "f1140c", "subarray": "mask1140"}
-    return [common | {"is_psf": "t" if psf else "f", "_link": "coronagraphy", "targetid": str(700 + psf)} for psf in (0, 1) for _ in range(9)]
+    return [
+        common | {"is_psf": "t" if psf else "f", "link": "coronagraphy", "targetid": str(700 + psf)} for psf in (0, 1) for _ in range(9)
+    ]
 
 
 KINDS = (images, cubes, nods, grisms, series, coronagraphy)
@@ -99,16 +101,18 @@ def program(size):
 def curve(sizes):
     """[(exposures, associations, s)], printed as they come."""
     found = []
-    print(f"{'exposures':>10} {'associations':>13} {'s':>8} {'us an exposure':>15}")
+    print(f"{'exposures':>10} {'associations':>13} {'CPU s':>8} {'us an exposure':>15}")
     for size in sizes:
         rows = program(size)
-        began = time.perf_counter()
+        began = time.process_time()
         pool = associations.Pool(make_items(rows), "made up")
         made = associations.generate(pool, discover=True)
-        took = time.perf_counter() - began
+        took = time.process_time() - began
         found.append((size, len(made), took))
-        bar = "#" * max(1, round(40 * took / max(1e-9, found[-1][2] / size * max(sizes))))
-        print(f"{size:>10} {len(made):>13} {took:>8.2f} {took / size * 1e6:>15.0f} {bar}", flush=True)
+        print(f"{size:>10} {len(made):>13} {took:>8.2f} {took / size * 1e6:>15.0f}", flush=True)
+    slowest = max(took for _, _, took in found)
+    for size, _, took in found:
+        print(f"{size:>10} {'#' * max(1, round(60 * took / slowest))}")
     return found
 
 

@@ -7,6 +7,7 @@ Only the main process reads headers and asks CRDS. The jobs of a cluster read th
 """
 
 import os
+import re
 import sys
 import time
 
@@ -46,4 +47,4 @@ def print_summary():
 
 def exposures(rule):
     """The closed set of exposures that a rule is for."""
-    return "|".join(PLAN.exposures(rule))
+    return "|".join(map(re.escape, PLAN.exposures(rule)))

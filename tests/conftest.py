@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-import jwcal
 import pytest
+
+import jwcal
 from jwcal.simulate.program import make_program
 
 # Two exposures of one 64 x 64 subarray: an image, and a time series of two integrations.

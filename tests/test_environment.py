@@ -6,9 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jwcal
 import pytest
 import yaml
+
+import jwcal
 from jwcal import dq
 from jwcal.tables import table
 

@@ -277,14 +277,10 @@ def test_modes_that_are_skipped_or_refused():
         run(make.ramp_exposure((1, 2, 32, 32), FASTAXIS=1, SLOWAXIS=-1, NOUTPUTS=1))
     with pytest.raises(ConfigError, match="multi-stripe"):
         run(make.ramp_exposure((1, 2, 32, 32), MSTR_RD1=8))
-    full = make.ramp_exposure((1, 1, 2048, 2048))
-    with pytest.raises(ConfigError, match="sirs"):
-        refpix.apply(full, References({"sirskernel": "kernel.asdf"}, full.header), refpix_algorithm="sirs")
-    irs2 = make.ramp_exposure((1, 1, 3200, 8), INSTRUME="NIRSPEC")
-    with pytest.raises(Skip, match="IRS2"):
-        run(irs2)
-    with pytest.raises(ConfigError, match="IRS2"):
-        refpix.apply(irs2, References({"refpix": "irs2.fits"}, irs2.header))
+    with pytest.raises(Skip, match="IRS2 readout needs a refpix reference"):
+        run(make.ramp_exposure((1, 1, 3200, 8), INSTRUME="NIRSPEC", DETECTOR="NRS1"))
+    with pytest.raises(InputError, match="IRS2 readout .* of DETECTOR NRCA1"):
+        run(make.ramp_exposure((1, 1, 3200, 8)))
 
 
 def test_sirs_falls_back_on_the_median_where_it_has_no_meaning():

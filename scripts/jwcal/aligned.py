@@ -39,7 +39,7 @@ def image(reference, exposure, extname="SCI", pixels=None):
 
 
 def bits(reference, exposure, extname="DQ", pixels=None):
-    """The data quality of a reference with the standard bits, (row, col) uint32; zeros where it has none. Parameters and errors as `image`."""
+    """The data quality of a reference with the standard bits, (row, col) uint32; zeros where it has none. Otherwise as `image`."""
     if not reference.has(extname):
         return np.zeros(pixels or exposure.sci.shape[-2:], np.uint32)
     flags = reference.dq(extname)

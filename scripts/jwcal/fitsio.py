@@ -41,6 +41,8 @@ def open_fits(path):
             size, wanted = os.path.getsize(path), _end_of_data(hdus)
             if size < wanted:
                 raise InputError(f"the file is truncated: {size} bytes, {wanted} by its headers", file=path, do=AGAIN)
+            if size > wanted and _has_header_at(path, wanted):  # which astropy passes over in silence
+                raise InputError(f"the file is truncated: {size} bytes, in the middle of a header", file=path, do=AGAIN)
         yield hdus
     finally:
         hdus.close()
@@ -49,6 +51,12 @@ def open_fits(path):
 def _end_of_data(hdus):
     info = hdus[-1].fileinfo()
     return info["datLoc"] + info["datSpan"]
+
+
+def _has_header_at(path, position):
+    with open(path, "rb") as file:
+        file.seek(position)
+        return file.read(9) == b"XTENSION="
 
 
 class Headers(NamedTuple):

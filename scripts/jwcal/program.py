@@ -114,7 +114,7 @@ def index(data, cache=None, skip=()):
         try:
             exposure = _exposure(root, found, read)
         except NotOurs as error:
-            left_out.append(_problem(error))
+            left_out.append(Problem(path=str(error.file), message=f"{error.what}: left out."))
         except InputError as error:
             problems.append(_problem(error))
         else:
@@ -318,7 +318,7 @@ def _check(path, suffix, record):
     """Raise InputError where a file is not what its name says."""
     header = record.header
     if header.get("TELESCOP") != "JWST":
-        raise NotOurs("not a JWST file (TELESCOP is not JWST): left out", path)
+        raise NotOurs("not a JWST file (TELESCOP is not JWST)", path, "Leave it out")
     if not record.shape:
         raise InputError("it has no SCI extension with data", path, "Fetch the file again")
     missing = [k for k in NEEDED + NEEDED_RAW * (suffix == "uncal") if header.get(k) in (None, "")]

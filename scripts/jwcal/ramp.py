@@ -22,16 +22,21 @@ def is_large(shape):
     return shape[0] > 1 and 4 * np.prod(shape, dtype=np.int64) > LARGE
 
 
-def walks(steps):
-    """Steps grouped by what they walk by: [("integrations", [...]), ("rows", [...]), ...]. One with a `prepare` begins a group."""
+def walks(steps, exposure):
+    """Steps grouped by what they walk by: [("integrations", [...]), ("rows", [...]), ...]. One that prepares itself begins a group."""
     groups = []
     for step in steps:
         module = step_module(step.name)
         kind = getattr(module, "WALKS", "integrations")
-        if not groups or groups[-1][0] != kind or hasattr(module, "prepare"):
+        if not groups or groups[-1][0] != kind or prepares(module, exposure):
             groups.append((kind, []))
         groups[-1][1].append(step)
     return groups
+
+
+def prepares(module, exposure):
+    """Whether a step has a `prepare` that must have seen all of this exposure before its `apply` sees any."""
+    return hasattr(module, "prepare") and getattr(module, "prepares", lambda exposure: True)(exposure)
 
 
 def halo(steps, recipe):
@@ -61,7 +66,10 @@ def opened(source, scratch=None):
 
 
 class Ramp:
-    """A ramp's samples and flags in a scratch file, lent out in blocks that are exposures themselves."""
+    """A ramp's samples and flags in a scratch file, lent out in blocks that are exposures themselves.
+
+    A step may leave rows of all blocks out (refpix does, in IRS2 readout); when the walk has ended, the whole exposure has them no more.
+    """
 
     def __init__(self, source, scratch=None):
         self.source, self.shape = source, source.shape
@@ -74,24 +82,36 @@ class Ramp:
         self._sci.close()
         self._groupdq.close()
 
-    def integrations(self, exposure, halo=0):
-        """Blocks of whole integrations; what is done to them is kept."""
+    def integrations(self, exposure, halo=0, keep=True):
+        """Blocks of whole integrations; what is done to them is kept if asked (what is done to the pixels' flags always)."""
         nints, ngroups, ny, nx = self.shape
         step = int(max(1, LARGE // (4 * ngroups * ny * nx)))
+        cut = Pixels()  # planes of the whole exposure in the blocks' new shape
         for first in range(0, nints, step):
             ints = slice(first, min(first + step, nints))
             sci, groupdq = self._read(ints)
-            block = exposure.block(_lend(exposure, Pixels(sci=sci, groupdq=groupdq), self.shape, ints, slice(0, ny)), integrations=ints)
+            pixels = _lend(exposure, Pixels(sci=sci, groupdq=groupdq), (nints, ngroups, ny, nx), ints, slice(0, ny))
+            block = exposure.block(pixels, integrations=ints)
             yield block
+            if not keep:
+                continue
+            if block.sci.shape[1:] != (ngroups, ny, nx):
+                _gather(cut, exposure, block, ints, nints)
+                self.shape = (nints, *block.sci.shape[1:])
             _take_back(exposure, block)
             self._sci.write(ints, block.sci)
             self._groupdq.write(ints, block.groupdq)
             self._dead[ints] = dead_groups(block.groupdq)
-            del block, sci, groupdq
-        self._read = self._reread
+            del block, pixels, sci, groupdq
+        if cut.dq is not None:
+            exposure.pixeldq = cut.dq
+            exposure.extra.update(cut.extra)
+            self._sci.shape = self._groupdq.shape = self.shape
+        if keep:
+            self._read = self._reread
 
     def _reread(self, ints):
-        rows = slice(0, self.shape[2])
+        rows = slice(0, self._sci.shape[2])
         return self._sci.read(ints, rows), self._groupdq.read(ints, rows)
 
     def strips(self, exposure, halo=0, keep=True):
@@ -99,6 +119,9 @@ class Ramp:
         nints, ngroups, ny, nx = self.shape
         ints = slice(0, nints)
         high = int(max(1, LARGE // (4 * nints * ngroups * nx)))
+        if self._read == self.source.read:  # no walk has filled the scratch file yet
+            for _ in self.integrations(exposure):
+                pass
         done = None
         for first in range(0, ny, high):
             inner = slice(first, min(first + high, ny))
@@ -130,6 +153,18 @@ def _lend(exposure, pixels, shape, ints, rows):
         array = array[ints] if array.ndim == 3 and array.shape[0] == shape[0] else array
         pixels.extra[name] = array[..., rows, :] if array.shape[-2:] == shape[-2:] else array
     return pixels
+
+
+def _gather(cut, exposure, block, ints, nints):
+    """Keep a block's planes of the pixels where they have another shape than those of the whole exposure."""
+    cut.dq = block.pixeldq if cut.dq is None else cut.dq | block.pixeldq
+    for name, array in exposure.extra.items():
+        part = block.extra[name]
+        if part.shape[-2:] != array.shape[-2:]:
+            if array.ndim == 3 and array.shape[0] == nints:
+                cut.extra.setdefault(name, np.empty((nints, *part.shape[1:]), part.dtype))[ints] = part
+            else:
+                cut.extra[name] = part
 
 
 def _take_back(exposure, block):
@@ -190,9 +225,9 @@ class _Scratch:
                 yield (i - ints.start, g), ((i * ngroups + g) * ny + row) * nx * self.kind.itemsize
 
     def write(self, ints, array):
-        """Whole integrations."""
-        first = next(self._pieces(ints, 0))[1]
-        _put(self.file, np.ascontiguousarray(array, self.kind), first)
+        """Whole integrations. They may have fewer rows than those that were written before: then all are written anew, in order."""
+        array = np.ascontiguousarray(array, self.kind)
+        _put(self.file, array, ints.start * array[0].nbytes)
 
     def write_rows(self, rows, array):
         """Some rows of all integrations."""

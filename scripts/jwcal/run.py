@@ -2,7 +2,7 @@
 
 import logging
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field, fields
 
 from . import products, ramp
@@ -153,6 +153,7 @@ def _call(function, entry, exposure, refs, recipe):
         raise Skip("switched off")
     for kind in getattr(module, "REFERENCES", ()):
         if kind not in refs:
+            exposure.references[kind] = "N/A"
             raise Skip(f"its {kind} reference is N/A")
     try:
         return getattr(module, function)(exposure, refs, **entry.arguments, **parameters)
@@ -184,7 +185,7 @@ def _walk(recipe, exposure, refs, scratch):
     """The steps up to ramp_fit, by blocks of integrations and by strips of rows; returns what ramp_fit gives, and the entries after it."""
     names = [None if isinstance(e, Save) else e.name for e in recipe.entries]
     end = names.index("ramp_fit") + 1
-    walks = ramp.walks([e for e in recipe.entries[:end] if not isinstance(e, Save) and not _is_off(e, exposure, recipe)])
+    walks = ramp.walks([e for e in recipe.entries[:end] if not isinstance(e, Save) and not _is_off(e, exposure, recipe)], exposure)
     with ramp.opened(exposure.raw, scratch) as samples:
         for kind, steps in walks[:-1]:
             _prepare(steps[0], samples, exposure, refs, recipe)
@@ -192,6 +193,7 @@ def _walk(recipe, exposure, refs, scratch):
             for block in each(exposure, halo=ramp.halo(steps, recipe)):
                 for entry in steps:
                     apply(entry, block, refs if kind == "integrations" else refs.strip(block.rows), recipe)
+            exposure.prepared.clear()
         results = None
         kind, steps = walks[-1]
         for strip in samples.strips(exposure, halo=ramp.halo(steps, recipe), keep=False):
@@ -211,14 +213,26 @@ def _is_off(entry, exposure, recipe):
 
 
 def _prepare(entry, samples, exposure, refs, recipe):
-    """What a step has to know of all integrations before it gets blocks of them: found by strips of rows, put together."""
-    if not hasattr(step_module(entry.name), "prepare"):
+    """Let a step find out what it has to know of all integrations before it gets blocks of them.
+
+    By strips of rows, what it returns being put together; or, if it `PREPARES` by integrations, left by it in the pixels' flags.
+    If it `PREPARES` the exposure, it is called once, and goes through `exposure.blocks()` as often as it likes; nothing of that is kept.
+    """
+    module = step_module(entry.name)
+    if not ramp.prepares(module, exposure):
         return
+    by = getattr(module, "PREPARES", "rows")
+    if by == "exposure":
+        exposure.blocks = lambda: samples.integrations(exposure, keep=False)
+        with suppress(Skip):
+            exposure.prepared[entry.name] = _call("prepare", entry, exposure, refs, recipe)
+        return
+    by_rows = by == "rows"
     results = None
-    for strip in samples.strips(exposure, keep=False):
+    for part in (samples.strips if by_rows else samples.integrations)(exposure, keep=False):
         try:
-            parts = _call("prepare", entry, strip, refs.strip(strip.rows), recipe)
+            found = _call("prepare", entry, part, refs.strip(part.rows) if by_rows else refs, recipe)
         except Skip:  # its `apply` will say so itself
             return
-        results = ramp.paste(results, parts, strip, samples.shape)
+        results = ramp.paste(results, found, part, samples.shape) if by_rows else found
     exposure.prepared[entry.name] = results

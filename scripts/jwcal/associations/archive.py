@@ -40,7 +40,7 @@ def _member(member, stage):
     if member.item is not None:
         entry["exposerr"] = member.exposerr
         if stage == 3:
-            entry["asn_candidate"] = str([list(candidate) for candidate in member.item.candidates])
+            entry["asn_candidate"] = str(list(member.item.candidates))
     return entry
 
 

@@ -3,7 +3,7 @@
 import logging
 from collections import defaultdict
 
-from ..errors import ConfigError
+from ..errors import ConfigError, InputError
 from ..nearest import suggestion
 from ..program import parse_name
 from .pool import Pool, make_items
@@ -72,18 +72,27 @@ def _row(exposure):
     """Column -> text of one exposure."""
     header, name = exposure.header, parse_name(exposure.root)
     row = {column: _text(header.get(column.upper())) for column in COLUMNS}
-    program, observation = header.get("PROGRAM"), header.get("OBSERVTN")
-    row["program"] = str(program or (name.program if name else "")).lstrip("0") or "0"
-    row["obs_num"] = str(observation or (name.observation if name else "")).lstrip("0") or "0"
+    row["program"] = _number(header.get("PROGRAM") or (name and name.program), "PROGRAM", exposure.path)
+    row["obs_num"] = _number(header.get("OBSERVTN") or (name and name.observation), "OBSERVTN", exposure.path)
     row["filename"] = f"{exposure.root}_uncal.fits"
-    row["tsovisit"] = "t" if row_is_series(exposure) else "f"
+    row["tsovisit"] = "t" if _is_series(exposure) else "f"
     row["pntgtype"] = "science"
     row["dithptin"] = row["patt_num"] if row["patt_num"] not in ("", "0") else row["exposure"]
     row["mostilno"] = "1"
     return row
 
 
-def row_is_series(exposure):
+def _number(value, keyword, path):
+    """A number without the zeros that it begins with."""
+    text = str(value or "").strip()
+    if not text.isdecimal():
+        raise InputError(
+            f"{keyword} is {text or 'empty'}, it is a number", path, "Correct the keyword, or take the file from the archive again"
+        )
+    return str(int(text))
+
+
+def _is_series(exposure):
     """Whether the exposure's pipelines treat it as a time series: its members are then those with all integrations."""
     return exposure.chain.stage1 == "tso1"
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+MADE = ("direct_image", "sourcecat", "segmap")  # types of members that stage 3 makes
+
 
 @dataclass(slots=True, eq=False)
 class Item:
@@ -69,6 +71,11 @@ class Association:
     def file_name(self):
         """The name of its file in the archive's form, without a version."""
         return f"jw{self.program}-{self.asn_id}_{self.asn_type}_{self.sequence:05d}_asn.json"
+
+    @property
+    def waits_for(self):
+        """Names of members that are products of another association: mosaic, catalogue and segments of a direct image."""
+        return [member.expname for member in self.members if member.exptype in MADE]
 
     def of_type(self, exptype):
         """Its members of one type."""

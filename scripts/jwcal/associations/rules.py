@@ -73,7 +73,7 @@ class Companion:
     filter: Filter
     same: Keys
     other: str | None = None  # a column in which it differs from the science
-    one: str | None = None  # a column in which all of them are the same: of several values the science's own, else the first
+    one: str | None = None  # a column in which all of them are the same, the nearest to the science: see `stage2`
     exptype: str | None = None  # its type as a member where it would be science
 
 
@@ -101,7 +101,7 @@ class Rule:
     at_least: int
     template: str
     nods_as_background: bool
-    one_observation: bool
+    one_observation_is_enough: bool
 
     def is_for(self, candidate_type):
         """Whether it makes associations of a type of candidate ("discovered": of none)."""
@@ -194,7 +194,7 @@ def _rule(name, row):
         at_least=row.pop("at_least", 1),
         template=table("associations")["names"][row.pop("name", "usual")],
         nods_as_background=row.pop("nods_as_background", False),
-        one_observation=row.pop("one_observation", False),
+        one_observation_is_enough=row.pop("one_observation_is_enough", False),
     )
     if row:
         raise ConfigError(f"associations.yaml: {name}: {', '.join(row)} means nothing in a rule")

@@ -112,10 +112,19 @@ def _companions(companion, by_values, item, parallel):
     if companion.other:
         found = [other for other in found if other.get(companion.other) != item.get(companion.other)]
     if companion.one and found:
-        own = item.get(companion.one)
-        chosen = own if any(other.get(companion.one) == own for other in found) else found[0].get(companion.one)
-        found = [other for other in found if other.get(companion.one) == chosen]
+        found = _of_one(companion.one, found, item)
     return found
+
+
+def _of_one(column, found, item):
+    """Those of one value of a column: the science's own, else that of its observation's first, of the first after it, of the first."""
+    own, observation = item.get(column), item.get("obs_num")
+
+    def distance(other):
+        return other.get(column) != own, other.get("obs_num") != observation, other.index < item.index, other.index
+
+    chosen = min(found, key=distance).get(column)
+    return [other for other in found if other.get(column) == chosen]
 
 
 def _matching_imprints(members):

@@ -41,7 +41,7 @@ def _is_whole(rule, candidate, members):
     kinds = {member.exptype for member in members}
     if "science" not in kinds or (rule.needs and rule.needs not in kinds) or len(members) < rule.at_least:
         return False
-    if rule.one_observation or candidate.type not in table("associations")["several_observations"]:
+    if rule.one_observation_is_enough or candidate.type not in table("associations")["several_observations"]:
         return True
     return len({member.item.get("obs_num") for member in members} - {None}) > 1
 

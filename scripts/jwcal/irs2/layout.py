@@ -70,7 +70,8 @@ def layout_of(header):
         raise InputError(what, header.name, "Correct the keywords, or take the file from the archive again")
     detector = header["DETECTOR"]
     if detector not in ("NRS1", "NRS2"):
-        raise InputError(f"IRS2 readout ({ROWS} rows) of DETECTOR {detector}: only NRS1 and NRS2 have it", header.name, "Correct the keyword")
+        what = f"IRS2 readout ({ROWS} rows) of DETECTOR {detector}: only NRS1 and NRS2 have it"
+        raise InputError(what, header.name, "Correct the keyword")
     order = np.arange(ROWS).reshape(OUTPUTS, SAMPLES)
     order[::2] = order[::2, ::-1]  # every other output is read the other way
     backwards = detector == "NRS2"

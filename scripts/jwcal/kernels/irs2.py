@@ -172,14 +172,13 @@ def fill_gaps(series, window):
                 continue
             total = weights = 0.0
             for w in range(window.size):
-                t = tick + w - half
-                l = line
+                t, near = tick + w - half, line
                 if t < 0:
-                    t, l = t + ticks, (line if line else lines) - 1
+                    t, near = t + ticks, (line if line else lines) - 1
                 elif t >= ticks:
-                    t, l = t - ticks, line + 1 if line + 1 < lines else 0
-                if series[t, l] != 0:
-                    total += window[w] * np.float64(series[t, l])
+                    t, near = t - ticks, line + 1 if line + 1 < lines else 0
+                if series[t, near] != 0:
+                    total += window[w] * np.float64(series[t, near])
                     weights += window[w]
             if weights:
                 out[tick, line] = np.float32(total) / np.float32(weights)

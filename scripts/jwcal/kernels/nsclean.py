@@ -1,9 +1,9 @@
 """1/f noise fitted in frequency space to the pixels that see background alone (NSClean; Rauscher 2024, PASP 136, 015001).
 
-Images are in the detector's orientation: a line (row) is read along the fast axis, one line after the other. A line's, or a section's,
-background samples d at the times m are fitted by sum_k c_k exp(2 pi i m k / n) over the low frequencies k >= 0, weighted by the reciprocal of
-the local density of samples. The normal equations of such a fit are made of the Fourier transforms of the squared weights and of their
-product with the samples, and are solved in double precision.
+Images are in the detector's orientation: a line (row) is read along the fast axis, one line after the other. The background samples d of a
+line, or of a section of lines, at the times m are fitted by sum_k c_k exp(2 pi i m k / n) over the low frequencies k >= 0, weighted by the
+reciprocal of the local density of samples. The normal equations of such a fit consist of the Fourier transforms of the squared weights and
+of their product with the samples; they are solved in double precision.
 """
 
 import logging
@@ -16,8 +16,10 @@ from .flicker_noise import medians
 
 log = logging.getLogger(__name__)
 
-# Pixels by which the reference code shifts its kernels, along both axes: a slip of one in where the kernels are centred. Tests set it to 1.
+# Pixels by which a full frame's kernels are off, along both axes. The reference code centres them one too far, so that a line's noise is
+# mostly that of the line before; tests set 1 to show that nothing else differs.
 SHIFT = 0
+TICKS_LATE = 1  # the same slip in a subarray's weights, where it makes no difference worth having: kept
 
 RIDGE = 1e-6  # of the diagonal is added to it: what gaps leave undetermined stays small
 TO_SIGMA = 1.4826  # standard deviation over median absolute deviation, of a Gaussian
@@ -201,7 +203,7 @@ def _section(image, mask, frequencies):
     sampled, values = np.zeros((ny, nx + OVERHEAD)), np.zeros((ny, nx + OVERHEAD))
     sampled[:, :nx], values[:, :nx] = mask, np.where(mask, image, 0)
     sampled, values = sampled.ravel(), values.ravel()
-    density = np.roll(fft.irfft(fft.rfft(sampled) * kernel, n), SHIFT)
+    density = np.roll(fft.irfft(fft.rfft(sampled) * kernel, n), TICKS_LATE)
     weights = sampled / np.where(sampled > 0, density, 1) ** 2
     power, product = fft.rfft(np.stack((weights, weights * values)))
     spectrum = np.zeros(n // 2 + 1, np.complex128)

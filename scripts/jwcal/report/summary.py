@@ -35,9 +35,9 @@ def summary(plan, started):
     waiting = [job for job in plan.jobs if failures.get(job.recipe, 0) is None]
     if waiting:
         lines.append(f"  not made because of that, or not reached: {', '.join(f'{job.exposure} {job.pipeline}' for job in waiting)}")
-    lines += [f"  can't be used: {message}" for _, message in plan.problems]
-    lines += [f"  left out: {message}" for _, message in plan.left_out]
-    lines += [f"  {count} {_plural(count)} {where} is not available" for where, count in sorted(plan.stops.items())]
+    lines += [f"  can't be used: {message}" for message in plan.problems]
+    lines += [f"  left out: {message}" for message in plan.left_out]
+    lines += [f"  {count} {_plural(count)} {where}" for where, count in sorted(plan.stops.items())]
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Take out the noise that flickers while a detector is read: stripes along the fast axis (1/f noise), in MIRI images columns. Off by default."""
+"""Take out the noise that flickers while a detector is read: stripes along the fast axis (1/f noise), columns in MIRI. Off by default."""
 
 import logging
 import warnings
@@ -15,7 +15,7 @@ from ..dq import DO_NOT_USE, JUMP_DET, NO_FLAT_FIELD, NON_SCIENCE
 from ..draft import draft
 from ..errors import ConfigError, InputError, ReferenceError, Skip
 from ..exposure import Pixels
-from ..kernels import background, flicker_noise, flicker_settings, nsclean
+from ..kernels import background, flicker_noise, flicker_settings, nsclean, soss_trace
 from ..kernels.clipped_statistics import gather, mask_beyond, sort
 from ..kernels.flat_field import usable as usable_flat
 from ..parameters import Range
@@ -29,6 +29,7 @@ OPTIONAL = ("flat", "pastasoss")
 
 FULL_FRAME = (2048, 2048)
 CHANNELS = 4
+SOSS_HALFWIDTH = 16  # pixels
 BAD = np.uint8(DO_NOT_USE | JUMP_DET)
 
 
@@ -43,9 +44,19 @@ class Cleaner(NamedTuple):
 
 
 def prepare(
-    exposure, refs, noise="", science="", frequencies=None, automatic=None, brightness="", *,
-    autoparam=False, background_method="median", single_mask=True, user_mask=None, **_,
-):  # fmt: skip
+    exposure,
+    refs,
+    noise="slow axis",
+    frequencies=None,
+    automatic=None,
+    *,
+    autoparam=False,
+    fit_method="median",
+    background_method="median",
+    single_mask=True,
+    user_mask=None,
+    **_,
+):
     """What `apply` has to know of all integrations; called with its arguments, on a whole exposure or on strips of its rows.
 
     Returns
@@ -55,6 +66,7 @@ def prepare(
     """
     chosen = autoparam and automatic
     median_image = background_method == "median_image" and not chosen
+    _does_not_apply(exposure, noise, fit_method, frequencies, median_image)
     wanted = {"rate"} if chosen else set()
     if user_mask is None or median_image:
         wanted.add("rateints" if median_image or not single_mask else "rate")
@@ -182,7 +194,9 @@ def _refuse(exposure, asked, box):
         if wanted:
             raise ConfigError(f"clean_flicker_noise: {what} is not available yet in this version", exposure.name, "Switch it off")
     if box is not None and (len(box) != 2 or min(box) < 1):
-        raise ConfigError(f"clean_flicker_noise: background_box_size = {box} is not a number of rows and a number of columns", exposure.name)
+        raise ConfigError(
+            f"clean_flicker_noise: background_box_size = {box} is not a number of rows and a number of columns", exposure.name
+        )
 
 
 def _does_not_apply(exposure, noise, fit_method, frequencies, median_image):
@@ -194,8 +208,6 @@ def _does_not_apply(exposure, noise, fit_method, frequencies, median_image):
     ramp = exposure.sci.ndim == 4
     if ramp and exposure.sci.shape[1] == 1 and not median_image:
         raise Skip("there is one group only, so no difference of groups to be cleaned")
-    if median_image and exposure.sci.ndim > 2 and int(exposure.header["NINTS"]) == 1 or median_image and exposure.sci.ndim == 2:
-        raise Skip("a median image needs more than one integration")
 
 
 def _drafts(exposure, refs, automatic, given):
@@ -205,7 +217,7 @@ def _drafts(exposure, refs, automatic, given):
         found = prepare(exposure, refs, automatic=automatic, **given) if found is None else found
         return {rate.suffix: rate for rate in found}
     drafts = {"rate": exposure, "rateints": exposure}
-    if given["background_method"] == "median_image":
+    if given["background_method"] == "median_image" and exposure.sci.ndim == 3:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             drafts["median"] = exposure.derive([Pixels(sci=np.nanmedian(exposure.sci, axis=0))], "median")
@@ -257,7 +269,12 @@ def _science(exposure, refs, science, dq):
     if science == "traces":
         if "pastasoss" not in refs:
             raise ReferenceError("mask_science_regions needs a pastasoss reference", exposure.name, "Give one, or set it to false")
-        return ~soss_trace.near_traces(refs["pastasoss"], exposure)
+        head, reference = exposure.header, refs["pastasoss"]
+        first_row = int(head["SUBSTRT2"]) - 1
+        try:
+            return ~soss_trace.near_traces(reference.tree, float(head["PWCPOS"]), first_row, exposure.sci.shape[-2:], SOSS_HALFWIDTH)
+        except ValueError as error:
+            raise InputError(f"the pastasoss reference is not for its pupil wheel position PWCPOS ({error})", exposure.name) from None
     return np.ones(exposure.sci.shape[-2:], bool)
 
 
@@ -311,7 +328,10 @@ def _clean(exposure, scene, cleaner):
 
 def _clean_beside_median(exposure, drafts, scene, cleaner):
     """Clean what the median over the integrations, scaled to the brightness of each, leaves over; in place."""
-    rates = drafts["rateints"].sci if cleaner.flat is None else drafts["rateints"].sci / cleaner.flat
+    rates = drafts["rateints"].sci
+    if rates.ndim == 2 or len(rates) == 1:
+        raise Skip("a median image needs more than one integration")
+    rates = rates if cleaner.flat is None else rates / cleaner.flat
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         brightness = np.nanmedian(rates, axis=(1, 2))

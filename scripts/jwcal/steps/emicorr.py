@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 SKIP = True
 OPTIONAL = ("emicorr",)  # it can do without where the frequencies are given
-WHOLE = True  # one fit for all integrations
+PREPARES = "exposure"  # a wave is the same in all integrations, and each is found in what the ones before it leave
 
 SAMPLE = 1e-5  # s, time of a sample
 ROWS, COLUMNS = 1024, 1032  # of the detector
@@ -61,20 +61,24 @@ class Wave(NamedTuple):
         return (1.0 / self.frequency) / 10.0e-6
 
 
-class Readout(NamedTuple):
-    """Times of an exposure in samples."""
+class Joint(NamedTuple):
+    """A wave that the joint fit has found."""
 
-    nsamples: int  # of a pixel: from column to column of an output
-    row: float
-    reset: float  # of a frame that resets the detector
-    group: float
-    gap: float  # between integrations
+    wave: Wave
+    form: np.ndarray  # cubics, see `kernels.emi_joint.wave_at`
+    phase: np.ndarray  # of the pixels' first read, (row, col // 4)
+    step: float  # phase that a group adds
+    starts: np.ndarray  # phase of each integration
+    amplitudes: np.ndarray  # in each integration, in units of the reference's
 
-    @classmethod
-    def of(cls, header, shape, row, reset):
-        """From the header, the ramp's shape, and the times of a row and of a reset frame."""
-        gap = reset if header["READPATT"].upper() in RESETTING else 0.0
-        return cls(int(header["NSAMPLES"]), row, reset, shape[2] * row + (ROWS - shape[2]) * SKIPPED_ROW, gap)
+
+class Sequential(NamedTuple):
+    """A wave that folding has found."""
+
+    wave: Wave
+    clock: emi_sequential.Clock
+    table: np.ndarray  # DN by samples since the wave's start
+    folded: np.ndarray  # DN by phase
 
 
 def apply(
@@ -133,52 +137,102 @@ def apply(
     ConfigError
         A frequency that is none.
     """
-    header, shape = exposure.header, _shape(exposure)
-    _check(header, shape)
-    if onthefly_corr_freq:
-        if min(onthefly_corr_freq) <= 0:
-            raise ConfigError(f"emicorr: onthefly_corr_freq: {min(onthefly_corr_freq)} is no frequency", do="Give frequencies above 0 Hz")
-        waves, (row, reset) = [Wave(repr(f), f, None) for f in onthefly_corr_freq], _clocks(header)
+    given = {name: value for name, value in locals().items() if name not in ("exposure", "refs")}
+    options = _options(exposure.header, refs, **given)
+    exposure.sci = np.ascontiguousarray(exposure.sci)
+    found = exposure.prepared.get("emicorr")
+    if found is None:
+        found = []
+        for wave in options.waves:
+            found.append(_find(wave, lambda: [exposure], exposure.sci.shape, exposure.pixeldq, options))
+            _subtract(found[-1], exposure)
+        _save_on_request(found, exposure.header, options)
     else:
-        waves, (row, reset) = _from_reference(_tree(refs, user_supplied_reffile), header)
-    readout = Readout.of(header, shape, row, reset)
-    blocks = getattr(exposure, "blocks", lambda: [exposure])  # parts of its integrations, one after the other
-    if algorithm == "joint" and not onthefly_corr_freq:
-        for wave in waves:
-            _joint(blocks, shape, exposure.pixeldq == 0, wave, readout, fit_ints_separately)
-        return exposure
-    if shape[1] < 4:
-        raise Skip(f"{shape[1]} groups are too few to fit lines to them before the waves")
-    if shape[1] < 10:
-        log.warning("%d groups are few for the sequential algorithm: the joint one is better below 10", shape[1])
-    at_the_end = int(header["SUBSTRT1"]) - 1 + shape[3] == COLUMNS
-    clock = _clock(readout, shape[1], at_the_end)
-    found = {}
-    for wave in waves:
-        count = _integrations(nints_to_phase, use_n_cycles, wave.period, reset * shape[1], shape[0])
-        means = _fold(blocks, shape, wave, clock, count, nbins)
-        found[wave.name] = {"frequency": wave.frequency, "phase_amplitudes": means}
-        _subtract_table(blocks, wave, clock, _table(means, wave, scale_reference))
-    if save_intermediate_results and onthefly_corr_freq:
-        _save(header, found, row, reset)
+        for one in found:
+            _subtract(one, exposure)
     return exposure
 
 
-def _shape(exposure):
-    """(int, group, row, col) of the whole exposure."""
-    return exposure.raw.shape if exposure.raw is not None else exposure.sci.shape
+def prepare(exposure, refs, **given):
+    """Find all waves in an exposure that is in memory block by block.
+
+    Parameters and errors as those of `apply`.
+
+    Returns
+    -------
+    list of Joint or Sequential
+    """
+    options = _options(exposure.header, refs, **given)
+    found = []
+
+    def blocks():
+        """The exposure as the waves found so far leave it."""
+        for block in exposure.blocks():
+            for one in found:
+                _subtract(one, block)
+            yield block
+
+    for wave in options.waves:
+        found.append(_find(wave, blocks, exposure.raw.shape, exposure.pixeldq, options))
+    _save_on_request(found, exposure.header, options)
+    return found
 
 
-def _check(header, shape):
-    """Raise where the step does not apply."""
+def _find(wave, blocks, shape, pixeldq, options):
+    """One wave in an exposure (int, group, row, col), whose parts `blocks()` gives: a `Joint` or a `Sequential`."""
+    if options.joint:
+        return _find_joint(wave, blocks, shape, pixeldq == 0, options)
+    return _find_sequential(wave, blocks, shape, options)
+
+
+def _subtract(found, block):
+    """Subtract a wave from a block of integrations, in place."""
+    first = block.integrations.start or 0
+    if isinstance(found, Joint):
+        part = slice(first, first + len(block.sci))
+        emi_joint.subtract_wave(block.sci, found.form, found.phase, found.step, found.starts[part], found.amplitudes[part])
+    else:
+        emi_sequential.subtract_table(block.sci, first, found.clock, found.wave.period, found.table)
+
+
+class Options(NamedTuple):
+    """What is to be done."""
+
+    waves: list
+    joint: bool
+    row: float  # samples from row to row
+    reset: float  # samples of a frame that resets the detector
+    nsamples: int  # samples of a pixel: from column to column of an output
+    gap: float  # samples between integrations
+    at_the_end: bool  # whether the rows end with reference pixels
+    given: dict  # the parameters
+
+
+def _options(header, refs, **given):
+    """Raise where the step does not apply; what is to be done where it does."""
     if header["INSTRUME"] != "MIRI":
         raise Skip("only for MIRI")
-    if header["READPATT"].upper() not in READPATTS:
-        raise Skip(f"READPATT {header['READPATT']} is not one of {', '.join(READPATTS)}")
-    if shape[1] < 3:
-        raise Skip("fewer than 3 groups")
-    if shape[3] % emi_joint.OUTPUTS or shape[3] < 4 * emi_joint.OUTPUTS:
-        raise InputError(f"its {shape[3]} columns are not those of 4 outputs", file=header.name, do="Switch emicorr off")
+    readpatt, ngroups, columns = header["READPATT"].upper(), int(header["NGROUPS"]), int(header["SUBSIZE1"])
+    if readpatt not in READPATTS:
+        raise Skip(f"READPATT {readpatt} is not one of {', '.join(READPATTS)}")
+    frequencies = given.get("onthefly_corr_freq")
+    if frequencies and min(frequencies) <= 0:
+        raise ConfigError(f"emicorr: onthefly_corr_freq: {min(frequencies)} is no frequency", do="Give frequencies above 0 Hz")
+    joint = given.get("algorithm", "joint") == "joint" and not frequencies
+    needed = 3 if joint else 4
+    if ngroups < needed:
+        raise Skip(f"fewer than {needed} groups")
+    if ngroups < 10 and not joint:
+        log.warning("%d groups are few for the sequential algorithm: below 10 the joint one is better", ngroups)
+    if columns % emi_joint.OUTPUTS or columns < 4 * emi_joint.OUTPUTS:
+        raise InputError(f"its {columns} columns are not those of 4 outputs", file=header.name, do="Switch emicorr off")
+    if frequencies:
+        waves, (row, reset) = [Wave(repr(f), f, None) for f in frequencies], _clocks(header)
+    else:
+        waves, (row, reset) = _from_reference(_tree(refs, given.get("user_supplied_reffile")), header)
+    gap = reset if readpatt in RESETTING else 0.0
+    at_the_end = int(header["SUBSTRT1"]) - 1 + columns == COLUMNS
+    return Options(waves, joint, row, reset, int(header["NSAMPLES"]), gap, at_the_end, given)
 
 
 # --- references ------------------------------------------------------------------------------------------------------
@@ -233,33 +287,31 @@ def _from_reference(reference, header):
 # --- joint -----------------------------------------------------------------------------------------------------------
 
 
-def _joint(blocks, shape, usable, wave, readout, separately):
-    """Fit and subtract one wave."""
+def _frame(shape, options):
+    """Samples from a group to the next."""
+    return shape[2] * options.row + (ROWS - shape[2]) * SKIPPED_ROW
+
+
+def _find_joint(wave, blocks, shape, usable, options):
+    """Fit one wave."""
     nints, ngroups, ny, nx = shape
     period = wave.period
-    phase = (np.arange(ny)[:, None] * readout.row + np.arange(nx // emi_joint.OUTPUTS) * readout.nsamples) / period % 1
-    step = readout.group / period % 1
-    offsets = np.arange(nints) * (step * ngroups + readout.gap / period)
+    phase = (np.arange(ny)[:, None] * options.row + np.arange(nx // emi_joint.OUTPUTS) * options.nsamples) / period % 1
+    step = _frame(shape, options) / period % 1
+    offsets = np.arange(nints) * (step * ngroups + options.gap / period)
     trials = np.arange(TRIALS) / TRIALS
     form = _interpolated(wave.form)
     a, b = _sums(blocks, shape, usable, phase, step, trials, wave.form.size, form)
-    groups = [slice(i, i + 1) for i in range(nints)] if separately else [slice(0, nints)]
+    separately = options.given.get("fit_ints_separately", False)
     starts, amplitudes = np.empty(nints), np.empty(nints)
-    for part in groups:
+    for part in [slice(i, i + 1) for i in range(nints)] if separately else [slice(0, nints)]:
         chi2, _ = emi_joint.saved_chi2(a[:, part], b[:, part], trials, offsets[part], trials)
         best = best_phase(chi2)
         _, found = emi_joint.saved_chi2(a[:, part], b[:, part], trials, offsets[part], np.array([best]))
         starts[part] = best + offsets[part] if separately else (best + offsets[part]) % 1
         amplitudes[part] = found[0]
-    for block in blocks():
-        part = _integrations_of(block)
-        emi_joint.subtract_wave(block.sci, form, phase, step, starts[part], amplitudes[part])
     log.info("%s (%.4f Hz): %s times the reference's amplitude", wave.name, wave.frequency, np.round(np.unique(amplitudes), 4))
-
-
-def _integrations_of(block):
-    first = block.integrations.start or 0
-    return slice(first, first + len(block.sci))
+    return Joint(wave, form, phase, step, starts, amplitudes)
 
 
 def _interpolated(form):
@@ -276,7 +328,6 @@ def _sums(blocks, shape, usable, phase, step, trials, places, form):
     nints, ngroups, ny, nx = shape
     spread = np.empty((nints, ny, nx), np.float32)
     for block in blocks():
-        block.sci = np.ascontiguousarray(block.sci)
         emi_joint.scatter(block.sci, spread[_integrations_of(block)])
     good = (spread < 2 * np.median(spread)) & usable  # neither bright nor odd
     place = (phase * places).astype(np.int32)
@@ -290,6 +341,11 @@ def _sums(blocks, shape, usable, phase, step, trials, places, form):
         emi_joint.trial_fits(sums, numbers, form, step, trials, *fits)
         a[:, part], b[:, part] = fits
     return a, b
+
+
+def _integrations_of(block):
+    first = block.integrations.start or 0
+    return slice(first, first + len(block.sci))
 
 
 def best_phase(chi2):
@@ -320,10 +376,16 @@ def best_phase(chi2):
 # --- sequential ------------------------------------------------------------------------------------------------------
 
 
-def _clock(readout, ngroups, at_the_end):
-    late = REFERENCE_DELAY if at_the_end else 0
-    integration = ngroups * readout.group + readout.gap
-    return emi_sequential.Clock(float(readout.nsamples), float(readout.row), float(readout.group), float(integration), float(late))
+def _find_sequential(wave, blocks, shape, options):
+    """Fold one wave."""
+    frame = _frame(shape, options)
+    late = REFERENCE_DELAY if options.at_the_end else 0
+    times = (options.nsamples, options.row, frame, shape[1] * frame + options.gap, late)
+    clock = emi_sequential.Clock(*(float(time) for time in times))
+    given = options.given
+    count = _integrations(given.get("nints_to_phase"), given.get("use_n_cycles", 3), wave.period, options.reset * shape[1], shape[0])
+    folded = _fold(blocks, shape, wave, clock, count, given.get("nbins"))
+    return Sequential(wave, clock, _table(folded, wave, given.get("scale_reference", True)), folded)
 
 
 def _integrations(wanted, cycles, period, duration, nints):
@@ -342,7 +404,7 @@ def _fold(blocks, shape, wave, clock, count, bins):
     for block in blocks():
         first = block.integrations.start or 0
         for i in range(first, min(first + len(block.sci), count)):
-            emi_sequential.residual_frames(np.ascontiguousarray(block.sci[i - first]), frames[i])
+            emi_sequential.residual_frames(block.sci[i - first], frames[i])
         if first + len(block.sci) >= count:
             break
     frames -= np.median(frames, axis=(2, 3), keepdims=True)
@@ -372,20 +434,18 @@ def _table(means, wave, scale):
     return form * amplitude if scale else form
 
 
-def _subtract_table(blocks, wave, clock, table):
-    for block in blocks():
-        block.sci = np.ascontiguousarray(block.sci)
-        emi_sequential.subtract_table(block.sci, block.integrations.start or 0, clock, wave.period, table)
-
-
-def _save(header, found, row, reset):
+def _save_on_request(found, header, options):
     """Write the folded waves as a reference for exposures of this kind."""
-    freqs = list(found) if _speed(header) == "FAST" else {header["DETECTOR"]: list(found)}
-    stem = Path(header.name).name.removesuffix(".fits").rsplit("_", 1)[0]
-    path = Path(f"{stem}_emi_ref_waves.asdf")
+    if not options.given.get("save_intermediate_results") or not options.given.get("onthefly_corr_freq"):
+        return
+    names = [one.wave.name for one in found]
+    entries = {one.wave.name: {"frequency": one.wave.frequency, "phase_amplitudes": one.folded} for one in found}
+    freqs = names if _speed(header) == "FAST" else {header["DETECTOR"]: names}
+    case = {"rowclocks": options.row, "frameclocks": options.reset, "freqs": {_speed(header): freqs}}
+    source = Path(header.name).name
+    path = Path(f"{source.removesuffix('.fits').rpartition('_')[0]}_emi_ref_waves.asdf")
     meta = {"reftype": "emicorr", "telescope": "JWST", "instrument": {"name": "MIRI"}, "pedigree": "GROUND", "author": "jwcal"}
-    meta |= {"description": f"Waves found in {Path(header.name).name}", "useafter": f"{header['DATE-OBS']}T00:00:00"}
-    case = {"rowclocks": row, "frameclocks": reset, "freqs": {_speed(header): freqs}}
+    meta |= {"description": f"Waves found in {source}", "useafter": f"{header['DATE-OBS']}T00:00:00"}
     with fitsio.replaced(path) as temporary:
-        temporary.write_bytes(fitsio.asdf_block({"meta": meta, "frequencies": found, "subarray_cases": {_case(header): case}}))
+        temporary.write_bytes(fitsio.asdf_block({"meta": meta, "frequencies": entries, "subarray_cases": {_case(header): case}}))
     log.info("the waves are in %s", path.absolute())

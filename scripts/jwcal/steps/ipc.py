@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import aligned
 from ..errors import ReferenceError
+from ..irs2 import layout
 from ..kernels.ipc import convolve
 
 log = logging.getLogger(__name__)
@@ -30,16 +31,24 @@ def apply(exposure, refs):
         The reference is no kernel, or does not cover the exposure.
     """
     reference = refs["ipc"]
-    kernel = _kernel(reference, exposure)
-    convolve(exposure.sci, kernel, *_active(exposure))
+    rows = layout.science_rows(exposure)
+    shape = (rows.size, exposure.sci.shape[-1])
+    kernel, active = _kernel(reference, exposure, shape), _active(exposure, shape)
+    if layout.is_irs2(exposure.sci.shape):  # neighbours on the detector are not neighbours in the raw image
+        for place in np.ndindex(*exposure.sci.shape[:2]):
+            science = exposure.sci[place][rows]
+            convolve(science[None, None], kernel, *active)
+            exposure.sci[place][rows] = science
+    else:
+        convolve(exposure.sci, kernel, *active)
     log.info("%d groups convolved with a kernel of %d x %d pixels", np.prod(exposure.sci.shape[:2]), *kernel.shape[1::-1])
     return exposure
 
 
-def _kernel(reference, exposure):
+def _kernel(reference, exposure, pixels):
     """The kernel as (row, col, y, x); the last two are 1 where it is the same for all pixels."""
     shape = reference.shape("SCI") or ()
-    if len(shape) not in (2, 4) or max(shape[:2]) > min(exposure.sci.shape[-2:]):
+    if len(shape) not in (2, 4) or max(shape[:2]) > min(pixels):
         raise ReferenceError(
             f"the ipc reference's SCI has the shape {shape}: a kernel of 2 dimensions, or 4 with one for each pixel, was expected",
             file=reference.path,
@@ -47,14 +56,14 @@ def _kernel(reference, exposure):
         )
     if len(shape) == 2:
         return reference.uncut().astype(np.float32)[:, :, None, None]
-    aligned.check(reference.array().shape[-2:], reference, exposure, "SCI")
+    aligned.check(reference.array().shape[-2:], reference, exposure, "SCI", pixels)
     return reference.array().astype(np.float32, copy=False)
 
 
-def _active(exposure):
+def _active(exposure, pixels):
     """The pixels that see light: first row and row after the last, first column and column after the last."""
     first_column, first_row = (int(exposure.header[k]) - 1 for k in ("SUBSTRT1", "SUBSTRT2"))
-    ny, nx = exposure.sci.shape[-2:]
+    ny, nx = pixels
     if exposure.header["INSTRUME"] == "MIRI":
         return 0, ny, *_inside(first_column, nx, MIRI_ALONG_ROWS)
     return *_inside(first_row, ny, ALONG_ROWS), *_inside(first_column, nx, ALONG_ROWS)

@@ -1,14 +1,16 @@
 """Flag the groups that a cosmic ray hit comes before."""
 
 import logging
+from types import SimpleNamespace
 from typing import Annotated
 
 import numpy as np
 
 from .. import aligned
 from ..dq import DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, SATURATED
-from ..errors import ConfigError, Skip
+from ..errors import Skip
 from ..kernels.twopoint_jump import CLIP_ALL, CLIP_INTEGRATIONS, ITERATIVE, ONE_PASS, detect_jumps, spread_jumps
+from ..large_events import events, showers, snowballs
 from ..parameters import Range
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ def apply(
     snowball_time_masked_next_int: int = 4000,
     find_showers: bool = False,
     max_shower_amplitude: float = 4.0,
+    obey_max_shower_amplitude: bool = False,
     extend_snr_threshold: float = 1.2,
     extend_min_area: int = 90,
     extend_inner_radius: float = 1.0,
@@ -76,31 +79,58 @@ def apply(
     and the groups within `after_jump_flag_time1` (s) of a jump of more than `after_jump_flag_dn1` (DN; likewise 2) in the same pixel.
     Pixels without a gain get NO_GAIN_VALUE and DO_NOT_USE.
 
-    `maximum_cores` is not used: the number of threads is the run's. Source: Anderson & Gordon 2011, PASP 123, 1237.
+    `expand_large_events`: large groups of jumps (`min_jump_area` pixels) around newly saturated pixels (`min_sat_area`, now or in the
+    next group) are snowballs, and so are all large ones less than `edge_size` pixels from an edge of the frame. They become ellipses
+    of the same second moments, with the minor axis `expand_factor` times as long and the major one longer by as much.
+    Saturation wider than `min_sat_radius_extend` grows by `sat_expand` pixels on all sides for the rest of the integration; where it
+    was, jumps are flagged in the next integration for `snowball_time_masked_next_int` (s, `mask_snowball_core_next_int`).
+    Without `sat_required_snowball` all large groups of jumps grow, and no saturation. No ellipse reaches beyond `max_extended_radius`.
+
+    `find_showers`: where the mean deviation of a difference over a ring of pixels (from `extend_inner_radius`, `extend_outer_radius`
+    wider) is beyond `extend_snr_threshold` sigma in `extend_min_area` pixels together, the ellipse of these pixels, its minor axis
+    `extend_ellipse_expand_ratio` longer, is flagged for `time_masked_after_shower` (s). The flags are taken back in pixels whose rate they
+    change by more than 6 electrons/s, or with `obey_max_shower_amplitude` by more than `max_shower_amplitude` (DN/s).
+
+    `maximum_cores` and `use_ellipses` are not used: the number of threads is the run's, and all outlines are ellipses.
+    Sources: Anderson & Gordon 2011, PASP 123, 1237; Regan 2024, JWST-STScI-008545.
 
     Raises
     ------
     Skip
         Fewer than three groups, or fewer than `minimum_groups` that are not DO_NOT_USE everywhere.
-    ConfigError
-        `expand_large_events` or `find_showers` is asked for.
     ReferenceError
         The gain or the read noise does not fit the exposure.
     """
-    for name, wanted in (("expand_large_events", expand_large_events), ("find_showers", find_showers)):
-        if wanted:
-            raise ConfigError(f"jump: {name} is not available yet in this version", file=exposure.name, do=f"Set {name} to false")
+    given = {name: value for name, value in locals().items() if name not in ("exposure", "refs")}
     if maximum_cores not in ("1", "none"):
         log.info("maximum_cores = %s has no effect: the number of threads is the run's", maximum_cores)
-    method = _method(exposure, min_diffs_single_pass, minimum_groups, minimum_sigclip_groups, only_use_ints)
+    found, how = _two_point(exposure, refs, SimpleNamespace(**given))
+    log.info("%d jumps found by %s", found, how)
+    _record_rate(exposure, found)
+    if exposure.rows == slice(0, None):
+        for part in parts(given):
+            part.apply(exposure, refs, **given)
+    return exposure
+
+
+def parts(parameters):
+    """What is done after `apply` has seen all pixels, by whole integrations: modules like steps, called with the same parameters."""
+    wanted = {snowballs: parameters["expand_large_events"], showers: parameters["find_showers"]}
+    return [part for part in wanted if wanted[part]]
+
+
+def _two_point(exposure, refs, asked):
+    """Flag jumps, their neighbours and what comes after them; returns how many were found, and how."""
+    method = _method(exposure, asked)
     gain, readnoise = (aligned.image(refs[kind], exposure) for kind in REFERENCES)
     exposure.pixeldq[~(gain > 0)] |= np.uint32(NO_GAIN_VALUE | DO_NOT_USE)
 
     group_time = float(exposure.header["TGROUP"])
-    lengths = tuple(int(time // group_time) for time in (after_jump_flag_time1, after_jump_flag_time2))
+    lengths = tuple(int(time // group_time) for time in (asked.after_jump_flag_time1, asked.after_jump_flag_time2))
     gains = refs.whole("gain").array("SCI")
-    sizes = tuple(_electrons(size, gains) if max(lengths) > 0 else 0.0 for size in (after_jump_flag_dn1, after_jump_flag_dn2))
-    seeds, large, very_large = (_bits(exposure, wanted) for wanted in (flag_4_neighbors, max(lengths) > 0, max(lengths) > 0))
+    sizes = tuple(_electrons(size, gains) if max(lengths) > 0 else 0.0 for size in (asked.after_jump_flag_dn1, asked.after_jump_flag_dn2))
+    seeds, large, very_large = (_bits(exposure, wanted) for wanted in (asked.flag_4_neighbors, max(lengths) > 0, max(lengths) > 0))
+    thresholds = asked.rejection_threshold, asked.four_group_rejection_threshold, asked.three_group_rejection_threshold
     detect_jumps(
         exposure.sci,
         exposure.groupdq,
@@ -108,10 +138,10 @@ def apply(
         readnoise,
         float(exposure.header["NFRAMES"]),
         method,
-        (float(rejection_threshold), float(four_group_rejection_threshold), float(three_group_rejection_threshold)),
+        tuple(map(float, thresholds)),
         BAD,
         JUMP,
-        (float(min_jump_to_flag_neighbors), float(max_jump_to_flag_neighbors)),
+        (float(asked.min_jump_to_flag_neighbors), float(asked.max_jump_to_flag_neighbors)),
         sizes,
         seeds,
         large,
@@ -121,23 +151,21 @@ def apply(
         _restore_full_groups(exposure, seeds)
     found = _count(exposure)
     spread_jumps(exposure.groupdq, seeds, large, very_large, lengths, BAD, JUMP)
-    log.info("%d jumps found by %s", found, METHODS[method])
-    _record_rate(exposure, found, group_time)
-    return exposure
+    return found, METHODS[method]
 
 
-def _method(exposure, min_diffs_single_pass, minimum_groups, minimum_sigclip_groups, only_use_ints):
+def _method(exposure, asked):
     """How jumps are looked for, from how many groups are usable somewhere in the whole exposure."""
     dead = exposure.dead_groups
     nints, ngroups = dead.shape
     if ngroups <= 2:
         raise Skip(f"{ngroups} groups an integration are too few to find jumps")
     usable, total = ngroups - dead.sum(axis=1).max(), dead.size - dead.sum()
-    if (nints if only_use_ints else total) >= minimum_sigclip_groups:
-        return CLIP_INTEGRATIONS if only_use_ints else CLIP_ALL
-    if usable < minimum_groups:
-        raise Skip(f"{usable} usable groups an integration are fewer than minimum_groups = {minimum_groups}")
-    return ONE_PASS if usable - 1 >= min_diffs_single_pass else ITERATIVE
+    if (nints if asked.only_use_ints else total) >= asked.minimum_sigclip_groups:
+        return CLIP_INTEGRATIONS if asked.only_use_ints else CLIP_ALL
+    if usable < asked.minimum_groups:
+        raise Skip(f"{usable} usable groups an integration are fewer than minimum_groups = {asked.minimum_groups}")
+    return ONE_PASS if usable - 1 >= asked.min_diffs_single_pass else ITERATIVE
 
 
 def _electrons(size, gains):
@@ -178,12 +206,12 @@ def _count(exposure):
     return sum(int(np.count_nonzero(plane[_inner(exposure)] & JUMP)) for ramp in exposure.groupdq for plane in ramp)
 
 
-def _record_rate(exposure, found, group_time):
+def _record_rate(exposure, found):
     """Put the jumps per thousand pixels and second into the header; strips of one exposure add up."""
-    dead = exposure.dead_groups
-    groups = dead.size - int(dead.sum()) - dead.shape[0]
+    groups = events.usable_groups(exposure)
     if groups < 1:
         return
     pixels = exposure.header["SUBSIZE1"] * exposure.header["SUBSIZE2"]
     before = exposure.header["PRIMECRS"] if exposure.rows.start else 0.0
-    exposure.header["PRIMECRS"] = before + 1000 * found / (group_time * groups * pixels)
+    exposure.header["PRIMECRS"] = before + 1000 * found / (float(exposure.header["TGROUP"]) * groups * pixels)
+    exposure.header["EXTNCRS"] = 0.0

@@ -31,6 +31,7 @@ from ..parameters import Range
 log = logging.getLogger(__name__)
 
 REFERENCES = ()
+PREPARES = "integrations"
 OPTIONAL = ("refpix", "sirskernel")  # for IRS2 readout, and for the algorithm "sirs"
 
 SIZE = 2048  # pixels of a near-IR detector's side
@@ -53,14 +54,15 @@ class Options(NamedTuple):
     sirs: object = None  # kernels.sirs.Filter: takes the place of the running median
 
 
-def surveys(exposure):
+def prepares(exposure):
     """Whether all integrations must have been looked at before one is changed: in IRS2 readout."""
     return layout.is_irs2(exposure.raw.shape if exposure.raw is not None else exposure.sci.shape)
 
 
-def survey(exposure, refs, *, ovr_corr_mitigation_ftr=3.0, **_):
-    """Flag the bad reference pixels of IRS2 readout, which are bad in all integrations once they are so in one."""
-    bad_references.flag(exposure, layout.layout_of(exposure.header), ovr_corr_mitigation_ftr)
+def prepare(exposure, refs, *, ovr_corr_mitigation_ftr=3.0, **_):
+    """Flag the bad reference pixels of IRS2 readout: they are bad in all integrations once they are so in one."""
+    if "refpix" in refs:
+        bad_references.flag(exposure, layout.layout_of(exposure.header), ovr_corr_mitigation_ftr)
 
 
 def apply(
@@ -366,7 +368,7 @@ def correct_irs2(exposure, refs, limit, preserve, means=None):
     refs : References
         "refpix"
     limit : float
-        For bad reference pixels. In a block of integrations they have been flagged before (`survey`).
+        For bad reference pixels; not looked at where `prepare` has flagged them.
     preserve : bool
         Keep the reference pixels.
     means : Options, optional
@@ -377,7 +379,7 @@ def correct_irs2(exposure, refs, limit, preserve, means=None):
         raise Skip("IRS2 readout needs a refpix reference")
     reference, lines = refs["refpix"], exposure.sci.shape[-1]
     filters = reference.derived("filters", lambda: filters_of(reference, lines))
-    if exposure.integrations == slice(0, None):
+    if "refpix" not in exposure.prepared:
         bad_references.flag(exposure, rows, limit)
     if means:
         _correct_frames(exposure, five_outputs(exposure.pixeldq, means))

@@ -1,0 +1,109 @@
+"""Subtract the thermal pattern between the rim and the centre of NIRSpec's detectors. Off by default."""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated
+
+import numba
+import numpy as np
+
+from .. import aligned
+from ..draft import draft
+from ..errors import ConfigError, Skip
+from ..kernels import background
+from ..kernels.picture_frame import pattern, regions
+from ..parameters import Range
+
+log = logging.getLogger(__name__)
+
+SKIP = True
+REFERENCES = ("pictureframe", "gain", "readnoise")  # the last two: of the draft rate
+
+
+def prepare(exposure, refs, science="none", **_):
+    """The draft rate of all integrations; called with `apply`'s arguments, on a whole exposure or on strips of its rows."""
+    return [rate for rate in draft(exposure, refs) if rate.suffix == "rate"]
+
+
+def apply(
+    exposure,
+    refs,
+    science="none",
+    *,
+    mask_science_regions: bool = True,
+    n_sigma: Annotated[float, Range(min=0)] = 2.0,
+    save_mask: bool = False,
+    save_correction: bool = False,
+):
+    """Scale the reference pattern to what each group has gained since the first one, by the medians of centre and rim, and subtract it.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        Full-frame ramp in DN, whose first groups stay as they are, or rates.
+    refs : References
+        pictureframe; gain and readnoise for a draft of the rate.
+    science : str
+        What `mask_science_regions` masks: "none", or "slits".
+    mask_science_regions : bool
+        Take no pixel for background that sees a spectrum, whatever its brightness.
+    n_sigma : float
+        Pixels that far above the background are sources; 0: none are.
+    save_mask, save_correction : bool
+        Not available.
+
+    Raises
+    ------
+    Skip
+        No full frame, one group only, or no background in the centre or at the rim.
+    ConfigError
+        Something is asked for that is not available.
+    """
+    asked = {"save_mask": save_mask, "save_correction": save_correction}
+    asked["mask_science_regions for spectra of slits"] = mask_science_regions and science == "slits"
+    for what, wanted in asked.items():
+        if wanted:
+            raise ConfigError(f"picture_frame: {what} is not available yet in this version", exposure.name, "Switch it off")
+    if exposure.header["SUBARRAY"] != "FULL":
+        raise Skip("the picture frame is known for full frames only")
+    ramp = exposure.sci.ndim == 4
+    if ramp and exposure.sci.shape[1] == 1:
+        raise Skip("there is one group only, so nothing that is gained")
+    centre, rim = regions(_background(exposure, refs, n_sigma))
+    if not centre.any() or not rim.any():
+        raise Skip("there is no background in the centre, or none at the rim")
+    frame = aligned.image(refs["pictureframe"], exposure)
+    sci = exposure.sci = np.ascontiguousarray(exposure.sci)
+    if ramp:
+        tasks = [(group, integration[0]) for integration in sci for group in integration[1:]]
+    else:
+        tasks = [(image, None) for image in sci.reshape(-1, *sci.shape[-2:])]
+    with ThreadPoolExecutor(numba.get_num_threads()) as pool:
+        list(pool.map(lambda task: _correct(*task, frame, centre, rim), tasks))
+    log.info("picture frame subtracted from %d images, by %d pixels of the rim", len(tasks), np.count_nonzero(rim))
+    return exposure
+
+
+def _background(exposure, refs, n_sigma):
+    """Pixels without sources, (row, col)."""
+    if exposure.sci.ndim == 4:
+        found = exposure.prepared.get("picture_frame")
+        rate = (prepare(exposure, refs) if found is None else found)[0].sci
+    else:
+        rate = exposure.sci
+    masks = []
+    for image in rate.reshape(-1, *rate.shape[-2:]):
+        mask = ~np.isnan(image) & (image != 0)
+        if n_sigma > 0:
+            background.clip(image, mask, upper=n_sigma)
+        masks.append(mask)
+    return np.all(masks, axis=0)
+
+
+def _correct(image, first, frame, centre, rim):
+    """Correct one image in place: what it has gained since the first group, or all of it."""
+    if first is None:
+        image -= pattern(frame, centre, rim, image)
+        return
+    gained = image - first
+    image[...] = gained + (first - pattern(frame, centre, rim, gained))

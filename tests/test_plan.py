@@ -1,0 +1,307 @@
+"""The plan: from headers to jobs and recipes, in the main process, without touching a pixel."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from astropy.io import fits
+
+from jwcal import plan, run
+from jwcal.chains import Save, Step
+from jwcal.errors import ConfigError
+from jwcal.report.summary import summary
+
+pytestmark = pytest.mark.usefixtures("no_crds")
+
+
+@pytest.fixture
+def planned(tiny, tmp_path):
+    """Make the plan of some files; other keys of the configuration by name."""
+
+    def make(*files, **others):
+        references = {"crds_path": str(tiny.crds), **others.pop("references", {})}
+        data = [str(file) for file in files] or str(tiny.image)
+        return plan.make({"data": data, "results": str(tmp_path / "results"), "references": references, **others})
+
+    return make
+
+
+def like(source, folder, root=None, suffix="uncal", **keywords):
+    """A copy of an exposure under another name, with other keywords."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{root or source.name.rpartition('_')[0]}_{suffix}.fits"
+    shutil.copy(source, path)
+    with fits.open(path, mode="update") as hdus:
+        hdus[0].header.update(keywords)
+    return path
+
+
+def jobs(made):
+    return [(job.stage, job.pipeline, list(job.outputs)) for job in made.jobs]
+
+
+IMAGE = [("stage1", "detector1", ["rate", "rateints"]), ("stage2", "image2", ["cal", "i2d"])]
+SERIES = [("stage1", "tso1", ["rate", "rateints"]), ("stage2", "tso-image2", ["calints"])]
+
+
+# --- routing ---
+
+
+def test_image_and_series(tiny, planned):
+    made = planned(tiny.image, tiny.series)
+    assert jobs(made) == IMAGE + SERIES
+    assert made.stops == {"stage 2: image3 is not available": 1, "stage 2: tso3 is not available": 1}
+    assert not made.problems and not made.left_out
+
+
+@pytest.mark.parametrize(
+    ("keywords", "wanted", "stops"),
+    [
+        ({"EXP_TYPE": "NRC_TACQ"}, [IMAGE[0], ("stage2", "image2", ["cal"])], []),
+        ({"EXP_TYPE": "NRC_LED"}, IMAGE[:1], []),
+        ({"EXP_TYPE": "NRC_WFSS"}, IMAGE[:1], ["stage 1: spec2 is not available"]),
+        ({"EXP_TYPE": "NRC_IMAGE", "VISITYPE": "PRIME_WFSC_SENSING_CONTROL"}, [IMAGE[0], ("stage2", "wfs-image2", ["cal"])], None),
+        # one integration is no series; and only images are resampled
+        ({"EXP_TYPE": "NRC_TSIMAGE"}, [IMAGE[0], ("stage2", "image2", ["cal"])], None),
+    ],
+)
+def test_routing(tiny, planned, tmp_path, keywords, wanted, stops):
+    made = planned(like(tiny.image, tmp_path / "data", **keywords))
+    assert jobs(made) == wanted and not made.problems
+    assert stops is None or list(made.stops) == stops
+
+
+def test_stops_are_counted_by_pipeline(tiny, planned, tmp_path):
+    files = [like(tiny.image, tmp_path / "data", f"jw01234001001_0410{n}_00001_nrcb1", EXP_TYPE="NRC_WFSS") for n in range(3)]
+    made = planned(*files)
+    assert made.stops == {"stage 1: spec2 is not available": 3}
+    assert "  3 exposures stop after stage 1: spec2 is not available" in summary(made, 0).splitlines()
+
+
+@pytest.mark.parametrize(("until", "wanted"), [("stage1", IMAGE[:1]), ("stage2", IMAGE), ("stage3", IMAGE)])
+def test_until(planned, until, wanted):
+    """What was not asked for is not reported as lacking."""
+    made = planned(until=until)
+    assert jobs(made) == wanted
+    assert bool(made.stops) == (until == "stage3")
+
+
+def test_optional_products_and_skipped_steps(planned):
+    assert jobs(planned(save=["ramp"]))[0] == ("stage1", "detector1", ["ramp", "rate", "rateints"])
+    assert jobs(planned(steps={"resample": {"skip": True}}))[1] == ("stage2", "image2", ["cal"])
+    assert jobs(planned(exp_types={"NRC_TSIMAGE": {"resample": {"skip": True}}})) == IMAGE
+
+
+def test_chain_whose_product_is_skipped(tiny, planned):
+    """Told, not dropped: without ramp_fit there is no rate, unless the ramp itself is wanted."""
+    made = planned(steps={"ramp_fit": {"skip": True}})
+    assert jobs(made) == []
+    assert made.problems == [f"{tiny.image}: detector1 makes no product: the step that makes it is skipped. Set `until` or `save`."]
+    made = planned(steps={"ramp_fit": {"skip": True}}, save=["ramp"])
+    assert jobs(made) == [("stage1", "detector1", ["ramp"])] and not made.problems
+    assert made.stops == {"stage 1: there is no rate for image2 to start from": 1}
+
+
+# --- where an exposure starts ---
+
+
+def test_from_rate(tiny_rate, planned, tmp_path):
+    """Stage 1 is not made again; stage 2 reads the archive's file where it lies."""
+    path = like(tiny_rate, tmp_path / "data", suffix="rate")
+    made = planned(path)
+    assert jobs(made) == IMAGE[1:] and made.jobs[0].input == str(path)
+
+
+def test_from_cal(tiny_rate, planned, tmp_path):
+    made = planned(like(tiny_rate, tmp_path / "data", suffix="cal"))
+    assert jobs(made) == [] and made.stops == {"stage 2: image3 is not available": 1}
+
+
+def test_uncal_wins_over_what_was_made_of_it(tiny, tiny_rate, planned, tmp_path):
+    made = planned(like(tiny.image, tmp_path / "data"), like(tiny_rate, tmp_path / "data", suffix="rate"))
+    assert jobs(made) == IMAGE
+    assert made.jobs[1].input == made.jobs[0].outputs["rate"]
+
+
+def test_series_that_is_there_only_as_rate(tiny_rate, planned, tmp_path):
+    """A time series can't go on from the mean of its integrations: that is told."""
+    made = planned(like(tiny_rate, tmp_path / "data", suffix="rate", EXP_TYPE="NRC_TSIMAGE", NINTS=2, TSOVISIT=True))
+    assert jobs(made) == [] and made.stops == {"stage 1: there is no rateints for tso-image2 to start from": 1}
+
+
+# --- jobs ---
+
+
+def test_each_job_reads_what_another_makes(tiny, planned):
+    made = planned(tiny.image, tiny.series)
+    outputs = {path for job in made.jobs for path in job.outputs.values()}
+    assert [job.input in outputs for job in made.jobs] == [False, True, False, True]
+    assert set(made.targets()) == outputs and len(outputs) == len(made.targets())
+    for job in made.jobs:
+        pattern = made.output_patterns(job.rule)
+        assert {s: p.format(exposure=job.exposure) for s, p in pattern.items()} == job.outputs
+        assert made.job(job.rule, job.exposure) == job and job.exposure in made.exposures(job.rule)
+
+
+def test_a_rule_has_one_set_of_products(tiny, planned, tmp_path):
+    """image2 with and without i2d are two rules, so that no job is to make what it can't."""
+    made = planned(tiny.image, like(tiny.image, tmp_path / "data", "jw01234001001_04101_00001_nrcb1", EXP_TYPE="NRC_TACQ"))
+    assert made.rules("stage1") == ["detector1_rate_rateints"]
+    assert made.rules("stage2") == ["image2_cal", "image2_cal_i2d"]
+    assert made.rules("stage3") == []
+
+
+def test_resources_grow_with_the_data():
+    full = (2048, 2048)
+    memory, minutes = plan.resources("stage1", (1, 10, *full))
+    assert plan.resources("stage1", (1, 5, 64, 64))[0] < memory < 4000
+    assert plan.resources("stage1", (1, 50, *full)) > (memory, minutes)
+    assert plan.resources("stage1", (100, 10, *full))[1] > 10 * minutes
+    assert plan.resources("stage2", full)[0] > plan.resources("stage2", (64, 64))[0]
+    assert plan.resources("stage2", (50, *full))[0] > plan.resources("stage2", full)[0]
+
+
+def test_memory_does_not_grow_with_integrations_unless_the_ramp_is_kept():
+    """A long ramp is walked in pieces: then only its products grow with the integrations."""
+    shapes = [(n, 20, 512, 512) for n in (100, 1000)]
+    few, many = (plan.resources("stage1", shape)[0] for shape in shapes)
+    samples = 4 * 900 * 20 * 512 * 512 / 2**20
+    assert 0 < many - few < samples / 2
+    few, many = (plan.resources("stage1", shape, whole=True)[0] for shape in shapes)
+    assert many - few > samples
+
+
+def test_wanting_the_ramp_asks_for_its_memory(tiny, planned, monkeypatch):
+    monkeypatch.setattr(plan, "LARGEST_RAMP", 2**10)
+    monkeypatch.setattr(plan, "SAMPLE", 2**12)
+    assert planned(tiny.series, save=["ramp"]).jobs[0].mem_mb > planned(tiny.series).jobs[0].mem_mb
+
+
+# --- recipes ---
+
+
+def test_recipe_there_and_back(tiny, planned):
+    """What a job reads is what was planned, through JSON."""
+    recipe = run.Recipe(
+        "detector1",
+        [Step("jump"), Step("guider_cds", {"readout": "fineguide"}), Save({"rate": "cal"}, optional=True, model="M", by="jump")],
+        parameters={"jump": {"rejection_threshold": 5.0, "skip": False, "mask": None}},
+        references={"gain": "/a/gain.fits", "dark": "N/A"},
+        names={"gain": "crds://gain.fits"},
+        context="jwst_0001.pmap",
+        save=["ramp"],
+        group_flags=False,
+        reads=["uncal"],
+    )
+    assert run.Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+    for job in planned(tiny.image, tiny.series).jobs:
+        plain = json.loads(Path(job.recipe).read_text())
+        assert plain.pop("input") == job.input and plain.pop("local_references") == {}
+        again = run.Recipe.from_dict(plain)
+        assert again.pipeline == job.pipeline and json.loads(json.dumps(again.to_dict())) == plain
+        assert all(Path(path).is_file() for path in again.references.values() if path != "N/A")
+
+
+def recipes(made):
+    return {Path(job.recipe).name.split(".", 1)[1]: Path(job.recipe) for job in made.jobs}
+
+
+def test_unchanged_recipes_are_not_written_again(planned):
+    """Their time tells Snakemake whether something changed."""
+    paths = recipes(planned()).values()
+    for path in paths:
+        os.utime(path, ns=(1, 1))
+    assert list(recipes(planned()).values()) == list(paths)
+    assert [path.stat().st_mtime_ns for path in paths] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "rewritten"),
+    [
+        ({"steps": {"jump": {"rejection_threshold": 6.0}}}, {"detector1.json"}),
+        ({"steps": {"jump": {"rejection_threshold": 5.0}}}, set()),  # what CRDS's parameters say anyway
+        ({"steps": {"photom": {"inverse": False}}}, set()),
+        ({"exp_types": {"NRC_IMAGE": {"resample": {"pixfrac": 0.8}}}}, {"image2.json"}),
+        ({"exp_types": {"NRC_TSIMAGE": {"resample": {"pixfrac": 0.8}}}}, set()),
+        ({"references": {"overrides": {"flat": "N/A"}}}, {"image2.json"}),
+        ({"references": {"overrides": [{"match": {"DETECTOR": "NRCA1"}, "files": {"flat": "N/A"}}]}}, set()),
+        ({"references": {"overrides": {"gain": "N/A"}}}, {"detector1.json"}),
+        ({"until": "stage1"}, set()),
+    ],
+)
+def test_a_change_rewrites_the_recipes_that_depend_on_it(planned, changes, rewritten):
+    paths = recipes(planned())
+    for path in paths.values():
+        os.utime(path, ns=(1, 1))
+    planned(**changes)
+    assert {name for name, path in paths.items() if path.stat().st_mtime_ns > 1} == rewritten
+
+
+def test_another_file_of_the_same_name_rewrites_the_recipe(tiny, planned, tmp_path):
+    """CRDS never changes a file; a user's own may change under its name."""
+    mine = tmp_path / "my_flat.fits"
+    shutil.copy(tiny.references["flat"], mine)
+    changes = {"references": {"overrides": {"flat": str(mine)}}}
+    paths = recipes(planned(**changes))
+    for path in paths.values():
+        os.utime(path, ns=(1, 1))
+    planned(**changes)
+    assert [path.stat().st_mtime_ns for path in paths.values()] == [1, 1]
+    os.utime(mine, ns=(5, 5))
+    planned(**changes)
+    assert paths["image2.json"].stat().st_mtime_ns > 1 and paths["detector1.json"].stat().st_mtime_ns == 1
+
+
+def test_jobs_of_a_cluster_find_the_plan(tiny, planned, tmp_path):
+    """They read it from the results folder, and ask neither headers nor CRDS."""
+    bad = tmp_path / "bad_uncal.fits"
+    bad.write_bytes(b"")
+    made = planned(tiny.image, tiny.series, bad)
+    again = plan.load({"results": str(tmp_path / "results")})
+    assert again == made and again.problem("0") == made.problems[0]
+    assert again.job(made.jobs[0].rule, made.jobs[0].exposure) == made.jobs[0]
+
+
+def test_wrong_configuration_stops_before_anything_is_written(planned, tmp_path):
+    with pytest.raises(ConfigError, match="steps.jump.rejection: there is no parameter"):
+        planned(steps={"jump": {"rejection": 5}})
+    assert not (tmp_path / "results").exists()
+
+
+# --- summary ---
+
+
+def test_summary(tiny, planned, tmp_path):
+    """Made, up to date, failed and why, not reached, unusable, left out, and where exposures stop."""
+    bad, other = tmp_path / "bad_uncal.fits", tmp_path / "hst_uncal.fits"
+    bad.write_bytes(b"")
+    like(tiny.image, tmp_path, "hst", TELESCOP="HST")
+    made = planned(tiny.image, tiny.series, bad, other)
+    first, second = made.jobs[0], made.jobs[2]
+    for path, age in zip(first.outputs.values(), (100, 300), strict=True):
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).write_text("")
+        os.utime(path, (age, age))
+    failure = run_failure(second)
+    text = summary(made, started=200)
+    lines = [line.strip() for line in text.splitlines()]
+    assert f"jwcal: 1 products made, 1 up to date, 5 not made. They are in {tmp_path / 'results'}" in lines
+    assert f"failed: {second.exposure} tso1: {failure}" in lines
+    (waiting,) = [line for line in lines if line.startswith("not made because of that, or not reached: ")]
+    assert (
+        f"{first.exposure} image2" in waiting and f"{second.exposure} tso-image2" in waiting and "tso1" not in waiting.replace("tso-", "")
+    )
+    assert f"can't be used: {bad}: the file is empty. Fetch the file again." in lines
+    assert f"left out: {other}: not a JWST file (TELESCOP is not JWST): left out." in lines
+    assert "1 exposure stops after stage 2: image3 is not available" in lines
+
+
+def run_failure(job):
+    from jwcal.jobs import failure_file
+
+    path = failure_file(job.recipe)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("x_uncal.fits: the file is truncated. Fetch the file again.\n")
+    return path.read_text().strip()
