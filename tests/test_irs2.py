@@ -444,9 +444,7 @@ def test_another_rhythm_or_detector_is_refused():
 # --- the peer ----------------------------------------------------------------------------------------------------------
 
 PEER = """
-    import time
     from jwst.refpix import irs2_subtract_reference as irs2, reference_pixels
-    began = time.perf_counter()
     irs2.flag_bad_refpix(model, n_sigma=parameters.get("ovr_corr_mitigation_ftr", 3.0), flag_only=True)
     if parameters.get("irs2_mean_subtraction"):
         kernel = {"refpix_algorithm": "median", "sirs_kernel_model": None, "sigreject": 4.0, "gaussmooth": 1.0, "halfwidth": 30}
@@ -454,7 +452,6 @@ PEER = """
     irs2.flag_bad_refpix(model, replace_only=True)
     preserve = parameters.get("preserve_irs2_refpix", False)
     result = irs2.correct_model(model, datamodels.IRS2Model(refs["refpix"]), preserve_refpix=preserve)
-    print("peer", time.perf_counter() - began)
 """
 CASES = {
     "NRS1": ("NRS1", 1, {}),

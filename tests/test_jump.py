@@ -8,7 +8,7 @@ import pytest
 
 import make
 from jwcal.dq import DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, SATURATED
-from jwcal.errors import ConfigError, ReferenceError, Skip
+from jwcal.errors import ReferenceError, Skip
 from jwcal.kernels.sort_columns import sort_columns
 from jwcal.steps import jump
 from peer import needs_peer, peer_python
@@ -223,12 +223,6 @@ def test_too_few_usable_groups(tmp_path):
         flag(tmp_path, (1, 5, 4, 4), groupdq)
     with pytest.raises(Skip, match="minimum_groups = 7"):
         flag(tmp_path, (1, 5, 4, 4), minimum_groups=7)
-
-
-@pytest.mark.parametrize("name", ["expand_large_events", "find_showers"])
-def test_what_is_not_there_yet_says_so(tmp_path, name):
-    with pytest.raises(ConfigError, match=f"{name} is not available yet"):
-        flag(tmp_path, (1, 5, 4, 4), **{name: True})
 
 
 def test_reference_of_the_wrong_shape(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 import make
 from jwcal.dq import AD_FLOOR, CHARGELOSS, DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, PERSISTENCE, SATURATED
-from jwcal.errors import ConfigError, InputError, ReferenceError
+from jwcal.errors import InputError, ReferenceError
 from jwcal.exposure import Pixels
 from jwcal.steps import ramp_fit
 from peer import needs_peer, peer_python
@@ -432,8 +432,3 @@ def test_peer_likelihood(tmp_path):
         jumps = (theirs["ints"]["dq"] & JUMP_DET) != 0
         assert (jumps & ~few & ~(groupdq & JUMP_DET).any(axis=1)).sum() > 20
         assert_equal_products(ours, theirs, f"case {n}: {groupdq.shape}", but=but)
-
-
-def test_what_is_not_there_yet_says_so(tmp_path):
-    with pytest.raises(ConfigError, match="save_opt is not available yet"):
-        fit(tmp_path, np.ones((1, 5, 4, 4)), save_opt=True)

@@ -1,5 +1,6 @@
 """Snowballs: regions and ellipses against libraries, growth against injected snowballs, flags bit for bit against the peer."""
 
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 from scipy import ndimage
 
 import make
+from jwcal import ramp, run
+from jwcal.chains import Step
 from jwcal.dq import DO_NOT_USE, JUMP_DET, SATURATED
 from jwcal.kernels.regions import region_image
 from jwcal.large_events import ellipses
@@ -168,6 +171,32 @@ def test_the_core_is_masked_in_the_next_integration_for_a_while(tmp_path):
         assert (found[3][:, core] & JUMP_DET == 0).mean() > 0.99
     off = flag(tmp_path, sci, groupdq, mask_snowball_core_next_int=False).groupdq
     assert (off[2][:, core] == 0).mean() > 0.99
+
+
+def test_a_ramp_in_pieces_gives_the_same(tmp_path, monkeypatch):
+    """Jumps by strips of rows, then snowballs and showers by integrations; the core's mask goes over to the next block."""
+    sci, groupdq = scene(7, (4, 6, 96, 96), 12)
+    sci[2, 4:, distance(Snowball(48, 40, 0, 0), (96, 96)) < 15] += 20  # a shower: 2 sigma
+    exposure, refs = exposure_of(tmp_path, sci, groupdq)
+    parameters = {"jump": {"expand_large_events": True, "find_showers": True, "edge_size": 5, "extend_min_area": 40}}
+    references = {kind: refs[kind].path for kind in ("gain", "readnoise")}
+    recipe = run.Recipe("detector1", [Step("jump"), Step("ramp_fit")], parameters, references)
+    whole = jump.apply(*exposure_of(tmp_path, sci, groupdq), **parameters["jump"])
+    only = jump.apply(*exposure_of(tmp_path, sci, groupdq), **{**parameters["jump"], "find_showers": False})
+    assert (whole.groupdq != only.groupdq).any(), "no shower to be compared"
+
+    monkeypatch.setattr(ramp, "LARGE", 2**19)
+    written = []
+    original = ramp.Ramp.strips
+    monkeypatch.setattr(ramp.Ramp, "strips", lambda *a, **k: (written.append(s.groupdq.copy()) or s for s in original(*a, **k)))
+    exposure.raw = SimpleNamespace(shape=sci.shape, read=lambda ints: (sci[ints].copy(), groupdq[ints].copy()))
+    exposure.sci = exposure.groupdq = None
+    rate, _ = run.run(recipe, exposure, scratch=tmp_path)
+    count = len(written) // 3  # strips: of jump, of the search for showers, of ramp_fit
+    assert count > 1 and len(written) == 3 * count
+    np.testing.assert_array_equal(np.concatenate(written[-count:], axis=2), whole.groupdq)
+    assert rate.header["EXTNCRS"] == pytest.approx(whole.header["EXTNCRS"])
+    assert rate.header["PRIMECRS"] == pytest.approx(whole.header["PRIMECRS"])
 
 
 # --- against the peer ----------------------------------------------------------------------------------------------------

@@ -112,7 +112,7 @@ def config(folder):
     overrides, data = [], ["die daten"]
     if REAL_GUIDER.exists():
         sensor = make_detector("FGS", "GUIDER2", Subarray("128X128", 887, 1022, 128, 128))
-        made = write_references(folder / "leitstern", sensor, types=["mask", "flat"])
+        made = write_references(folder / "leitstern", sensor, types=["mask", "gain", "readnoise", "flat"])
         files = {kind: str(path.relative_to(folder)) for kind, path in made.items()}
         overrides, data = [{"match": {"INSTRUME": "FGS"}, "files": files}], [*data, str(REAL_GUIDER)]
     return {"data": data, "results": "die produkte", "save": ["ramp"], "references": {"crds_path": "crds", "overrides": overrides}}

@@ -22,6 +22,8 @@ class Save:
     optional: bool = False
     model: str = ""  # stdatamodels' class, where it is not the suffix's usual one
     by: str = ""  # the step that makes it: without the step there is no product
+    asked: str = ""  # "step.parameter" that asks for it too
+    last: bool = False  # no later step takes it
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,10 @@ class Chain:
     def steps(self):
         return [entry for entry in self.entries if isinstance(entry, Step)]
 
+    @property
+    def saves(self):
+        return [entry for entry in self.entries if isinstance(entry, Save)]
+
     def products(self, start, wanted=(), skipped=()):
         """Suffixes of the products, in order.
 
@@ -52,7 +58,7 @@ class Chain:
             Steps that are left out.
         """
         running = {step.name for step in self.steps} - set(skipped)
-        saves = [save for save in self.entries if isinstance(save, Save) and (not save.by or save.by in running)]
+        saves = [save for save in self.saves if not save.by or save.by in running]
         pairs = [(save, old, new) for save in saves for old, new in save.suffixes.items() if old in (start, new)]
         return [new for save, _, new in pairs if not save.optional or new in wanted]
 
@@ -86,7 +92,8 @@ def _entry(item, header):
     if "save" in item:
         what = item["save"]
         pairs = what if isinstance(what, dict) else dict.fromkeys([what] if isinstance(what, str) else what)
-        return Save({old: new or old for old, new in pairs.items()}, item.get("optional", False), item.get("model", ""), item.get("by", ""))
+        more = {name: value for name, value in item.items() if name not in ("save", "when")}
+        return Save({old: new or old for old, new in pairs.items()}, **more)
     arguments = dict(item.get("with", {}))
     for case in item.get("cases", ()):
         if matches(case["when"], header):

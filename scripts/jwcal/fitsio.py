@@ -365,11 +365,21 @@ def asdf_block(tree, plain=False):
     if plain:
         text = yaml.safe_dump(tree, default_flow_style=None, allow_unicode=True, sort_keys=False)
         return PLAIN_ASDF.format(text).encode()
+    buffer = io.BytesIO()
+    _asdf_file(tree).write_to(buffer)
+    return buffer.getvalue()
+
+
+def _asdf_file(tree):
+    """An ASDF file that lists the extensions it needs in order: the library's own changes from run to run, and the file's bytes with it."""
     import asdf
 
-    buffer = io.BytesIO()
-    asdf.AsdfFile(tree).write_to(buffer)
-    return buffer.getvalue()
+    class Ordered(asdf.AsdfFile):
+        def _update_extension_history(self, tree, context):
+            super()._update_extension_history(tree, context)
+            tree["history"]["extensions"].sort(key=lambda used: (used["extension_class"], used.get("extension_uri", "")))
+
+    return Ordered(tree)
 
 
 def asdf_tree(hdus, path):

@@ -193,6 +193,7 @@ def recipe_for(pipeline, header, config, name=""):
     from_crds = pars.step_parameters(header, pipeline, steps, **where)
     exp_type = header.get("EXP_TYPE")
     parameters = {s: config.step_parameters(s, exp_type, from_crds.get(s), chain.defaults.get(s))[0] for s in steps}
+    wanted = _wanted(chain, config.save, parameters)
     required, optional = chains.reference_types([step for step in steps if not parameters[step]["skip"]])
     found = references.resolve(header, required, optional=optional, **where)
     return Recipe(
@@ -202,10 +203,22 @@ def recipe_for(pipeline, header, config, name=""):
         found.files,
         found.names,
         found.context,
-        list(config.save),
+        wanted,
         chain.group_flags,
         list(chain.reads),
     )
+
+
+def _wanted(chain, asked, parameters):
+    """Suffixes of the optional products that are asked for, by `save` or by a step's parameter; the parameter is set in either case."""
+    wanted = list(asked)
+    for save in chain.saves:
+        step, _, name = save.asked.partition(".")
+        if name and not parameters[step]["skip"]:
+            suffixes = save.suffixes.values()
+            parameters[step][name] = bool(parameters[step][name] or set(suffixes) & set(wanted))
+            wanted += [suffix for suffix in suffixes if parameters[step][name] and suffix not in wanted]
+    return wanted
 
 
 def _job(exposure, stage, chain, reads, source, config):
@@ -213,7 +226,7 @@ def _job(exposure, stage, chain, reads, source, config):
     results = Path(config.results)
     recipe = recipe_for(chain.pipeline, exposure.header, config, str(exposure.path))
     skipped = [step for step, parameters in recipe.parameters.items() if parameters["skip"]]
-    outputs = {s: str(results / stage / f"{exposure.root}_{s}.fits") for s in chain.products(reads, config.save, skipped)}
+    outputs = {s: str(results / stage / f"{exposure.root}_{s}.fits") for s in chain.products(reads, recipe.save, skipped)}
     if not outputs:
         raise ConfigError(f"{chain.pipeline} makes no product: the step that makes it is skipped", exposure.path, "Set `until` or `save`")
     path = results / STATE / "recipes" / f"{exposure.root}.{chain.pipeline}.json"

@@ -8,11 +8,13 @@ scratch file, which is read and written with plain I/O: that is the system's cac
 import os
 import tempfile
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 
+from .chains import Step
 from .exposure import Pixels, dead_groups
-from .parameters import step_module
+from .parameters import parameters_of, step_module
 
 LARGE = 256 * 2**20  # samples of 4 bytes: what a block or a strip holds, where one integration is not larger
 
@@ -22,13 +24,37 @@ def is_large(shape):
     return shape[0] > 1 and 4 * np.prod(shape, dtype=np.int64) > LARGE
 
 
+@dataclass(frozen=True)
+class Part(Step):
+    """What a step does in another walk, after its `apply` has seen all of the exposure: one of its `parts`, modules like a step's."""
+
+    module: object = None
+
+
+def module(step):
+    """The module of a step, or of a part of one."""
+    return step.module if isinstance(step, Part) else step_module(step.name)
+
+
+def parameters(step, recipe):
+    """The parameters that a step is called with: those that are given; for a part of it all."""
+    given = dict(recipe.parameters.get(step.name, {}))
+    return {name: p.default for name, p in parameters_of(step.name).items()} | given if isinstance(step, Part) else given
+
+
+def with_parts(step, recipe):
+    """A step, and what its `parts(parameters)` says has to be done after it."""
+    found = getattr(step_module(step.name), "parts", None)
+    wanted = found(parameters(Part(step.name), recipe)) if found else ()
+    return [step, *(Part(step.name, step.arguments, part) for part in wanted)]
+
+
 def walks(steps, exposure):
     """Steps grouped by what they walk by: [("integrations", [...]), ("rows", [...]), ...]. One that prepares itself begins a group."""
     groups = []
     for step in steps:
-        module = step_module(step.name)
-        kind = getattr(module, "WALKS", "integrations")
-        if not groups or groups[-1][0] != kind or prepares(module, exposure):
+        kind = getattr(module(step), "WALKS", "integrations")
+        if not groups or groups[-1][0] != kind or prepares(module(step), exposure):
             groups.append((kind, []))
         groups[-1][1].append(step)
     return groups
@@ -43,7 +69,7 @@ def halo(steps, recipe):
     """Rows beyond a strip that the steps look at."""
     total = 0
     for step in steps:
-        margin = getattr(step_module(step.name), "HALO", 0)
+        margin = getattr(module(step), "HALO", 0)
         total += margin(recipe.parameters.get(step.name, {})) if callable(margin) else margin
     return total
 
@@ -92,6 +118,7 @@ class Ramp:
             sci, groupdq = self._read(ints)
             pixels = _lend(exposure, Pixels(sci=sci, groupdq=groupdq), (nints, ngroups, ny, nx), ints, slice(0, ny))
             block = exposure.block(pixels, integrations=ints)
+            block.dead_groups = None if self._read == self.source.read else self._dead
             yield block
             if not keep:
                 continue

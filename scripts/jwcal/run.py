@@ -79,7 +79,7 @@ def run(recipe, source, write=None, scratch=None):
                 exposure.load()
         for number, entry in enumerate(entries):
             if isinstance(entry, Save):
-                _save(entry, current, recipe, write)
+                current = _save(entry, current, recipe, write)
             else:
                 current = [after for before in current for after in apply(entry, before, refs, recipe)]
                 _drop(refs, entry, entries[number + 1 :])
@@ -101,13 +101,17 @@ def _check_start(recipe, exposure):
 
 
 def _save(entry, current, recipe, write):
-    """Write those of the exposures that the entry names, under the suffix that it gives them."""
+    """Write those of the exposures that the entry names, under the suffix that it gives them; returns those that go on."""
+    go_on = []
     for exposure in current:
         suffix = entry.suffixes.get(exposure.suffix)
         if suffix and (not entry.optional or suffix in recipe.save):
             exposure.suffix = suffix
             if write:
                 write(exposure)
+        if not (suffix and entry.last):
+            go_on.append(exposure)
+    return go_on
 
 
 def _drop(refs, entry, later):
@@ -147,10 +151,11 @@ def apply(entry, exposure, refs, recipe):
 
 def _call(function, entry, exposure, refs, recipe):
     """Call `apply`, or another function of a step's module that takes the same arguments; raises Skip or an error that names the file."""
-    module = step_module(entry.name)
-    parameters = dict(recipe.parameters.get(entry.name, {}))
+    module, parameters = ramp.module(entry), ramp.parameters(entry, recipe)
     if parameters.pop("skip", getattr(module, "SKIP", False)):
         raise Skip("switched off")
+    if isinstance(entry, ramp.Part) and exposure.steps[entry.name][0] == SKIPPED:
+        raise Skip(exposure.steps[entry.name][1])
     for kind in getattr(module, "REFERENCES", ()):
         if kind not in refs:
             exposure.references[kind] = "N/A"
@@ -185,7 +190,8 @@ def _walk(recipe, exposure, refs, scratch):
     """The steps up to ramp_fit, by blocks of integrations and by strips of rows; returns what ramp_fit gives, and the entries after it."""
     names = [None if isinstance(e, Save) else e.name for e in recipe.entries]
     end = names.index("ramp_fit") + 1
-    walks = ramp.walks([e for e in recipe.entries[:end] if not isinstance(e, Save) and not _is_off(e, exposure, recipe)], exposure)
+    steps = [e for e in recipe.entries[:end] if not isinstance(e, Save) and not _is_off(e, exposure, recipe)]
+    walks = ramp.walks([part for step in steps for part in ramp.with_parts(step, recipe)], exposure)
     with ramp.opened(exposure.raw, scratch) as samples:
         for kind, steps in walks[:-1]:
             _prepare(steps[0], samples, exposure, refs, recipe)
@@ -218,7 +224,7 @@ def _prepare(entry, samples, exposure, refs, recipe):
     By strips of rows, what it returns being put together; or, if it `PREPARES` by integrations, left by it in the pixels' flags.
     If it `PREPARES` the exposure, it is called once, and goes through `exposure.blocks()` as often as it likes; nothing of that is kept.
     """
-    module = step_module(entry.name)
+    module = ramp.module(entry)
     if not ramp.prepares(module, exposure):
         return
     by = getattr(module, "PREPARES", "rows")

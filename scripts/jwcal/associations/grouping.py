@@ -10,13 +10,9 @@ class Group:
 
     required: tuple
     optional: list  # values that exposures may be without; those found so far
+    founded: int  # the place in the pool of its first exposure
     science: tuple = ()  # values of what only bound exposures must share
     items: dict = field(default_factory=dict)  # file name -> Item
-
-    @property
-    def founded(self):
-        """The place in the pool of its first exposure."""
-        return next(iter(self.items.values())).index
 
 
 def agree(one, other):
@@ -59,9 +55,12 @@ def gather(rule, items, parallel=False):
     for (required, science), members in bound.items():
         families[required] += _divide(required, science, members)
     for item, (required, optional) in free:
-        for group in families.get(required, ()):
-            if agree(group.optional, optional):
-                _join(group, item, optional)
+        agreeing = [group for group in families.get(required, ()) if agree(group.optional, optional)]
+        for group in agreeing:
+            _join(group, item, optional)
+        if agreeing:  # the group that came first is where it was waiting
+            first = min(agreeing, key=lambda group: group.founded)
+            first.founded = min(first.founded, item.index)
     return sorted((group for family in families.values() for group in family), key=lambda group: group.founded)
 
 
@@ -72,7 +71,7 @@ def _divide(required, science, members):
         if optional not in joined:
             found = [group for group in groups if agree(group.optional, optional)]
             if not found:
-                found = [Group(required, list(optional), science)]
+                found = [Group(required, list(optional), item.index, science)]
                 groups += found
             joined = {} if len(groups) > 1 or None in optional else joined  # others may agree with more, or with fewer, from now on
             joined[optional] = found

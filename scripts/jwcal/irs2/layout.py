@@ -93,21 +93,22 @@ def science_rows(exposure):
 def keep_science_rows(exposure):
     """Leave only the detector's own pixels in an exposure: its samples and flags, and all maps of its pixels.
 
-    The samples and group flags stay in the memory that they have.
+    Samples and group flags are not copied: what is kept moves to the front of their memory, and the rest is given back.
     """
+    from ..kernels.irs2 import move_rows  # here: numba is slow to import, and most who import this module need it not
+
     rows = science_rows(exposure)
-    exposure.sci, exposure.groupdq = _keep(exposure.sci, rows), _keep(exposure.groupdq, rows)
+    for name in ("sci", "groupdq"):
+        array = np.ascontiguousarray(getattr(exposure, name))
+        setattr(exposure, name, None)
+        move_rows(array.reshape(-1, array.shape[3]), array.shape[2], rows)
+        shape = (*array.shape[:2], rows.size, array.shape[3])
+        try:
+            array.resize(shape)
+        except ValueError:  # someone else looks at this memory, too
+            array = array.reshape(-1)[: np.prod(shape)].reshape(shape)
+        setattr(exposure, name, array)
     exposure.pixeldq = exposure.pixeldq[rows]
     for name, array in exposure.extra.items():
         if array.ndim > 1 and is_irs2(array.shape):
             exposure.extra[name] = array[..., rows, :]
-
-
-def _keep(array, rows):
-    """Some rows of an array (int, group, row, col), moved to the front of its memory."""
-    from ..kernels.irs2 import move_rows
-
-    nints, ngroups, _, nx = array.shape
-    array = np.ascontiguousarray(array)
-    move_rows(array.reshape(-1, nx), array.shape[2], rows)
-    return array.reshape(-1)[: nints * ngroups * rows.size * nx].reshape(nints, ngroups, rows.size, nx)

@@ -17,8 +17,10 @@ from .sort_columns import sort_columns
 LEAST = 8 / 9  # ramps of few groups measure a hit worse than that; this is the photon noise limit of ten groups
 MOST = 4 / 3  # long or many ramps measure it better; at the default threshold, 3.9, this is the paper's 4.5 sigma
 TWO_MORE = 3.55  # what one more free number gains by chance: 23.8 is as unlikely with two as 20.25 with one
-NEGATIVE = 1.25  # times the threshold more for a step down, which no cosmic ray makes, but a glitch of the electronics does
-TOGETHER = 0.5  # share of the largest gain from which the best of other integrations goes too: no chance gain from the first hit is as large
+NEGATIVE = 2.25  # times the gain that a step down must bring: no cosmic ray makes one, but a glitch of the electronics does
+TOGETHER = (
+    0.5  # share of the largest gain from which the best of other integrations goes too: no chance gain from the first hit is as large
+)
 TILE = 64  # columns whose ramps are gathered together
 INF32 = np.float32(np.inf)
 
@@ -86,19 +88,19 @@ def _solve(i, w):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _one_hit(i, k, A, B, C, w):
-    """What chi squared gains from a hit in difference k, the hit, and what its inverse variance is."""
-    dB, dC, q = w.dB[i, k], w.dC[i, k], w.inverse[i, k]
-    information = q - dC * dC / C
-    left_over = dB - B / C * dC
+def _one_hit(i, k, A, B, C, left_over, information, w):
+    """What chi squared gains from a hit in difference k, and the hit (II, section 3.1; the count rate stays positive)."""
     hit = left_over / information
-    without = A - B * B / C - left_over * hit if B >= dC * hit else A - dB * dB / q
-    return A - max(B, 0.0) ** 2 / C - without, hit, information
+    if B >= w.dC[i, k] * hit:
+        without = A - B * B / C - left_over * hit
+    else:
+        without = A - w.dB[i, k] ** 2 / w.inverse[i, k]
+    return A - max(B, 0.0) ** 2 / C - without, hit
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _two_hits(i, k, A, B, C, w):
-    """The same for differences k and k + 1: the gain, and the sum of the hits."""
+    """The same for differences k and k + 1 (section 3.2): the gain, and the sum of the two."""
     b1, b2, c1, c2, q1, q2 = w.dB[i, k], w.dB[i, k + 1], w.dC[i, k], w.dC[i, k + 1], w.inverse[i, k], w.inverse[i, k + 1]
     beside = w.beside[i, k]
     s1, s2, s12 = q1 - c1 * c1 / C, q2 - c2 * c2 / C, beside - c1 * c2 / C
@@ -115,28 +117,26 @@ def _two_hits(i, k, A, B, C, w):
 @njit(cache=True, nogil=True, error_model="numpy")
 def _find_best(i, A, B, C, left, threshold2, averaged, w):
     """Note the likeliest hit of an integration: its gain, in which difference, in how many. None (0) if its gain is too small."""
-    n = w.alpha.size
-    best, needed = 0.0, np.inf
-    w.count[i] = 0
+    best, needed, rate = 0.0, np.inf, B / C
+    promising = LEAST * threshold2 - min(B, 0.0) ** 2 / C  # what the gain must be if the count rate could be negative
     before = 0.0  # what a hit in the difference before needs
-    for k in range(n):
+    for k in range(w.alpha.size):
         if not w.use[i, k]:
             continue
-        gain, hit, information = _one_hit(i, k, A, B, C, w)
+        left_over, information = w.dB[i, k] - rate * w.dC[i, k], w.inverse[i, k] - w.dC[i, k] ** 2 / C
         need = threshold2 * min(max(w.alpha[k] * information, LEAST), MOST)
-        score = gain if hit > 0.0 else gain - NEGATIVE * need
-        if score > best:
-            best, needed, w.first[i], w.count[i] = score, need, k, 1
+        if left_over * left_over > promising * information:
+            gain, hit = _one_hit(i, k, A, B, C, left_over, information, w)
+            score = gain if hit > 0.0 else gain / NEGATIVE
+            if score > best:
+                best, needed, w.first[i], w.count[i] = score, need, k, 1
         if k and w.use[i, k - 1] and averaged[k - 1] and left > 2:
             gain, hit = _two_hits(i, k - 1, A, B, C, w)
-            need_two = max(need, before)
-            score = gain - TWO_MORE if hit > 0.0 else gain - TWO_MORE - NEGATIVE * need_two
+            score = (gain if hit > 0.0 else gain / NEGATIVE) - TWO_MORE
             if score > best:
-                best, needed, w.first[i], w.count[i] = score, need_two, k - 1, 2
+                best, needed, w.first[i], w.count[i] = score, max(need, before), k - 1, 2
         before = need
-    if not best > needed:
-        best, w.count[i] = 0.0, 0
-    w.best[i] = best
+    w.best[i] = best if best > needed else 0.0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -144,7 +144,7 @@ def _take_out(w):
     """Take out the likeliest hit of all, and those of other integrations that come near; returns how many differences go."""
     limit, gone = TOGETHER * w.best.max(), 0
     for i in range(w.best.size):
-        if w.count[i] and w.best[i] >= limit:
+        if w.best[i] > 0.0 and w.best[i] >= limit:
             for k in range(w.first[i], w.first[i] + w.count[i]):
                 w.use[i, k] = False
             gone += w.count[i]

@@ -391,11 +391,10 @@ def _empty_sums(width):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _tile(ramps, y, x0, options, times, weights, bits, v, q, s, rate, ints):
-    """Fit the ramps of a tile: first their median rates in all integrations, which give the photon noise, then their slopes."""
+def _noise_sources(ramps, y, x0, options, times, bits, v, q, s, flags, kind):
+    """Gain, read noise of a group (electrons) and rate (DN/s, with the dark current) of a tile, from all its integrations."""
     nints, width = ramps.sci.shape[0], v.shape[1]
-    flags, kind = np.empty(width, np.uint8), np.empty(width, np.uint8)
-    gain, noise, photons, sums = np.empty(width), np.empty(width), np.zeros(width), _empty_sums(width)
+    gain, noise, photons = np.empty(width), np.empty(width), np.zeros(width)
     for x in range(width):
         gain[x] = ramps.gain[y, x0 + x]
         noise[x] = np.float32(float(ramps.readnoise[y, x0 + x]) * (gain[x] / math.sqrt(2.0 * options.nframes)))
@@ -405,6 +404,15 @@ def _tile(ramps, y, x0, options, times, weights, bits, v, q, s, rate, ints):
     for x in range(width):
         mean = photons[x] / nints
         photons[x] = (mean if mean > 0.0 else 0.0) + (ramps.dark[y, x0 + x] if ramps.dark.size else 0.0)
+    return gain, noise, photons
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _tile(ramps, y, x0, options, times, weights, bits, v, q, s, rate, ints):
+    """Fit the ramps of a tile: first their median rates in all integrations, which give the photon noise, then their slopes."""
+    nints, width = ramps.sci.shape[0], v.shape[1]
+    flags, kind, sums = np.empty(width, np.uint8), np.empty(width, np.uint8), _empty_sums(width)
+    gain, noise, photons = _noise_sources(ramps, y, x0, options, times, bits, v, q, s, flags, kind)
     for i in range(nints):
         if nints > 1:
             _load(ramps, i, y, x0, options, bits, v, q, flags, kind)

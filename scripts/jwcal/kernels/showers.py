@@ -1,7 +1,4 @@
-"""Faint extended events: how far the differences of groups stick out, averaged over a ring; and what flagging them does to the rate.
-
-The flags of a group go through `missing`, a table of 256: whether a group with these flags counts as none.
-"""
+"""Faint extended events: how far the differences of groups stick out, averaged over a ring; and what flagging them does to the rate."""
 
 import math
 
@@ -15,12 +12,12 @@ NAN32, INF32 = np.float32(np.nan), np.float32(np.inf)
 
 
 @njit(cache=True, nogil=True)
-def _electrons(value, flags, gain, missing):
-    return NAN32 if missing[flags] else value * gain
+def _electrons(value, flags, gain, bad):
+    return NAN32 if flags & bad else value * gain
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _sorted_differences(sci, groupdq, gain, y, x0, missing, s, n):
+def _sorted_differences(sci, groupdq, gain, y, x0, bad, s, n):
     """Sort the differences of a tile in electrons into s, (difference, column), and count them in n."""
     nints, ngroups = sci.shape[:2]
     n[:] = 0
@@ -29,7 +26,7 @@ def _sorted_differences(sci, groupdq, gain, y, x0, missing, s, n):
         for i in range(nints):
             last = NAN32
             for g in range(ngroups):
-                value = _electrons(sci[i, g, y, x0 + x], groupdq[i, g, y, x0 + x], gain[y, x0 + x], missing)
+                value = _electrons(sci[i, g, y, x0 + x], groupdq[i, g, y, x0 + x], gain[y, x0 + x], bad)
                 if g > 0:
                     difference = value - last
                     usable = difference == difference
@@ -41,7 +38,7 @@ def _sorted_differences(sci, groupdq, gain, y, x0, missing, s, n):
 
 
 @njit(parallel=True, cache=True, nogil=True, error_model="numpy")
-def difference_noise(sci, groupdq, gain, readnoise, nframes, missing):
+def difference_noise(sci, groupdq, gain, readnoise, nframes, bad):
     """Median difference of each pixel over all integrations, and the noise of its differences.
 
     Parameters
@@ -53,7 +50,8 @@ def difference_noise(sci, groupdq, gain, readnoise, nframes, missing):
         Of the difference of two frames.
     nframes : int
         Frames averaged to a group.
-    missing : ndarray of bool, (256,)
+    bad : uint8
+        Bits of groups that do not count.
 
     Returns
     -------
@@ -69,7 +67,7 @@ def difference_noise(sci, groupdq, gain, readnoise, nframes, missing):
         for x0 in range(0, nx, TILE):
             width = min(TILE, nx - x0)
             s, n = ordered[:, :width], counts[:width]
-            _sorted_differences(sci, groupdq, gain, y, x0, missing, s, n)
+            _sorted_differences(sci, groupdq, gain, y, x0, bad, s, n)
             for x in range(width):
                 if n[x]:
                     noise = readnoise[y, x0 + x] * gain[y, x0 + x]
@@ -80,7 +78,7 @@ def difference_noise(sci, groupdq, gain, readnoise, nframes, missing):
 
 
 @njit(parallel=True, cache=True, nogil=True, error_model="numpy")
-def deviations(sci, groupdq, g, gain, median, sigma, hidden, missing, bad):
+def deviations(sci, groupdq, g, gain, median, sigma, hidden, bad):
     """How far the difference before group g of one integration is from its median, in sigma.
 
     Parameters
@@ -91,9 +89,8 @@ def deviations(sci, groupdq, g, gain, median, sigma, hidden, missing, bad):
     gain, median, sigma : ndarray, (row, col)
     hidden : ndarray of bool, (row, col)
         Pixels that are not looked at.
-    missing : ndarray of bool, (256,)
     bad : uint8
-        Bits of groups that are not looked at.
+        Bits of groups that do not count.
 
     Returns
     -------
@@ -105,10 +102,9 @@ def deviations(sci, groupdq, g, gain, median, sigma, hidden, missing, bad):
     for row in prange(ny):
         y = np.intp(row)
         for x in range(nx):
-            now = _electrons(sci[g, y, x], groupdq[g, y, x], gain[y, x], missing)
-            last = _electrons(sci[g - 1, y, x], groupdq[g - 1, y, x], gain[y, x], missing)
-            seen = not hidden[y, x] and not groupdq[g, y, x] & bad
-            out[y, x] = abs(now - last - median[y, x]) / sigma[y, x] if seen else np.nan
+            now = _electrons(sci[g, y, x], groupdq[g, y, x], gain[y, x], bad)
+            last = _electrons(sci[g - 1, y, x], groupdq[g - 1, y, x], gain[y, x], bad)
+            out[y, x] = np.nan if hidden[y, x] else abs(now - last - median[y, x]) / sigma[y, x]
     return out
 
 
@@ -170,7 +166,7 @@ def _mean_difference(sci, flags, y, x, gain, bad):
     """Mean difference of a pixel without the groups that have a bad flag, electrons, in single precision; NaN where there is none."""
     total, n, last = np.float32(0), 0, NAN32
     for g in range(sci.shape[0]):
-        value = NAN32 if flags[g, y, x] & bad else sci[g, y, x] * gain
+        value = _electrons(sci[g, y, x], flags[g, y, x], gain, bad)
         if g > 0 and value - last == value - last:
             total += value - last
             n += 1

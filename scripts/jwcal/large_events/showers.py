@@ -1,9 +1,10 @@
 """Showers: faint clouds of charge that cosmic rays leave in MIRI's detectors, too faint to be jumps pixel by pixel.
 
-Source: Regan 2024, JWST-STScI-008545.
+Source: Regan 2023, JWST-STScI-008545.
 """
 
 import logging
+import warnings
 
 import numpy as np
 from astropy.stats import sigma_clipped_stats
@@ -24,10 +25,6 @@ LEAST_DIFFERENCES = 10  # in all integrations
 LARGEST_RATE = 6.0  # electrons/s that a shower may add
 CLIP = 5.0  # sigma
 
-# Groups that count as none have exactly one of these combinations of flags.
-MISSING = np.zeros(256, bool)
-MISSING[[JUMP, FULL, UNUSABLE, JUMP | UNUSABLE, FULL | UNUSABLE]] = True
-
 
 def prepare(exposure, refs, *, minimum_sigclip_groups, **_):
     """The usual difference of each pixel, and its noise, from all integrations.
@@ -43,12 +40,13 @@ def prepare(exposure, refs, *, minimum_sigclip_groups, **_):
         return []
     gain, readnoise = (aligned.image(refs[kind], exposure) for kind in ("gain", "readnoise"))
     if nints >= minimum_sigclip_groups:
-        electrons = np.where(MISSING[exposure.groupdq], np.float32(np.nan), exposure.sci * gain)
-        with np.errstate(invalid="ignore"):
+        electrons = np.where(exposure.groupdq & BAD, np.float32(np.nan), exposure.sci * gain)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pixels without any group
             _, median, sigma = sigma_clipped_stats(np.diff(electrons, axis=1), sigma=CLIP, axis=0)
     else:
         nframes = int(exposure.header["NFRAMES"])
-        median, sigma = showers.difference_noise(exposure.sci, exposure.groupdq, gain, readnoise, nframes, MISSING)
+        median, sigma = showers.difference_noise(exposure.sci, exposure.groupdq, gain, readnoise, nframes, BAD)
     return [exposure.derive([Pixels(sci=median, err=sigma)], "differences")]
 
 
@@ -90,7 +88,7 @@ def apply(
         before = flags.copy()
         for g in range(_first_usable(flags, reference) + 1, len(flags)):
             median, sigma = (plane if plane.ndim == 2 else plane[g - 1] for plane in (found[0].sci, found[0].err))
-            values = showers.deviations(sci, before, g, gain, median, sigma, hidden, MISSING, BAD)
+            values = showers.deviations(sci, before, g, gain, median, sigma, hidden, BAD)
             clouds = ellipses.fits(ellipses.regions(showers.stands_out(values, ring, extend_snr_threshold), 1, extend_min_area))
             after = flags[g : g + 1 + int(time_masked_after_shower // group_time)]
             for cloud in clouds:

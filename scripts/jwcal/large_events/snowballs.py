@@ -1,6 +1,6 @@
 """Snowballs: large round events, mostly of ions, that saturate in the middle. What is flagged of them is only a part of what they spoil.
 
-Source: Regan 2024, JWST-STScI-008545 (detection and flagging of snowballs and showers); the outlines are ellipses of equal moments.
+Source: Regan 2023, JWST-STScI-008545 (detection and flagging of snowballs and showers); the outlines are ellipses of equal moments.
 """
 
 import logging

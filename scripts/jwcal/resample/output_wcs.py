@@ -249,11 +249,11 @@ def joint_region(regions, wcs):
     inputs = [points for region in regions for points in sky_polygons(region)]
     try:
         joint = SphericalPolygon.multi_union([polygon(points) for points in inputs]).intersection(polygon(wcs.footprint()))
-        found = [np.transpose(part)[:-1] for part in joint.to_radec()]
+        found = sorted((np.transpose(part)[:-1] for part in joint.to_radec()), key=lambda points: tuple(points.mean(axis=0)))
     except Exception as error:  # the library's own errors have no common base
         log.warning("the union of the inputs' footprints can't be made (%s): S_REGION lists them one by one", error)
         found = inputs
-    found = [_without_needless(points, wcs) for points in found if len(points) > 2]
+    found = [_in_order(_without_needless(points, wcs), wcs) for points in found if len(points) > 2]
     return "  ".join("POLYGON ICRS  " + " ".join(f"{ra % 360.0:.9f} {dec:.9f}" for ra, dec in points) for points in found)
 
 
@@ -265,6 +265,14 @@ def _without_needless(points, wcs, near=0.05, straight=1e-6):
     after = np.roll(steps, -1, axis=0)
     turns = np.arctan2(steps[:, 0] * after[:, 1] - steps[:, 1] * after[:, 0], np.sum(steps * after, axis=1))
     return points[np.abs(turns) > straight]
+
+
+def _in_order(points, wcs):
+    """The vertices from the image's lower left on, the way round that a single image has them: the union begins anywhere."""
+    x, y = wcs.invert(*points.T, with_bounding_box=False)
+    if np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)) > 0:
+        points, x, y = points[::-1], x[::-1], y[::-1]
+    return np.roll(points, -np.argmin(x + y), axis=0)
 
 
 # --- keywords --------------------------------------------------------------------------------------------------------

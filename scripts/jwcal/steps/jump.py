@@ -92,7 +92,7 @@ def apply(
     change by more than 6 electrons/s, or with `obey_max_shower_amplitude` by more than `max_shower_amplitude` (DN/s).
 
     `maximum_cores` and `use_ellipses` are not used: the number of threads is the run's, and all outlines are ellipses.
-    Sources: Anderson & Gordon 2011, PASP 123, 1237; Regan 2024, JWST-STScI-008545.
+    Sources: Anderson & Gordon 2011, PASP 123, 1237; Regan 2023, JWST-STScI-008545.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def apply(
 
 
 def parts(parameters):
-    """What is done after `apply` has seen all pixels, by whole integrations: modules like steps, called with the same parameters."""
+    """What is done by whole integrations after `apply` has seen all pixels: modules like a step's, called with the same parameters."""
     wanted = {snowballs: parameters["expand_large_events"], showers: parameters["find_showers"]}
     return [part for part in wanted if wanted[part]]
 

@@ -9,7 +9,7 @@ from .. import aligned
 from ..dq import CHARGELOSS, DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, PERSISTENCE, SATURATED
 from ..errors import ConfigError, InputError
 from ..exposure import Pixels
-from ..kernels import likely_ramp, ols_ramp
+from ..kernels import likely_ramp, ols_ramp, ramp_segments
 from ..kernels.ols_ramp import Bits, Planes, Ramps
 
 log = logging.getLogger(__name__)
@@ -45,25 +45,24 @@ def apply(
     the time that it took to collect, and ramps without any good group use the zero frame.
     Groups before `firstgroup` and after `lastgroup` (counted from 0) are left out.
     GAINFACT of the gain reference goes to the header, for gain_scale.
+    `save_opt` gives an account of the segments too (`kernels.ramp_segments`).
     `int_name`, `opt_name` and `maximum_cores` are not used: names and threads are the run's.
 
     Returns
     -------
     list of Exposure
         The rate (row, col) and the rates of the integrations (int, row, col), suffixes "rate" and "rateints": DN/s, with ERR, DQ,
-        VAR_POISSON and VAR_RNOISE.
+        VAR_POISSON and VAR_RNOISE. With `save_opt` also "fitopt": SLOPE, SIGSLOPE... in `extra`.
 
     Raises
     ------
     ConfigError
-        `save_opt` is asked for.
+        `save_opt` is asked for with LIKELY, which knows no segments.
     InputError
         Fewer than two groups of a MIRI exposure are usable.
     ReferenceError
         The gain or the read noise does not fit the exposure.
     """
-    if save_opt:
-        raise ConfigError("ramp_fit: save_opt is not available yet in this version", file=exposure.name, do="Set save_opt to false")
     unused = {"int_name": int_name, "opt_name": opt_name, "maximum_cores": maximum_cores if maximum_cores not in ("1", "none") else ""}
     for name, value in unused.items():
         if value:
@@ -71,14 +70,20 @@ def apply(
     readnoise, gain = (aligned.image(refs[kind], exposure) for kind in REFERENCES)
     dead = _leave_out(exposure, firstgroup, lastgroup)
     rate, ints = _products(exposure, gain)
+    products = [(rate, "rate"), (ints, "rateints")]
     if algorithm == "LIKELY" and exposure.sci.shape[1] >= LIKELY_NEEDS:
+        if save_opt:
+            raise ConfigError(
+                "ramp_fit: with LIKELY there are no segments to save", exposure.name, "Set save_opt to false, or algorithm to OLS_C"
+            )
         _likelihood(exposure, gain, readnoise, rate, ints)
     else:
         if algorithm == "LIKELY":
             log.info("LIKELY needs %d groups: fitted by least squares", LIKELY_NEEDS)
-        _least_squares(exposure, dead, gain, readnoise, suppress_one_group, rate, ints)
+        segments = _least_squares(exposure, dead, gain, readnoise, suppress_one_group, rate, ints, save_opt)
+        products += [(segments, "fitopt")] if save_opt else []
     factor = refs["gain"].header.get("GAINFACT")
-    return [_exposure(exposure, planes, suffix, factor) for planes, suffix in ((rate, "rate"), (ints, "rateints"))]
+    return [_exposure(exposure, planes, suffix, factor) for planes, suffix in products]
 
 
 def _leave_out(exposure, firstgroup, lastgroup):
@@ -115,8 +120,8 @@ def _zero_frames(exposure):
     return np.ascontiguousarray(exposure.extra.get("ZEROFRAME", NO_CUBE))
 
 
-def _least_squares(exposure, dead, gain, readnoise, suppress_one_group, rate, ints):
-    """Fill the products by least squares."""
+def _least_squares(exposure, dead, gain, readnoise, suppress_one_group, rate, ints, tell=False):
+    """Fill the products by least squares; returns what there is to tell of the segments, if asked."""
     head = exposure.header
     ngroups = exposure.sci.shape[1]
     nframes, frame = float(head["NFRAMES"]), float(head["TFRAME"])
@@ -131,8 +136,22 @@ def _least_squares(exposure, dead, gain, readnoise, suppress_one_group, rate, in
     )
     options = ols_ramp.Options(nframes, first, last, suppress=bool(suppress_one_group and ngroups > 1), cut=first > 0)
     times = ols_ramp.Times(group=float(head["TGROUP"]), frame=frame, first=(nframes + 1) * frame / 2)
-    ols_ramp.fit_ramps(ramps, options, times, ols_ramp.slope_weights(last - first), BITS, rate, ints)
+    weights = ols_ramp.slope_weights(last - first)
+    ols_ramp.fit_ramps(ramps, options, times, weights, BITS, rate, ints)
     log.info("%d ramps of %d groups fitted by least squares", ints.sci.size, last - first)
+    if not tell:
+        return None
+    place = ((nframes + 1) / 2 + float(head.get("DRPFRMS1", 0))) / (nframes + float(head["GROUPGAP"]))
+    segments = _empty_segments(ints.sci.shape, ramp_segments.largest_counts(ramps, options, BITS))
+    ramp_segments.tell_segments(ramps, options, times, weights, BITS, ints.sci, place, segments)
+    return segments
+
+
+def _empty_segments(shape, most):
+    """Zeros for the most segments and jumps that there are in the ramps of integrations of this shape, (int, row, col)."""
+    sizes = {"pedestal": (), "crmag": (most[1],)}
+    names = ramp_segments.Segments._fields
+    return ramp_segments.Segments(*(np.zeros((shape[0], *sizes.get(name, (most[0],)), *shape[1:]), np.float32) for name in names))
 
 
 def _likelihood(exposure, gain, readnoise, rate, ints):
@@ -168,7 +187,11 @@ def _used_groups(exposure, dead):
 
 def _exposure(ramp, planes, suffix, factor):
     """One product."""
-    product = ramp.derive([Pixels(**planes._asdict())], suffix)
+    if suffix == "fitopt":
+        pixels = Pixels(extra={name.upper(): array for name, array in planes._asdict().items()})
+    else:
+        pixels = Pixels(**planes._asdict())
+    product = ramp.derive([pixels], suffix)
     product.tables = {name: table for name, table in ramp.tables.items() if suffix == "rateints" and name == "INT_TIMES"}
     product.header.sci["BUNIT"] = "DN/s"
     if factor is not None:

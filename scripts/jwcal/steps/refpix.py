@@ -389,8 +389,8 @@ def correct_irs2(exposure, refs, limit, preserve, means=None):
         new = entry[~bad[entry]]
         bad[new] = True
         bad_references.replace(exposure.sci, new, bad)
-    for integration in exposure.sci:
-        correct(integration, rows, filters, preserve)
+    for i in range(len(exposure.sci)):
+        correct(exposure.sci[i], rows, filters, preserve)
     if not preserve:
         layout.keep_science_rows(exposure)
     log.info("IRS2: %d groups, %d rows of bad reference pixels", np.prod(exposure.sci.shape[:2]), np.count_nonzero(bad))
