@@ -5,6 +5,7 @@
 
 PYTHON ?= python3
 CORES ?= all
+JOBS ?= 2
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
@@ -17,10 +18,10 @@ demo: .venv/ready
 	@echo "The products are in demo/results, pictures of them in demo/results/previews."
 
 test: .venv/ready .venv-peer/ready lint
-	$(BIN)/python -m pytest -m "not full" $(ARGS)
+	$(BIN)/python -m pytest -m "not full" -n $(JOBS) --dist loadfile $(ARGS)
 
 parity: .venv/ready .venv-peer/ready
-	$(BIN)/python -m pytest -m parity $(ARGS)
+	$(BIN)/python -m pytest -m parity -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: .venv/ready
 	$(BIN)/ruff check scripts tests benchmarks

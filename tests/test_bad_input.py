@@ -307,9 +307,9 @@ def test_truncated_reference(tiny, tiny_rate, tmp_path, kind):
 
 def test_reference_without_its_extension(tiny, tmp_path):
     with pytest.raises(
-        ReferenceError, match="photom_9001.fits: the dark reference has no extension SCI. Give a dark reference that has one"
+        ReferenceError, match="photom_9001.fits: the gain reference has no extension SCI. Give a gain reference that has one"
     ):
-        by_hand(tiny, tiny.image, tmp_path / "out", overrides={"dark": tiny.references["photom"]})
+        by_hand(tiny, tiny.image, tmp_path / "out", overrides={"gain": tiny.references["photom"]})
 
 
 def test_missing_override(tiny, tmp_path):

@@ -563,7 +563,7 @@ CHOICES = [
 @needs_peer
 @pytest.mark.parity
 def test_equals_the_peer(tmp_path):
-    """Bit for bit; where sums in single precision come in (the peer's fit by fft, the median image's brightness) to the samples' last bits."""
+    """Bit for bit; to the samples' last bits where sums in single precision come in: the peer's fit by fft, a median image's brightness."""
     flat = flat_of(np.random.default_rng(7), (96, 128))
     spectral = [{"fit_method": "fft"}, {"fit_method": "fft", "background_method": "model"}]
     told = cases(tmp_path, {}, CHOICES, flat=flat)

@@ -122,7 +122,7 @@ def test_peer(tmp_path):
     theirs = peer_python(TELL, parameters=json.dumps(parameters), **arrays)
     for n, (given, keywords, more) in enumerate(OLS):
         _, ints, found = account(tmp_path, **given, keywords=keywords, **more)
-        known = given["gain"] > 0
+        known = (given["gain"] > 0) & (given["readnoise"] > 0)  # otherwise the peer's weights are infinite
         for name in NAMES:
             expected, got = theirs[f"{name.lower()}_{n}"], found[name]
             assert got.shape == expected.shape, (n, name)

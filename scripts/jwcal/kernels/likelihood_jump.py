@@ -13,14 +13,12 @@ from numba import njit, prange
 
 from .sort_columns import sort_columns
 
-# The gain that counts is that of a hit of `threshold` times the noise of one difference, but within these times threshold^2:
-LEAST = 8 / 9  # ramps of few groups measure a hit worse than that; this is the photon noise limit of ten groups
-MOST = 4 / 3  # long or many ramps measure it better; at the default threshold, 3.9, this is the paper's 4.5 sigma
-TWO_MORE = 3.55  # what one more free number gains by chance: 23.8 is as unlikely with two as 20.25 with one
+# A hit counts if chi squared gains what a hit of `threshold` times the noise of one difference would bring, within these times threshold^2:
+LEAST = 8 / 9  # a short ramp measures a hit worse than one difference would: this is what ten groups with photon noise reach
+MOST = 1.5  # long ramps without much photon noise, and many ramps, measure it better: what is as significant as this is one anyway
+TWO_MORE = 3.55  # gained by chance from one more free number: 23.8 is as unlikely with two as 20.25 with one
 NEGATIVE = 2.25  # times the gain that a step down must bring: no cosmic ray makes one, but a glitch of the electronics does
-TOGETHER = (
-    0.5  # share of the largest gain from which the best of other integrations goes too: no chance gain from the first hit is as large
-)
+TOGETHER = 0.5  # part of the largest gain from which other integrations' hits go too: the largest hit causes no such gain there
 TILE = 64  # columns whose ramps are gathered together
 INF32 = np.float32(np.inf)
 

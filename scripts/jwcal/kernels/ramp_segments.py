@@ -134,6 +134,13 @@ def _tell_jumps(ramps, i, y, x, options, bits, out):
             k += 1
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def _tell_pedestal(first, rate, place, i, y, x, out):
+    """Note the level that a ramp starts from; 0 where there is no rate."""
+    pedestal = float(first) - rate * place
+    out.pedestal[i, y, x] = pedestal if pedestal == pedestal else 0.0
+
+
 @njit(parallel=True, cache=True, nogil=True, error_model="numpy")
 def tell_segments(ramps, options, times, weights, bits, rates, place, out):
     """Describe the segments of all ramps.
@@ -164,5 +171,4 @@ def tell_segments(ramps, options, times, weights, bits, rates, place, out):
                 for x in range(width):
                     _tell(v, q, x, kind[x], gain[x], noise[x], photons[x], times, weights, bits, i, y, x0 + x, out)
                     _tell_jumps(ramps, i, y, x0 + x, options, bits, out)
-                    pedestal = float(v[0, x]) - rates[i, y, x0 + x] * place
-                    out.pedestal[i, y, x0 + x] = pedestal if pedestal == pedestal else 0.0
+                    _tell_pedestal(v[0, x], rates[i, y, x0 + x], place, i, y, x0 + x, out)
