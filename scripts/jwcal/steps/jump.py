@@ -2,13 +2,15 @@
 
 import logging
 from types import SimpleNamespace
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 
 from .. import aligned
 from ..dq import DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, SATURATED
 from ..errors import Skip
+from ..kernels import likelihood_jump
+from ..kernels.likely_ramp import covariance
 from ..kernels.twopoint_jump import CLIP_ALL, CLIP_INTEGRATIONS, ITERATIVE, ONE_PASS, detect_jumps, spread_jumps
 from ..large_events import events, showers, snowballs
 from ..parameters import Range
@@ -68,6 +70,8 @@ def apply(
     minimum_groups: int = 3,
     minimum_sigclip_groups: int = 100,
     only_use_ints: bool = True,
+    detection: Literal["two-point", "likelihood"] = "two-point",
+    likelihood_threshold: Annotated[float, Range(min=0)] = 3.95,
 ):
     """Compare the differences of neighbouring groups of a pixel with their median, and set JUMP_DET after those that stick out.
 
@@ -75,6 +79,8 @@ def apply(
     flagged at once; with fewer the largest one is, again and again: beyond `rejection_threshold` where four differences or more remain
     in all integrations together, `four_group_rejection_threshold` where three, `three_group_rejection_threshold` where two.
     With `minimum_sigclip_groups` integrations (`only_use_ints`) or groups in all, sigma clipping takes the place of the noise model.
+    With `detection` = "likelihood" none of these: the differences without which the likelihood of a constant rate gains as much as it
+    would from a hit of `likelihood_threshold` times the noise of one difference are flagged (`kernels.likelihood_jump`).
     Then the four neighbours of jumps of `min_jump_to_flag_neighbors` to `max_jump_to_flag_neighbors` sigma are flagged in the same group,
     and the groups within `after_jump_flag_time1` (s) of a jump of more than `after_jump_flag_dn1` (DN; likewise 2) in the same pixel.
     Pixels without a gain get NO_GAIN_VALUE and DO_NOT_USE.
@@ -92,7 +98,7 @@ def apply(
     change by more than 6 electrons/s, or with `obey_max_shower_amplitude` by more than `max_shower_amplitude` (DN/s).
 
     `maximum_cores` and `use_ellipses` are not used: the number of threads is the run's, and all outlines are ellipses.
-    Sources: Anderson & Gordon 2011, PASP 123, 1237; Regan 2023, JWST-STScI-008545.
+    Sources: Anderson & Gordon 2011, PASP 123, 1237; Brandt 2024, PASP 136, 045005; Regan 2023, JWST-STScI-008545.
 
     Raises
     ------
@@ -104,7 +110,7 @@ def apply(
     given = {name: value for name, value in locals().items() if name not in ("exposure", "refs")}
     if maximum_cores not in ("1", "none"):
         log.info("maximum_cores = %s has no effect: the number of threads is the run's", maximum_cores)
-    found, how = _two_point(exposure, refs, SimpleNamespace(**given))
+    found, how = _search(exposure, refs, SimpleNamespace(**given))
     log.info("%d jumps found by %s", found, how)
     _record_rate(exposure, found)
     if exposure.rows == slice(0, None):
@@ -119,7 +125,7 @@ def parts(parameters):
     return [part for part in wanted if wanted[part]]
 
 
-def _two_point(exposure, refs, asked):
+def _search(exposure, refs, asked):
     """Flag jumps, their neighbours and what comes after them; returns how many were found, and how."""
     method = _method(exposure, asked)
     gain, readnoise = (aligned.image(refs[kind], exposure) for kind in REFERENCES)
@@ -130,28 +136,26 @@ def _two_point(exposure, refs, asked):
     gains = refs.whole("gain").array("SCI")
     sizes = tuple(_electrons(size, gains) if max(lengths) > 0 else 0.0 for size in (asked.after_jump_flag_dn1, asked.after_jump_flag_dn2))
     seeds, large, very_large = (_bits(exposure, wanted) for wanted in (asked.flag_4_neighbors, max(lengths) > 0, max(lengths) > 0))
-    thresholds = asked.rejection_threshold, asked.four_group_rejection_threshold, asked.three_group_rejection_threshold
-    detect_jumps(
-        exposure.sci,
-        exposure.groupdq,
-        gain,
-        readnoise,
-        float(exposure.header["NFRAMES"]),
-        method,
-        tuple(map(float, thresholds)),
-        BAD,
-        JUMP,
-        (float(asked.min_jump_to_flag_neighbors), float(asked.max_jump_to_flag_neighbors)),
-        sizes,
-        seeds,
-        large,
-        very_large,
-    )
-    if method in (CLIP_INTEGRATIONS, CLIP_ALL):
-        _restore_full_groups(exposure, seeds)
+    neighbours = float(asked.min_jump_to_flag_neighbors), float(asked.max_jump_to_flag_neighbors)
+    noted = neighbours, sizes, seeds, large, very_large
+    ramps = exposure.sci, exposure.groupdq, gain, readnoise
+    if asked.detection == "likelihood":
+        likelihood_jump.find(*ramps, covariance(_read_times(exposure)), float(asked.likelihood_threshold), BAD, JUMP, *noted)
+    else:
+        thresholds = asked.rejection_threshold, asked.four_group_rejection_threshold, asked.three_group_rejection_threshold
+        detect_jumps(*ramps, float(exposure.header["NFRAMES"]), method, tuple(map(float, thresholds)), BAD, JUMP, *noted)
+        if method in (CLIP_INTEGRATIONS, CLIP_ALL):
+            _restore_full_groups(exposure, seeds)
     found = _count(exposure)
     spread_jumps(exposure.groupdq, seeds, large, very_large, lengths, BAD, JUMP)
-    return found, METHODS[method]
+    return found, METHODS[method] if asked.detection == "two-point" else "their likelihood"
+
+
+def _read_times(exposure):
+    """When the reads of each group are, s."""
+    head = exposure.header
+    nframes, step = int(head["NFRAMES"]), int(head["NFRAMES"]) + int(head["GROUPGAP"])
+    return [(np.arange(nframes) + g * step) * float(head["TFRAME"]) for g in range(exposure.sci.shape[1])]
 
 
 def _method(exposure, asked):
