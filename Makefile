@@ -11,16 +11,16 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
 .PHONY: demo test parity lint peer envs clean
 
-demo: .venv/ready
+demo: .venv/kernels
 	$(BIN)/python -m jwcal.simulate demo demo
 	$(SNAKEMAKE) --configfile config/demo.yaml
 	$(BIN)/python -m jwcal.report.preview demo/results
 	@echo "The products are in demo/results, pictures of them in demo/results/previews."
 
-test: .venv/ready .venv-peer/ready lint
+test: .venv/kernels .venv-peer/ready lint
 	$(BIN)/python -m pytest -m "not full" -n $(JOBS) --dist loadfile $(ARGS)
 
-parity: .venv/ready .venv-peer/ready
+parity: .venv/kernels .venv-peer/ready
 	$(BIN)/python -m pytest -m parity -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: .venv/ready
@@ -36,6 +36,11 @@ peer: .venv-peer/ready
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements.txt
 	echo "$(CURDIR)/scripts" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/jwcal.pth"
+	touch $@
+
+# numba compiles the kernels here, once, and not while somebody waits for the first product.
+.venv/kernels: .venv/ready $(wildcard scripts/jwcal/kernels/*.py)
+	$(BIN)/python -m jwcal.warm_up
 	touch $@
 
 .venv-peer/ready: envs/peer.txt

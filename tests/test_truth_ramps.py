@@ -7,7 +7,7 @@ import truth_ramps as truth
 from jwcal.dq import JUMP_DET
 from peer import needs_peer, peer_python
 
-NPIXELS = 150_000
+NPIXELS = 200_000
 SMALL = truth.BINS.index((4, 6))
 MEDIUM = truth.BINS.index((6, 10))
 
@@ -31,10 +31,10 @@ def table(tmp_path_factory):
 
 def printed(rows):
     """The table."""
-    lines = ["          chi2/dof: OLS_C          LIKELY           hits found, 4-6 and 6-10 sigma    false flags a million"]
-    lines += ["    e-/s  ratio  pulls  bias    ratio  pulls  bias   two-point    likelihood       two-point likelihood"]
+    lines = ["          chi2/dof: OLS_C           LIKELY            hits found, 4-6 and 6-10 sigma    false flags a million"]
+    lines += ["    e-/s  ratio  pulls   bias    ratio  pulls   bias   two-point    likelihood       two-point likelihood"]
     for flux, row in rows.items():
-        chi2 = "  ".join(f"{c.ratio:6.4f} {c.pulls:6.4f} {c.bias:5.1f}" for c in (row["OLS_C"], row["LIKELY"]))
+        chi2 = "  ".join(f"{c.ratio:6.4f} {c.pulls:6.4f} {c.bias:6.3f}" for c in (row["OLS_C"], row["LIKELY"]))
         found = "  ".join(f"{row[n].recall[SMALL]:.3f} {row[n].recall[MEDIUM]:.3f}" for n in ("two-point", "likelihood"))
         lines.append(f"{flux:8g}  {chi2}  {found}      {row['two-point'].false:9.1f} {row['likelihood'].false:9.1f}")
     return "\n".join(lines)
@@ -53,8 +53,8 @@ def test_the_best_fit_has_a_chi2_of_one(table):
 
 def test_count_rates_are_unbiased(table):
     for flux, row in table.items():
-        assert abs(row["OLS_C"].bias) < 4, flux
-        assert abs(row["LIKELY"].bias) < 4, flux
+        assert abs(row["OLS_C"].bias) < 0.02, flux
+        assert abs(row["LIKELY"].bias) < 0.02, flux
 
 
 def test_chi2_of_least_squares(table):
@@ -77,25 +77,22 @@ def test_two_point_search(table):
 
 
 def test_likelihood_search_finds_more(table):
-    """At each flux, beyond chance: both searches see the same hits, so it is those that one of them alone finds that differ by chance."""
     for flux, row in table.items():
-        for b in (SMALL, MEDIUM):
-            assert row["likelihood"].recall[b] >= row["two-point"].recall[b], (flux, truth.BINS[b])
-    faint = [row for flux, row in table.items() if flux < 1]
-    for row in faint:
-        spread = np.sqrt(0.25 / row["hits"][SMALL])
-        assert row["likelihood"].recall[SMALL] - row["two-point"].recall[SMALL] > 0.15 + 3 * spread
+        two_point, likelihood = row["two-point"].recall, row["likelihood"].recall
+        assert likelihood[SMALL] > two_point[SMALL], flux
+        assert likelihood[MEDIUM] > two_point[MEDIUM] - 0.002, flux  # one percent of these is missed: some are by one search or the other
+        if flux < 1:
+            assert likelihood[SMALL] > two_point[SMALL] + 0.15, flux
 
 
 def test_likelihood_search_flags_less_by_mistake(table):
-    """Where there are many false flags, at each flux; where there are few, in all fluxes together."""
-    few = [row for row in table.values() if row["two-point"].false < 10]
-    many = [row for row in table.values() if row["two-point"].false >= 10]
-    assert len(few) == 3 and len(many) == 7
-    for row in many:
-        assert row["likelihood"].false < row["two-point"].false
-    two_point, likelihood = (sum(row[name].false * row[name].groups / 1e6 for row in few) for name in ("two-point", "likelihood"))
-    assert likelihood < two_point + 2 * np.sqrt(two_point)
+    """Where there are many false flags at each flux, where there are a few in all fluxes together."""
+    few = [row for flux, row in table.items() if flux < 1]
+    for flux, row in table.items():
+        if flux >= 1:
+            assert row["likelihood"].false < 0.9 * row["two-point"].false, flux
+    two_point, likelihood = (sum(row[name].false * row[name].groups for row in few) for name in ("two-point", "likelihood"))
+    assert likelihood <= two_point
 
 
 @pytest.mark.parametrize("flux", [0.1, 3.0, 100.0])

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from .sort_columns import median_of_sorted, sort_columns
+from .sort_columns import median_of_sorted, sort_columns, tile
 
 POWERS = (0.0, 0.4, 1.0, 3.0, 6.0, 10.0)
 TOO_LARGE = 1e6  # (DN/s)^2: a variance that stands for none
@@ -439,8 +439,9 @@ def fit_ramps(ramps, options, times, weights, bits, rate, ints):
     ngroups, nx = options.last - options.first, ramps.sci.shape[3]
     for row in prange(ramps.sci.shape[2]):
         y = np.intp(row)  # prange counts unsigned inside: as it is, all that is called would be compiled a second time
-        samples, flags = np.empty((ngroups, TILE), np.float32), np.empty((ngroups, TILE), np.uint8)
-        ordered = np.empty((max(ngroups - 1, 1), TILE), np.float32)
+        samples, flags = np.empty(ngroups * TILE, np.float32), np.empty(ngroups * TILE, np.uint8)
+        ordered = np.empty(max(ngroups - 1, 1) * TILE, np.float32)
         for x0 in range(0, nx, TILE):
             width = min(TILE, nx - x0)
-            _tile(ramps, y, x0, options, times, weights, bits, samples[:, :width], flags[:, :width], ordered[:, :width], rate, ints)
+            v, q, s = tile(samples, ngroups, width), tile(flags, ngroups, width), tile(ordered, max(ngroups - 1, 1), width)
+            _tile(ramps, y, x0, options, times, weights, bits, v, q, s, rate, ints)

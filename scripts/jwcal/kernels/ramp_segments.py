@@ -7,6 +7,7 @@ import numpy as np
 from numba import njit, prange
 
 from .ols_ramp import POWERS, TILE, _load, _lone_time, _next_segment, _noise_sources, _power, _read_variance, _slope
+from .sort_columns import tile
 
 
 class Segments(NamedTuple):
@@ -159,11 +160,11 @@ def tell_segments(ramps, options, times, weights, bits, rates, place, out):
     ngroups, nx = options.last - options.first, ramps.sci.shape[3]
     for row in prange(ramps.sci.shape[2]):
         y = np.intp(row)  # as in ols_ramp
-        samples, flagged = np.empty((ngroups, TILE), np.float32), np.empty((ngroups, TILE), np.uint8)
-        ordered = np.empty((max(ngroups - 1, 1), TILE), np.float32)
+        samples, flagged = np.empty(ngroups * TILE, np.float32), np.empty(ngroups * TILE, np.uint8)
+        ordered = np.empty(max(ngroups - 1, 1) * TILE, np.float32)
         for x0 in range(0, nx, TILE):
             width = min(TILE, nx - x0)
-            v, q, s = samples[:, :width], flagged[:, :width], ordered[:, :width]
+            v, q, s = tile(samples, ngroups, width), tile(flagged, ngroups, width), tile(ordered, max(ngroups - 1, 1), width)
             flags, kind = np.empty(width, np.uint8), np.empty(width, np.uint8)
             gain, noise, photons = _noise_sources(ramps, y, x0, options, times, bits, v, q, s, flags, kind)
             for i in range(ramps.sci.shape[0]):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from .sort_columns import median_of_sorted, sort_columns
+from .sort_columns import median_of_sorted, sort_columns, tile
 
 TILE = 64  # columns that are worked on together
 NAN32, INF32 = np.float32(np.nan), np.float32(np.inf)
@@ -20,20 +20,21 @@ def _electrons(value, flags, gain, bad):
 def _sorted_differences(sci, groupdq, gain, y, x0, bad, s, n):
     """Sort the differences of a tile in electrons into s, (difference, column), and count them in n."""
     nints, ngroups = sci.shape[:2]
+    width, k = n.size, 0
+    last = np.empty(width, np.float32)
     n[:] = 0
-    for x in range(n.size):
-        k = 0
-        for i in range(nints):
-            last = NAN32
-            for g in range(ngroups):
-                value = _electrons(sci[i, g, y, x0 + x], groupdq[i, g, y, x0 + x], gain[y, x0 + x], bad)
+    for i in range(nints):
+        for g in range(ngroups):
+            values, flags, gains = sci[i, g, y, x0 : x0 + width], groupdq[i, g, y, x0 : x0 + width], gain[y, x0 : x0 + width]
+            for x in range(width):
+                value = _electrons(values[x], flags[x], gains[x], bad)
                 if g > 0:
-                    difference = value - last
+                    difference = value - last[x]
                     usable = difference == difference
-                    s[k, x] = difference if usable else INF32
                     n[x] += usable
-                    k += 1
-                last = value
+                    s[k, x] = difference if usable else INF32
+                last[x] = value
+            k += g > 0
     sort_columns(s, s.shape[0])
 
 
@@ -63,10 +64,10 @@ def difference_noise(sci, groupdq, gain, readnoise, nframes, bad):
     frames = np.float32(nframes)
     for row in prange(ny):
         y = np.intp(row)  # as in ols_ramp
-        ordered, counts = np.empty((nints * (ngroups - 1), TILE), np.float32), np.empty(TILE, np.int64)
+        ordered, counts = np.empty(nints * (ngroups - 1) * TILE, np.float32), np.empty(TILE, np.int64)
         for x0 in range(0, nx, TILE):
             width = min(TILE, nx - x0)
-            s, n = ordered[:, :width], counts[:width]
+            s, n = tile(ordered, nints * (ngroups - 1), width), counts[:width]
             _sorted_differences(sci, groupdq, gain, y, x0, bad, s, n)
             for x in range(width):
                 if n[x]:
@@ -108,18 +109,50 @@ def deviations(sci, groupdq, g, gain, median, sigma, hidden, bad):
     return out
 
 
+@njit(cache=True, nogil=True)
+def _running_sums(values, margin, total, count):
+    """Sums of the finite values of a line before each column, and how many there are; beyond its ends there are `margin` zeros."""
+    nx = values.size
+    sum_, n = 0.0, 0
+    for x in range(margin + 1):
+        total[x], count[x] = 0.0, x
+    for x in range(nx):
+        good = np.isfinite(values[x])
+        sum_ += float(values[x]) if good else 0.0
+        n += good
+        total[margin + 1 + x], count[margin + 1 + x] = sum_, margin + n
+    for x in range(margin):
+        total[margin + 1 + nx + x], count[margin + 1 + nx + x] = sum_, margin + n + x + 1
+
+
 @njit(parallel=True, cache=True, nogil=True)
-def _running_sums(values):
-    """Sums of the finite values of a row before each column, and how many there are, (row, col + 1)."""
+def _all_running_sums(values, margin):
+    """`_running_sums` of all rows, (row, column + 2 margins + 1)."""
     ny, nx = values.shape
-    total, count = np.zeros((ny, nx + 1)), np.zeros((ny, nx + 1), np.int32)
+    total, count = np.empty((ny, nx + 2 * margin + 1)), np.empty((ny, nx + 2 * margin + 1), np.int32)
     for row in prange(ny):
         y = np.intp(row)
-        for x in range(nx):
-            good = np.isfinite(values[y, x])
-            total[y, x + 1] = total[y, x] + (float(values[y, x]) if good else 0.0)
-            count[y, x + 1] = count[y, x] + good
+        _running_sums(values[y], margin, total[y], count[y])
     return total, count
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_difference(to, after, before):
+    for x in range(to.size):
+        to[x] += after[x] - before[x]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _ring_sums(total, count, ring, y, margin, mean, n):
+    """Sum of the values in the ring around each pixel of a row, and how many there are."""
+    mean[:], n[:] = 0.0, 0
+    for k in range(len(ring)):
+        dy, first, last = ring[k]
+        if y + dy < 0 or y + dy >= len(total):
+            n += np.int32(last - first)
+            continue
+        _add_difference(mean, total[y + dy, margin + last :], total[y + dy, margin + first :])
+        _add_difference(n, count[y + dy, margin + last :], count[y + dy, margin + first :])
 
 
 @njit(parallel=True, cache=True, nogil=True, error_model="numpy")
@@ -141,23 +174,15 @@ def stands_out(values, ring, threshold):
         0 or 1; 0 where the value itself is not finite.
     """
     ny, nx = values.shape
-    total, count = _running_sums(values)
+    margin = ring[:, 2].max()
+    total, count = _all_running_sums(values, margin)
     out = np.zeros((ny, nx), np.uint8)
     for row in prange(ny):
         y = np.intp(row)
-        mean, n = np.zeros(nx), np.zeros(nx)
-        for k in range(len(ring)):
-            dy, first, last = ring[k]
-            if y + dy < 0 or y + dy >= ny:
-                n += last - first
-                continue
-            t, c = total[y + dy], count[y + dy]
-            for x in range(nx):
-                a, b = min(max(x + first, 0), nx), min(max(x + last, 0), nx)
-                mean[x] += t[b] - t[a]
-                n[x] += c[b] - c[a] + (last - first) - (b - a)
+        mean, n = np.empty(nx), np.empty(nx, np.int32)
+        _ring_sums(total, count, ring, y, margin, mean, n)
         for x in range(nx):
-            out[y, x] = np.isfinite(values[y, x]) and n[x] > 0 and mean[x] / n[x] > threshold
+            out[y, x] = np.isfinite(values[y, x]) and n[x] > 0 and mean[x] > threshold * n[x]
     return out
 
 
@@ -194,12 +219,10 @@ def restore(sci, before, after, gain, limits, fixed, bad):
     ngroups, ny, nx = sci.shape
     for row in prange(ny):
         y = np.intp(row)
-        for x in range(nx):
-            changed = False
-            for g in range(ngroups):
-                changed |= before[g, y, x] != after[g, y, x]
-            if not changed:
-                continue
+        changed = np.zeros(nx, np.uint8)
+        for g in range(ngroups):
+            changed |= before[g, y] ^ after[g, y]
+        for x in np.flatnonzero(changed):
             change = _mean_difference(sci, after, y, x, gain[y, x], bad) - _mean_difference(sci, before, y, x, gain[y, x], bad)
             if fixed[y, x] or not abs(change) <= limits[y, x]:
                 for g in range(ngroups):

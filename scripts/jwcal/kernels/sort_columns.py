@@ -3,6 +3,21 @@
 from numba import njit
 
 
+@njit(cache=True, nogil=True)
+def tile(buffer, length, width):
+    """The beginning of a flat buffer as a table, (sample, column). Its rows lie side by side, which the machine's vectors need."""
+    return buffer[: length * width].reshape(length, width)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _exchange(low, high):
+    """Put the smaller value of each pair into the first row. A function of its own: only so does the compiler use vectors."""
+    for x in range(low.size):
+        a, b = low[x], high[x]
+        low[x] = min(a, b)
+        high[x] = max(a, b)
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def sort_columns(table, n):
     """Sort the first `n` values of every column, in place, ascending.
@@ -13,10 +28,9 @@ def sort_columns(table, n):
     Parameters
     ----------
     table : ndarray, (sample, column)
-        Without NaN: put infinity where there is no sample.
+        Contiguous, or it is ten times slower. Without NaN: put infinity where there is no sample.
     n : int
     """
-    width = table.shape[1]
     top = 1
     while 2 * top < n:
         top *= 2
@@ -26,11 +40,7 @@ def sort_columns(table, n):
         while True:
             for i in range(n - d):
                 if i & p == r:
-                    low, high = table[i], table[i + d]
-                    for x in range(width):
-                        a, b = low[x], high[x]
-                        low[x] = a if a < b else b
-                        high[x] = b if a < b else a
+                    _exchange(table[i], table[i + d])
             if q == p:
                 break
             d, q, r = q - p, q // 2, p

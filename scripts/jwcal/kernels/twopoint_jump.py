@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from .sort_columns import median_of_sorted, sort_columns
+from .sort_columns import median_of_sorted, sort_columns, tile
 
 ONE_PASS, ITERATIVE, CLIP_INTEGRATIONS, CLIP_ALL = range(4)
 CLIP_ROUNDS = 5
@@ -220,10 +220,10 @@ def _row(sci, groupdq, gain, readnoise, nframes, y, method, thresholds, bad, jum
     nints, ngroups, _, nx = sci.shape
     nk = nints * (ngroups - 1)
     widest = max(16, min(TILE, 16384 // nk))
-    differences, ordered = np.empty((nk, widest), np.float32), np.empty((nk, widest), np.float32)
+    differences, ordered = np.empty(nk * widest, np.float32), np.empty(nk * widest, np.float32)
     for x0 in range(0, nx, widest):
         width = min(widest, nx - x0)
-        d, s = differences[:, :width], ordered[:, :width]
+        d, s = tile(differences, nk, width), tile(ordered, nk, width)
         n, hit = np.empty(width, np.int64), np.empty(width, np.uint8)
         noise2 = np.empty(width)
         for x in range(width):
