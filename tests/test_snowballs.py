@@ -287,6 +287,22 @@ def test_peer_with_other_scenes(tmp_path):
 
 @pytest.mark.parity
 @needs_peer
+def test_the_peer_lets_ordinary_hits_of_an_oblong_frame_grow(tmp_path):
+    """Why ours differs there: docs/differences.md."""
+    sci, groupdq = ramps(np.random.default_rng(3), (1, 8, 64, 400), hits=0.003)
+    exposure, refs = exposure_of(tmp_path, sci, groupdq)
+    parameters = {"expand_large_events": True, "edge_size": 10}
+    theirs = make.by_peer(tmp_path, STEP, [(exposure, refs, parameters)])[0]["groupdq"]
+    ours = jump.apply(exposure, refs, **parameters).groupdq
+    inside = np.s_[:, :, 20:-20, 80:-20]  # no core is beyond an edge there, and there is none at all
+    plain = flag(tmp_path, sci, groupdq, expand_large_events=False).groupdq
+    np.testing.assert_array_equal(ours[inside], plain[inside])
+    assert np.count_nonzero(theirs[inside]) > 1.3 * np.count_nonzero(plain[inside])
+    np.testing.assert_array_equal(ours[..., :40], theirs[..., :40])
+
+
+@pytest.mark.parity
+@needs_peer
 def test_ellipses_are_the_peers_to_the_last_bit():
     """Moments, axes, angles and outlines of scikit-image: a point that lies on the outline is in or out by the last bit."""
     rng = np.random.default_rng(5)

@@ -53,7 +53,7 @@ def _set_covariance(rate, gain, noise2, covariance, w):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _solve(i, w):
-    """Solve for the differences in use of one integration; returns its part of the sums A = d'Vd, B = 1'Vd, C = 1'V1, V the inverse."""
+    """Solve for the differences in use of one integration; returns its part of the sums B = 1'Vd and C = 1'V1, V the inverse."""
     d, use, dB, dC, n = w.d[i], w.use[i], w.dB[i], w.dC[i], w.alpha.size
     front, alpha, beta = w.front, w.alpha, w.beta
     for k in range(n):
@@ -64,7 +64,7 @@ def _solve(i, w):
             dB[k] -= f * dB[k - 1]
             dC[k] -= f * dC[k - 1]
         front[k] = 1.0 / pivot
-    A, B, C, f = 0.0, 0.0, 0.0, 0.0
+    B, C, f = 0.0, 0.0, 0.0
     for k in range(n - 1, -1, -1):
         if not use[k]:
             continue
@@ -79,41 +79,51 @@ def _solve(i, w):
         w.inverse[i, k] = front[k] / (1.0 + front[k] * (back - alpha[k]))
         w.beside[i, k] = -f * w.inverse[i, k]
         f = 1.0 / back
-        A += d[k] * dB[k]
         B += dB[k]
         C += dC[k]
-    return A, B, C
+    return B, C
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _one_hit(i, k, A, B, C, left_over, information, w):
-    """What chi squared gains from a hit in difference k, and the hit (II, section 3.1; the count rate stays positive)."""
+def _one_hit(i, k, B, C, left_over, information, w):
+    """What chi squared gains from a hit in difference k (II, section 3.1).
+
+    A step down must gain NEGATIVE times as much. With a step up the rate, with and without it, is not negative.
+    """
     hit = left_over / information
-    if B >= w.dC[i, k] * hit:
-        without = A - B * B / C - left_over * hit
-    else:
-        without = A - w.dB[i, k] ** 2 / w.inverse[i, k]
-    return A - max(B, 0.0) ** 2 / C - without, hit
+    gain = left_over * hit
+    if hit <= 0.0:
+        return gain / NEGATIVE
+    if B < w.dC[i, k] * hit:
+        gain = max(w.dB[i, k], 0.0) ** 2 / w.inverse[i, k] - max(B, 0.0) ** 2 / C
+    elif B < 0.0:
+        gain += B * B / C
+    return gain
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _two_hits(i, k, A, B, C, w):
-    """The same for differences k and k + 1 (section 3.2): the gain, and the sum of the two."""
+def _two_hits(i, k, B, C, w):
+    """The same for differences k and k + 1 (section 3.2)."""
     b1, b2, c1, c2, q1, q2 = w.dB[i, k], w.dB[i, k + 1], w.dC[i, k], w.dC[i, k + 1], w.inverse[i, k], w.inverse[i, k + 1]
     beside = w.beside[i, k]
     s1, s2, s12 = q1 - c1 * c1 / C, q2 - c2 * c2 / C, beside - c1 * c2 / C
     u1, u2 = b1 - B / C * c1, b2 - B / C * c2
     determinant = s1 * s2 - s12 * s12
     hit1, hit2 = (s2 * u1 - s12 * u2) / determinant, (s1 * u2 - s12 * u1) / determinant
-    if B >= c1 * hit1 + c2 * hit2:
-        without = A - B * B / C - u1 * hit1 - u2 * hit2
-    else:
-        without = A - (q2 * b1 * b1 - 2.0 * beside * b1 * b2 + q1 * b2 * b2) / (q1 * q2 - beside * beside)
-    return A - max(B, 0.0) ** 2 / C - without, hit1 + hit2
+    gain = u1 * hit1 + u2 * hit2
+    if hit1 + hit2 <= 0.0:
+        return gain / NEGATIVE
+    if B < c1 * hit1 + c2 * hit2:
+        determinant = q1 * q2 - beside * beside
+        hit1, hit2 = (q2 * b1 - beside * b2) / determinant, (q1 * b2 - beside * b1) / determinant
+        gain = (b1 * hit1 + b2 * hit2 if hit1 + hit2 > 0.0 else 0.0) - max(B, 0.0) ** 2 / C
+    elif B < 0.0:
+        gain += B * B / C
+    return gain
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _find_best(i, A, B, C, left, threshold2, averaged, w):
+def _find_best(i, B, C, left, threshold2, averaged, w):
     """Note the likeliest hit of an integration: its gain, in which difference, in how many. None (0) if its gain is too small."""
     best, needed, rate = 0.0, np.inf, B / C
     promising = LEAST * threshold2 - min(B, 0.0) ** 2 / C  # what the gain must be if the count rate could be negative
@@ -124,15 +134,13 @@ def _find_best(i, A, B, C, left, threshold2, averaged, w):
         left_over, information = w.dB[i, k] - rate * w.dC[i, k], w.inverse[i, k] - w.dC[i, k] ** 2 / C
         need = threshold2 * min(max(w.alpha[k] * information, LEAST), MOST)
         if left_over * left_over > promising * information:
-            gain, hit = _one_hit(i, k, A, B, C, left_over, information, w)
-            score = gain if hit > 0.0 else gain / NEGATIVE
-            if score > best:
-                best, needed, w.first[i], w.count[i] = score, need, k, 1
+            gain = _one_hit(i, k, B, C, left_over, information, w)
+            if gain > best:
+                best, needed, w.first[i], w.count[i] = gain, need, k, 1
         if k and w.use[i, k - 1] and averaged[k - 1] and left > 2:
-            gain, hit = _two_hits(i, k - 1, A, B, C, w)
-            score = (gain if hit > 0.0 else gain / NEGATIVE) - TWO_MORE
-            if score > best:
-                best, needed, w.first[i], w.count[i] = score, max(need, before), k - 1, 2
+            gain = _two_hits(i, k - 1, B, C, w) - TWO_MORE
+            if gain > best:
+                best, needed, w.first[i], w.count[i] = gain, max(need, before), k - 1, 2
         before = need
     w.best[i] = best if best > needed else 0.0
 
@@ -151,12 +159,12 @@ def _take_out(w):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _solve_all(w):
-    """The sums A, B, C of all integrations: their differences share the count rate, and no noise."""
-    A, B, C = 0.0, 0.0, 0.0
+    """The sums B and C of all integrations: their differences share the count rate, and no noise."""
+    B, C = 0.0, 0.0
     for i in range(w.d.shape[0]):
-        a, b, c = _solve(i, w)
-        A, B, C = A + a, B + b, C + c
-    return A, B, C
+        b, c = _solve(i, w)
+        B, C = B + b, C + c
+    return B, C
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -164,14 +172,14 @@ def _search(rate, left, gain, noise2, covariance, threshold2, w):
     """Take hits out of `use`, which has `left` differences; from a guess of the count rate to the one without hits."""
     while left > 1:
         _set_covariance(max(rate, 0.0), gain, noise2, covariance, w)
-        A, B, C = _solve_all(w)
+        B, C = _solve_all(w)
         for i in range(w.d.shape[0]):
-            _find_best(i, A, B, C, left, threshold2, covariance.averaged, w)
+            _find_best(i, B, C, left, threshold2, covariance.averaged, w)
         gone = _take_out(w)
         if not gone:
             break
         left -= gone
-        A, B, C = _solve_all(w)
+        B, C = _solve_all(w)
         rate = B / C
     return rate
 

@@ -7,7 +7,6 @@ import logging
 import warnings
 
 import numpy as np
-from astropy.stats import sigma_clipped_stats
 
 from .. import aligned
 from ..dq import DO_NOT_USE, JUMP_DET, REFERENCE_PIXEL, SATURATED
@@ -40,6 +39,8 @@ def prepare(exposure, refs, *, minimum_sigclip_groups, **_):
         return []
     gain, readnoise = (aligned.image(refs[kind], exposure) for kind in ("gain", "readnoise"))
     if nints >= minimum_sigclip_groups:
+        from astropy.stats import sigma_clipped_stats  # its import takes as long as a small job
+
         electrons = np.where(exposure.groupdq & BAD, np.float32(np.nan), exposure.sci * gain)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pixels without any group
