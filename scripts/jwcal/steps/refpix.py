@@ -23,7 +23,6 @@ import numpy as np
 from ..dq import DO_NOT_USE, REFERENCE_PIXEL
 from ..errors import ConfigError, InputError, ReferenceError, Skip
 from ..irs2 import bad_references, layout
-from ..irs2.correction import correct, filters_of
 from ..kernels import sirs
 from ..kernels.reference_pixels import clipped_means, running_medians, subtract_from_growth, subtract_signals
 from ..parameters import Range
@@ -374,6 +373,8 @@ def correct_irs2(exposure, refs, limit, preserve, means=None):
     means : Options, optional
         Subtract the means of the first and last lines first.
     """
+    from ..irs2.correction import correct, filters_of  # it imports scipy.fft, which no other readout needs
+
     rows = layout.layout_of(exposure.header)
     if "refpix" not in refs:
         raise Skip("IRS2 readout needs a refpix reference")
