@@ -25,19 +25,19 @@ CHUNK = 200_000  # pixels at a time
 SEARCHES = {"two-point": "rejection_threshold", "likelihood": "likelihood_threshold"}
 COLOURS = {"two-point": "#b5541c", "likelihood": "#1c6bb5"}
 CURVES = {0.1: "-", 3.0: "--", 1000.0: ":"}  # electrons/s
-THRESHOLDS = {"two-point": (3.0, 3.3, 3.6, 4.0, 4.4, 4.8), "likelihood": (2.9, 3.2, 3.5, 3.7, 3.95, 4.3, 4.7)}
+THRESHOLDS = {"two-point": (3.0, 3.3, 3.6, 4.0, 4.4, 4.8), "likelihood": (2.9, 3.2, 3.5, 3.7, 3.95, 4.2, 4.5)}
 SMALL = truth.BINS.index((4, 6))
 
 
-def measure(flux, npixels, detection, folder, threshold=None):
-    """Share of hits found in each bin, and false flags a million groups."""
-    given = {} if threshold is None else {SEARCHES[detection]: threshold}
+def measure(flux, npixels, settings, folder):
+    """Share of hits found in each bin, and false flags a million groups, of each (search, threshold or None for the default)."""
     parts = []
     for seed in range(max(1, npixels // CHUNK)):
         ramps = truth.simulate(flux, min(npixels, CHUNK), seed=100 + seed)
-        found = truth.rate_search(ramps, truth.search(folder, ramps, detection=detection, **given))
-        parts.append((*found.recall, found.false))
-    return np.mean(parts, axis=0)
+        given = [{"detection": name} | ({SEARCHES[name]: value} if value else {}) for name, value in settings]
+        found = [truth.rate_search(ramps, truth.search(folder, ramps, **parameters)) for parameters in given]
+        parts.append([(*f.recall, f.false) for f in found])
+    return dict(zip(settings, np.mean(parts, axis=0), strict=True))
 
 
 def table(rows):
@@ -45,29 +45,30 @@ def table(rows):
     bins = " | ".join(f"{low}-{high} sigma" for low, high in truth.BINS[:3])
     lines = [f"| electrons/s | {bins} | false flags a million groups |", "|---|" + "---|" * 4]
     for flux in truth.FLUXES:
-        pairs = [" / ".join(f"{rows[name][flux][b]:.3f}" for name in SEARCHES) for b in range(3)]
-        false = " / ".join(f"{rows[name][flux][-1]:.1f}" for name in SEARCHES)
+        pairs = [" / ".join(f"{rows[flux][name, None][b]:.3f}" for name in SEARCHES) for b in range(3)]
+        false = " / ".join(f"{rows[flux][name, None][-1]:.1f}" for name in SEARCHES)
         lines.append(f"| {flux:g} | {' | '.join(pairs)} | {false} |")
     return "\n".join(lines)
 
 
-def draw(rows, curves, path):
+def draw(rows, path):
     """Found and false against the flux at the default thresholds, and against each other with the thresholds varied."""
     plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
     figure, (found, false, both) = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
     for name, colour in COLOURS.items():
-        values = np.array([rows[name][flux] for flux in truth.FLUXES])
+        values = np.array([rows[flux][name, None] for flux in truth.FLUXES])
         found.plot(truth.FLUXES, values[:, SMALL], "o-", color=colour, markersize=4, label=name)
         false.plot(truth.FLUXES, values[:, -1], "o-", color=colour, markersize=4)
         for flux, line in CURVES.items():
-            recall, wrong = np.array([(v[SMALL], v[-1]) for v in curves[name][flux]]).T
+            curve = [rows[flux][name, threshold] for threshold in THRESHOLDS[name]]
+            recall, wrong = np.array([(v[SMALL], v[-1]) for v in curve]).T
             label = f"{flux:g} e-/s" if name == "likelihood" else None
             both.plot(wrong, recall, line, color=colour, label=label)
-            both.plot(rows[name][flux][-1], rows[name][flux][SMALL], "o", color=colour, markersize=5)
+            both.plot(rows[flux][name, None][-1], rows[flux][name, None][SMALL], "o", color=colour, markersize=5)
     found.set(xscale="log", ylim=(0.4, 1), xlabel="flux, electrons/s", ylabel="hits of 4 to 6 sigma that are found")
     false.set(xscale="log", yscale="log", ylim=(0.5, 1000), xlabel="flux, electrons/s", ylabel="false flags a million groups")
     both.set(
-        xscale="log", xlim=(0.5, 5000), ylim=(0.2, 1), xlabel="false flags a million groups", ylabel="hits of 4 to 6 sigma that are found"
+        xscale="log", xlim=(0.8, 5000), ylim=(0.2, 1), xlabel="false flags a million groups", ylabel="hits of 4 to 6 sigma that are found"
     )
     found.legend(frameon=False, loc="lower right")
     both.legend(frameon=False, loc="lower right")
@@ -81,11 +82,10 @@ def main():
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows = {d: {flux: measure(flux, asked.pixels, d, folder) for flux in truth.FLUXES} for d in SEARCHES}
-        print(table(rows))
-        few = asked.pixels // 4
-        curves = {d: {flux: [measure(flux, few, d, folder, t) for t in THRESHOLDS[d]] for flux in CURVES} for d in SEARCHES}
-    draw(rows, curves, asked.figure)
+        defaults, curves = [(d, None) for d in SEARCHES], [(d, t) for d in SEARCHES for t in THRESHOLDS[d]]
+        rows = {flux: measure(flux, asked.pixels, defaults + (curves if flux in CURVES else []), folder) for flux in truth.FLUXES}
+    print(table(rows))
+    draw(rows, asked.figure)
 
 
 if __name__ == "__main__":

@@ -255,7 +255,8 @@ def write_if_changed(path, content):
         temporary.write_text(text)
 
 
-# Memory of the imports, and of compiling the kernels if that is still to do; bytes beside it: of a pixel, of a sample of one integration, of a pixel of the products of one integration.
+# Memory of the imports, and of compiling the kernels if that is still to do; beside it bytes of a pixel, of a sample of one
+# integration, and of a pixel of the products of one integration.
 IMPORTS_MB = 500
 PIXEL, SAMPLE, PRODUCT = 90, 12, 20
 LARGEST_RAMP = 2**28  # bytes of samples held at once, see ramp.LARGE
