@@ -88,6 +88,13 @@ def test_until(planned, until, wanted):
     assert bool(made.stops) == (until == "stage3")
 
 
+def test_associations_that_nothing_takes_are_said(planned, tmp_path):
+    (tmp_path / "mosaic_asn.json").write_text("{}")
+    made = planned(associations=str(tmp_path / "mosaic_asn.json"))
+    assert any("mosaic_asn.json: no pipeline of stage 3 is available" in message for message in made.left_out)
+    assert jobs(made) == IMAGE
+
+
 def test_optional_products_and_skipped_steps(planned):
     assert jobs(planned(save=["ramp"]))[0] == ("stage1", "detector1", ["ramp", "rate", "rateints"])
     assert jobs(planned(steps={"resample": {"skip": True}}))[1] == ("stage2", "image2", ["cal"])

@@ -137,6 +137,9 @@ def make(settings):
         problems=[f"{path}: {message}" for path, message in found.problems],
         left_out=[f"{path}: {message}" for path, message in found.left_out],
     )
+    if config.associations != "generate":
+        files = ", ".join(str(path) for path in config.associations)
+        plan.left_out.append(f"associations: {files}: no pipeline of stage 3 is available in this version")
     for exposure in found.exposures:
         try:
             _plan_exposure(plan, exposure, config)
