@@ -1,6 +1,6 @@
 """Stage 1 of ours and of the peer on the same exposure and references, in one run: wall and CPU time, peak memory, as ratios.
 
-    python benchmarks/stage1.py [--subarray FULL] [--ngroups 10] [--repeat 3] [--work DIR]
+    python benchmarks/stage1.py [nrc | soss | miri] [--ngroups 10] [--nints 1] [--repeat 3] [--work DIR]
 
 Each run is a process of its own, start-up included; the kernels are compiled before (the first line says how long that took).
 """
@@ -16,11 +16,14 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+CASES = {
+    "nrc": {"exp_type": "NRC_IMAGE", "detector": "NRCA1", "subarray": "FULL", "ngroups": 10, "nints": 1},
+    "soss": {"exp_type": "NIS_SOSS", "detector": "NIS", "subarray": "SUBSTRIP256", "ngroups": 8, "nints": 60},
+    "miri": {"exp_type": "MIR_IMAGE", "detector": "MIRIMAGE", "subarray": "FULL", "ngroups": 40, "nints": 4},
+}
 OURS = """
-import json, sys, time
-began = time.perf_counter()
+import json, sys
 import jwcal
-steps = {}
 made = jwcal.run_pipeline("detector1", sys.argv[1], out=sys.argv[2], every=True, crds_path=sys.argv[3])
 print(json.dumps(made["rate"].seconds))
 """
@@ -57,12 +60,14 @@ def measure(python, code, arguments, environment=None):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ngroups", type=int, default=10)
-    parser.add_argument("--subarray", default="FULL")
+    parser.add_argument("case", nargs="?", choices=CASES, default="nrc")
+    parser.add_argument("--ngroups", type=int, help="instead of the case's own")
+    parser.add_argument("--nints", type=int, help="instead of the case's own")
     parser.add_argument("--repeat", type=int, default=3, help="runs of ours; the peer runs once")
     parser.add_argument("--work", type=Path, default=ROOT / "benchmarks/work")
     options = parser.parse_args()
-    uncal, cache = exposure_and_cache(options.work, options.subarray, options.ngroups)
+    case = CASES[options.case] | {k: v for k, v in vars(options).items() if k in ("ngroups", "nints") and v}
+    uncal, cache = exposure_and_cache(options.work, case)
     out = options.work / "out"
     one = {"NUMBA_NUM_THREADS": "1"}
     ours, peers = ROOT / ".venv/bin/python", ROOT / ".venv-peer/bin/python"
@@ -73,7 +78,9 @@ def main():
         "ours, 1 thread": [measure(ours, OURS, [uncal, out / "ours", cache], one) for _ in range(options.repeat)],
         "ours, 2 threads": [measure(ours, OURS, [uncal, out / "ours2", cache], {"NUMBA_NUM_THREADS": "2"}) for _ in range(options.repeat)],
     }
-    report(runs, f"{uncal.name}: {options.subarray}, {options.ngroups} groups")
+    report(runs, f"{uncal.name}: {case}")
+    largest = max(path.stat().st_size for path in (options.work / "out/ours").glob(f"{uncal.name.removesuffix('_uncal.fits')}_*.fits"))
+    print(f"largest product {largest / 2**20:.0f} MB")
 
 
 def report(runs, title):
@@ -89,17 +96,15 @@ def report(runs, title):
     print("ours by step, s: " + ", ".join(f"{step} {seconds:.2f}" for step, seconds in steps.items()))
 
 
-def exposure_and_cache(folder, subarray, ngroups):
-    """An exposure and a CRDS cache with its references, made once for these options."""
+def exposure_and_cache(folder, case):
+    """An exposure and a CRDS cache with its references, made once for each case."""
     from jwcal.simulate import crds_cache, exposures, references
 
-    folder = folder / f"{subarray}_{ngroups}"
+    folder = folder / "_".join(str(value) for value in case.values())
     done = folder / "done"
     if not done.exists():
-        made = exposures.simulate_exposure(
-            folder / "data", exp_type="NRC_IMAGE", detector="NRCA1", subarray=subarray, ngroups=ngroups, seed=1
-        )
-        kept = references.write_references(folder / "references", made.detector)
+        made = exposures.simulate_exposure(folder / "data", seed=1, **case)
+        kept = references.write_references(folder / "references", made.detector, setup=made.setup)
         crds_cache.build(folder / "crds", list(kept.values()))
         done.touch()
     return next((folder / "data").glob("*_uncal.fits")), folder / "crds"
