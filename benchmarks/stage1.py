@@ -7,6 +7,7 @@ Each run is a process of its own, start-up included; the kernels are compiled be
 
 import argparse
 import json
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -98,16 +99,25 @@ def report(runs, title):
 
 def exposure_and_cache(folder, case):
     """An exposure and a CRDS cache with its references, made once for each case."""
+    folder = folder / "_".join(str(value) for value in case.values())
+    if not (folder / "done").exists():
+        # in a process of its own: a child's peak memory is never below what its parent held when it was born
+        child = multiprocessing.get_context("spawn").Process(target=simulate, args=(folder, case))
+        child.start()
+        child.join()
+        if child.exitcode:
+            sys.exit("the exposure could not be simulated")
+    return next((folder / "data").glob("*_uncal.fits")), folder / "crds"
+
+
+def simulate(folder, case):
+    """Simulate one exposure, its references, and a CRDS cache of them."""
     from jwcal.simulate import crds_cache, exposures, references
 
-    folder = folder / "_".join(str(value) for value in case.values())
-    done = folder / "done"
-    if not done.exists():
-        made = exposures.simulate_exposure(folder / "data", seed=1, **case)
-        kept = references.write_references(folder / "references", made.detector, setup=made.setup)
-        crds_cache.build(folder / "crds", list(kept.values()))
-        done.touch()
-    return next((folder / "data").glob("*_uncal.fits")), folder / "crds"
+    made = exposures.simulate_exposure(folder / "data", seed=1, **case)
+    kept = references.write_references(folder / "references", made.detector, setup=made.setup)
+    crds_cache.build(folder / "crds", list(kept.values()))
+    (folder / "done").touch()
 
 
 if __name__ == "__main__":
