@@ -98,7 +98,21 @@ def test_pieces_equal_the_whole(steps, ramp_of_noise, monkeypatch, tmp_path, kil
         np.testing.assert_array_equal(piece.sci, one.sci)
         np.testing.assert_array_equal(piece.dq, one.dq)
         assert piece.steps == one.steps
+        assert piece.seconds.keys() == one.seconds.keys()
     assert not list(tmp_path.iterdir()), "the scratch files stayed"
+
+
+def test_times_of_all_strips_add_up(steps, ramp_of_noise, monkeypatch, tmp_path):
+    monkeypatch.setattr(ramp, "LARGE", 4096)
+    ticks = iter(range(1000))
+    monkeypatch.setattr(run.time, "perf_counter", lambda: next(ticks))
+    strips = []
+    fit = steps[-1]
+    module = run.step_module(fit.name)
+    apply = module.apply
+    monkeypatch.setattr(module, "apply", staticmethod(lambda *given: (strips.append(1), apply(*given))[1]))
+    rate, rateints = run.run(run.Recipe("toy", steps), exposure_of(ramp_of_noise), scratch=tmp_path)
+    assert len(strips) > 1 and rate.seconds["ramp_fit"] + rateints.seconds["ramp_fit"] == len(strips)
 
 
 def test_a_ramp_that_is_a_product_stays_whole(steps, ramp_of_noise, monkeypatch):

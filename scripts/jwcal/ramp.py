@@ -231,6 +231,8 @@ def paste(wholes, parts, strip, shape):
     for whole, result in zip(wholes, parts, strict=True):
         for name, array in result.pixels[0].planes():
             getattr(whole.pixels[0], name)[..., inner, :] = array[..., part, :]
+        # the strips share one book of times; what only the results have is added up
+        whole.seconds = {k: v if k in strip.seconds else v + whole.seconds.get(k, 0.0) for k, v in result.seconds.items()}
     return wholes
 
 
