@@ -54,4 +54,4 @@ envs:
 	mv envs/jwcal.yaml.new envs/jwcal.yaml
 
 clean:
-	rm -rf demo .snakemake
+	rm -rf demo .snakemake scripts/jwcal/kernels/__pycache__ .venv/kernels
