@@ -3,6 +3,7 @@
 import pytest
 
 from jwcal import config, parameters
+from jwcal.errors import ConfigError
 from jwcal.tables import table
 
 BUILT = [step for step in sorted(config._chain_steps()) if parameters.step_module(step)]
@@ -22,10 +23,22 @@ def test_defaults_are_allowed(step):
         assert parameters.described(parameter), name
 
 
-def test_defaults_of_the_pipelines():
-    for row in table("pipelines").values():
+def refused(rows):
+    """Defaults of pipelines that the configuration would not take."""
+    wrong = []
+    for pipeline, row in rows.items():
         for step, values in row.get("defaults", {}).items():
-            config.load({"steps": {step: values}})
+            try:
+                config.load({"steps": {step: values}})
+            except ConfigError as error:
+                wrong.append((pipeline, step, str(error)))
+    return wrong
+
+
+def test_defaults_of_the_pipelines():
+    assert refused(table("pipelines")) == []
+    row = {"defaults": {"jump": {"rejection_threshold": "high"}, "ipc": {"skip": True}}}
+    assert [(pipeline, step) for pipeline, step, _ in refused({"toy": row})] == [("toy", "jump")]
 
 
 def test_chains_are_known_to_the_configuration():
