@@ -1,24 +1,34 @@
 # make demo     simulate a small program and calibrate it, with pictures
+# make report   what a run made, as one HTML page: make report RESULTS=folder (default: that of the demo)
 # make test     all tests, a parity subset against the peer included
 # make parity   all parity tests        make lint   style and workflow checks
+# make test-slurm   the workflow on a real Slurm of one node (as root; installs Debian's packages)
 # Everything is installed into .venv (and .venv-peer) from envs/.
 
 PYTHON ?= python3
 CORES ?= all
 JOBS ?= 2
+RESULTS ?= demo/results
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: demo test parity lint peer envs clean
+.PHONY: demo report test test-slurm parity lint peer envs clean
 
 demo: .venv/kernels
 	$(BIN)/python -m jwcal.simulate demo demo
 	$(SNAKEMAKE) --configfile config/demo.yaml
 	$(BIN)/python -m jwcal.report.preview demo/results
-	@echo "The products are in demo/results, pictures of them in demo/results/previews."
+	$(BIN)/python -m jwcal.report demo/results
+	@echo "The products are in demo/results, pictures of them in demo/results/previews, and a page on the run is demo/results/report.html."
+
+report: .venv/ready
+	$(BIN)/python -m jwcal.report $(RESULTS)
 
 test: .venv/kernels .venv-peer/ready lint
-	$(BIN)/python -m pytest -m "not full" -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not full and not slurm" -n $(JOBS) --dist loadfile $(ARGS)
+
+test-slurm: .venv/kernels
+	$(BIN)/python -m pytest -m slurm tests/test_slurm.py $(ARGS)
 
 parity: .venv/kernels .venv-peer/ready
 	$(BIN)/python -m pytest -m parity -n $(JOBS) --dist loadfile $(ARGS)

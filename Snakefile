@@ -23,6 +23,12 @@ rule all:
         PLAN.targets(),
 
 
+# Not in dry runs: before the first job starts, which is when Snakemake begins to remove what is made again.
+onstart:
+    PLAN.keep()
+    say_progress()
+
+
 # Not with onsuccess and onerror: they are not called when there is nothing to be done.
 if workflow.is_main_process:
     atexit.register(print_summary)

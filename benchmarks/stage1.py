@@ -1,15 +1,18 @@
-"""Stage 1 of ours and of the peer on the same exposure and references, in one run: wall and CPU time, peak memory, as ratios.
+"""Stage 1 of ours and of the peer on the same simulated exposure and references: per step and in total, as ratios.
 
-    python benchmarks/stage1.py [nrc | soss | miri] [--ngroups 10] [--nints 1] [--repeat 3] [--work DIR]
+    python benchmarks/stage1.py [nrc | soss | miri | irs2 | events | likely | workflow] [--repeat 3] [--threads 1 2] [--cold] [--json FILE]
 
-Each run is a process of its own, start-up included; the kernels are compiled before (the first line says how long that took).
+Each run is a process of its own, start-up and the choice of references included; the table shows the fastest of the runs. Both sides
+do the same steps (ipc, which operations leave out, is off). The kernels are compiled before; --cold measures a run that compiles them too.
+The floor is a process that does nothing but read the files that go in and write as many bytes as come out.
+`workflow` compares Snakemake on one core, with a program of four NIRCam frames, with four runs of the peer's process.
 """
 
 import argparse
 import json
 import multiprocessing
 import os
-import statistics
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,92 +20,138 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+OURS, PEERS = ROOT / ".venv/bin/python", ROOT / ".venv-peer/bin/python"
+
+NIRCAM = {"exp_type": "NRC_IMAGE", "detector": "NRCA1", "subarray": "FULL", "ngroups": 10, "nints": 1}
 CASES = {
-    "nrc": {"exp_type": "NRC_IMAGE", "detector": "NRCA1", "subarray": "FULL", "ngroups": 10, "nints": 1},
-    "soss": {"exp_type": "NIS_SOSS", "detector": "NIS", "subarray": "SUBSTRIP256", "ngroups": 8, "nints": 60},
-    "miri": {"exp_type": "MIR_IMAGE", "detector": "MIRIMAGE", "subarray": "FULL", "ngroups": 40, "nints": 4},
+    "nrc": {"exposure": NIRCAM},
+    "soss": {"exposure": {"exp_type": "NIS_SOSS", "detector": "NIS", "subarray": "SUBSTRIP256", "ngroups": 8, "nints": 60}},
+    "miri": {"exposure": {"exp_type": "MIR_IMAGE", "detector": "MIRIMAGE", "subarray": "FULL", "ngroups": 40, "nints": 4}},
+    "irs2": {"exposure": {"exp_type": "NRS_IFU", "detector": "NRS1", "readpatt": "NRSIRS2RAPID", "ngroups": 20, "nints": 1}},
+    "events": {"exposure": NIRCAM, "steps": {"clean_flicker_noise": {"skip": False}, "jump": {"expand_large_events": True}}},
+    "likely": {"exposure": NIRCAM, "steps": {"ramp_fit": {"algorithm": "LIKELY"}}},
 }
-OURS = """
+PROGRAM = {
+    "program": 1234,
+    "target": [53.1625, -27.7914],
+    "detectors": ["NRCA1"],
+    "exposures": [{"exp_type": "NRC_IMAGE", "filter": "F200W", "subarray": "FULL", "ngroups": 10}],
+    "dithers": [[0.0, 0.0], [2.9, 0.7], [-2.7, 1.6], [0.4, -1.9]],
+}
+
+# What the processes run: arguments are the raw file, the folder for the products, the CRDS cache and the steps' parameters.
+RUN_OURS = """
 import json, sys
 import jwcal
-made = jwcal.run_pipeline("detector1", sys.argv[1], out=sys.argv[2], every=True, crds_path=sys.argv[3])
-print(json.dumps(made["rate"].seconds))
+made = jwcal.run_pipeline("detector1", sys.argv[1], json.loads(sys.argv[4]), out=sys.argv[2], every=True, crds_path=sys.argv[3])
+first = next(iter(made.values()))
+print(json.dumps({"steps": first.seconds, "references": list(first.recipe.references.values())}))
 """
-PEER = """
-import os, sys
+RUN_PEER = """
+import json, os, sys, time
 os.environ.update(CRDS_PATH=sys.argv[3], CRDS_SERVER_URL="https://crds-serverless-mode.stsci.edu", CRDS_MODE="local")
 from jwst.pipeline import Detector1Pipeline
-Detector1Pipeline.call(sys.argv[1], save_results=True, output_dir=sys.argv[2])
+from stpipe import Step
+seconds, run = {}, Step.run
+def timed(self, *arguments):
+    began = time.perf_counter()
+    try:
+        return run(self, *arguments)
+    finally:
+        seconds[self.name] = seconds.get(self.name, 0.0) + time.perf_counter() - began
+Step.run = timed
+steps = {"ipc": {"skip": True}} | json.loads(sys.argv[4])
+Detector1Pipeline.call(sys.argv[1], save_results=True, output_dir=sys.argv[2], steps=steps)
+print(json.dumps({"steps": {name: value for name, value in seconds.items() if name != "Detector1Pipeline"}}))
+"""
+RUN_FLOOR = """
+import os, sys
+buffer = bytearray(2**20)
+for path in sys.argv[2:-1]:
+    with open(path, "rb", buffering=0) as file:
+        while file.readinto(buffer):
+            pass
+with open(sys.argv[1], "wb", buffering=0) as file:
+    for _ in range(int(sys.argv[-1]) // len(buffer)):
+        file.write(buffer)
+os.remove(sys.argv[1])
 """
 
 
-def measure(python, code, arguments, environment=None):
-    """Run code in a process of its own.
+def measure(command, environment=None, folder=None):
+    """Run a command in a process of its own.
 
     Returns
     -------
     dict
-        wall and cpu in s, peak in MB, the last line that it printed.
+        wall and cpu in s, peak in MB (the largest of its processes), and what the last line that it printed holds.
     """
     began = time.perf_counter()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        process = subprocess.Popen(
-            [python, "-c", code, *map(str, arguments)], stdout=out, stderr=err, env={**os.environ, **(environment or {})}
-        )
+        settings = {**os.environ, **(environment or {})}
+        process = subprocess.Popen(list(map(str, command)), stdout=out, stderr=err, env=settings, cwd=folder)
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0), err.seek(0)
         if process.returncode:
             sys.exit(err.read()[-3000:])
-        printed = out.read().strip().splitlines()
-    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "peak": usage.ru_maxrss / 1024, "printed": printed[-1] if printed else ""}
+        printed = (out.read().strip().splitlines() or [""])[-1]
+    found = {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "peak": usage.ru_maxrss / 1024}
+    return found | (json.loads(printed) if printed.startswith("{") else {})
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("case", nargs="?", choices=CASES, default="nrc")
-    parser.add_argument("--ngroups", type=int, help="instead of the case's own")
-    parser.add_argument("--nints", type=int, help="instead of the case's own")
-    parser.add_argument("--repeat", type=int, default=3, help="runs of ours; the peer runs once")
-    parser.add_argument("--work", type=Path, default=ROOT / "benchmarks/work")
-    options = parser.parse_args()
-    case = CASES[options.case] | {k: v for k, v in vars(options).items() if k in ("ngroups", "nints") and v}
-    uncal, cache = exposure_and_cache(options.work, case)
-    out = options.work / "out"
-    one = {"NUMBA_NUM_THREADS": "1"}
-    ours, peers = ROOT / ".venv/bin/python", ROOT / ".venv-peer/bin/python"
-    first = measure(ours, OURS, [uncal, out / "ours", cache], one)
-    print(f"first run of ours, which compiles the kernels unless that was done before: {first['wall']:.1f} s")
-    runs = {
-        "peer": [measure(peers, PEER, [uncal, out / "peer", cache], one)],
-        "ours, 1 thread": [measure(ours, OURS, [uncal, out / "ours", cache], one) for _ in range(options.repeat)],
-        "ours, 2 threads": [measure(ours, OURS, [uncal, out / "ours2", cache], {"NUMBA_NUM_THREADS": "2"}) for _ in range(options.repeat)],
-    }
-    report(runs, f"{uncal.name}: {case}")
-    largest = max(path.stat().st_size for path in (options.work / "out/ours").glob(f"{uncal.name.removesuffix('_uncal.fits')}_*.fits"))
-    print(f"largest product {largest / 2**20:.0f} MB")
+def fastest(runs):
+    """The run of least wall time, with the most memory that any took."""
+    runs = list(runs)
+    return {**min(runs, key=lambda run: run["wall"]), "peak": max(run["peak"] for run in runs)}
 
 
-def report(runs, title):
-    """Print the table."""
-    print(title)
-    print(f"{'':18}{'wall s':>9}{'CPU s':>9}{'peak MB':>9}   against the peer: wall, memory")
-    base = None
-    for name, measured in runs.items():
-        wall, cpu, peak = (statistics.median(m[key] for m in measured) for key in ("wall", "cpu", "peak"))
-        base = base or (wall, peak)
-        print(f"{name:18}{wall:9.2f}{cpu:9.2f}{peak:9.0f}   {base[0] / wall:.1f}x faster, {peak / base[1]:.2f} of its memory")
-    steps = json.loads(runs["ours, 1 thread"][-1]["printed"])
-    print("ours by step, s: " + ", ".join(f"{step} {seconds:.2f}" for step, seconds in steps.items()))
+def limited(threads=1):
+    """Settings for this many threads."""
+    return dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
 
 
-def exposure_and_cache(folder, case):
+# --- one exposure ----------------------------------------------------------------------------------------------------
+
+
+def run_case(options):
+    """Measure a case; returns name of the run -> what was measured."""
+    case = CASES[options.case]
+    changed = {k: v for k, v in vars(options).items() if k in ("ngroups", "nints") and v}
+    uncal, cache = exposure_and_cache(options.work, case["exposure"] | changed)
+    out, steps = options.work / "out" / options.case, json.dumps(case.get("steps", {}))
+    for side in ("ours", "peer"):
+        shutil.rmtree(out / side, ignore_errors=True)
+        (out / side).mkdir(parents=True)
+    ours = [OURS, "-c", RUN_OURS, uncal, out / "ours", cache, steps]
+    found = {}
+    if not options.no_peer:
+        found["peer"] = measure([PEERS, "-c", RUN_PEER, uncal, out / "peer", cache, steps], limited())
+    if options.cold:
+        with tempfile.TemporaryDirectory() as folder:
+            found["ours, cold"] = measure(ours, limited() | {"NUMBA_CACHE_DIR": folder})
+    measure(ours, limited(max(options.threads)))  # compiles what is not compiled yet
+    for threads in options.threads:
+        found[f"ours, {threads} thread{'s' * (threads > 1)}"] = fastest(measure(ours, limited(threads)) for _ in range(options.repeat))
+    files = [
+        uncal,
+        *(path for path in found[f"ours, {options.threads[0]} thread{'s' * (options.threads[0] > 1)}"]["references"] if path != "N/A"),
+    ]
+    products = {path.name: path.stat().st_size for path in (out / "ours").glob("*.fits")}
+    floor = [OURS, "-c", RUN_FLOOR, out / "floor", *files, sum(products.values())]
+    found["floor"] = fastest(measure(floor) for _ in range(options.repeat))
+    print(f"{uncal.name}: {case['exposure'] | changed}")
+    print("products, MB: " + ", ".join(f"{name} {size / 2**20:.0f}" for name, size in products.items()))
+    return found
+
+
+def exposure_and_cache(folder, exposure):
     """An exposure and a CRDS cache with its references, made once for each case."""
-    folder = folder / "_".join(str(value) for value in case.values())
+    folder = folder / "_".join(str(value) for value in exposure.values())
     if not (folder / "done").exists():
         # in a process of its own: a child's peak memory is never below what its parent held when it was born
-        child = multiprocessing.get_context("spawn").Process(target=simulate, args=(folder, case))
+        child = multiprocessing.get_context("spawn").Process(target=simulate, args=(folder, exposure))
         child.start()
         child.join()
         if child.exitcode:
@@ -110,14 +159,102 @@ def exposure_and_cache(folder, case):
     return next((folder / "data").glob("*_uncal.fits")), folder / "crds"
 
 
-def simulate(folder, case):
+def simulate(folder, exposure):
     """Simulate one exposure, its references, and a CRDS cache of them."""
-    from jwcal.simulate import crds_cache, exposures, references
+    from jwcal.simulate import crds_cache, exposures, irs2, references
 
-    made = exposures.simulate_exposure(folder / "data", seed=1, **case)
-    kept = references.write_references(folder / "references", made.detector, setup=made.setup)
+    is_irs2 = exposure.get("readpatt", "").startswith("NRSIRS2")
+    made = (irs2.simulate_irs2 if is_irs2 else exposures.simulate_exposure)(folder / "data", seed=1, **exposure)
+    types = {"types": ("mask", "saturation", "superbias", "linearity", "dark", "gain", "readnoise")} if is_irs2 else {}
+    kept = references.write_references(folder / "references", made.detector, setup=made.setup, **types)
+    if is_irs2:
+        kept = irs2.write_references(kept, exposure["detector"])
     crds_cache.build(folder / "crds", list(kept.values()))
     (folder / "done").touch()
+
+
+# --- a program through the workflow ----------------------------------------------------------------------------------
+
+
+def run_workflow(options):
+    """Measure four frames through Snakemake on one core, and through four processes of the peer."""
+    folder = options.work / "program"
+    child = multiprocessing.get_context("spawn").Process(target=simulate_program, args=(folder,))
+    child.start()
+    child.join()
+    if child.exitcode:
+        sys.exit("the program could not be simulated")
+    uncals, cache, results = sorted((folder / "data").glob("*_uncal.fits")), folder / "crds", folder / "results"
+    settings = folder / "settings.yaml"
+    settings.write_text(
+        json.dumps({"data": str(folder / "data"), "results": str(results), "until": "stage1", "references": {"crds_path": str(cache)}})
+    )
+    command = [OURS, "-m", "snakemake", "-s", ROOT / "Snakefile", "--cores", "1", "--configfile", settings]
+
+    def run():
+        shutil.rmtree(results, ignore_errors=True)
+        return measure(command, limited(), folder)
+
+    run()  # compiles what is not compiled yet
+    found = {}
+    if not options.no_peer:
+        (folder / "peer").mkdir(exist_ok=True)
+        runs = [measure([PEERS, "-c", RUN_PEER, uncal, folder / "peer", cache, "{}"], limited()) for uncal in uncals]
+        found["peer"] = {key: sum(r[key] for r in runs) for key in ("wall", "cpu")} | {"peak": max(r["peak"] for r in runs)}
+    found["ours, 1 core"] = fastest(run() for _ in range(options.repeat))
+    print(f"{len(uncals)} frames of 2048 x 2048, 10 groups")
+    return found
+
+
+def simulate_program(folder):
+    """Simulate the program, its references and a CRDS cache of them; nothing where they are there."""
+    from jwcal.simulate.program import make_program
+
+    make_program(folder, PROGRAM)
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+
+def report(found):
+    """Print what was measured, and each run's ratio to the peer and to the floor."""
+    peer, floor = found.get("peer"), found.get("floor")
+    print(f"{'':16}{'wall s':>9}{'CPU s':>9}{'peak MB':>9}")
+    for name, run in found.items():
+        line = f"{name:16}{run['wall']:9.2f}{run['cpu']:9.2f}{run['peak']:9.0f}"
+        if peer and name.startswith("ours"):
+            line += f"   {peer['wall'] / run['wall']:.1f}x faster, {run['peak'] / peer['peak']:.2f} of the peer's memory"
+        if floor and name.startswith("ours"):
+            line += f", {run['wall'] / floor['wall']:.1f} times the floor"
+        print(line)
+    steps = {name: run["steps"] for name, run in found.items() if "steps" in run and "cold" not in name}
+    if not steps:
+        return
+    print(f"\n{'s in step':22}" + "".join(f"{name:>16}" for name in steps))
+    for step in dict.fromkeys(step for run in steps.values() for step in run):
+        times = [run.get(step, 0.0) for run in steps.values()]
+        if max(times) >= 0.01:
+            ratio = f"   {times[0] / times[1]:.1f}x" if peer and len(times) > 1 and times[1] > 0.0 else ""
+            print(f"{step:22}" + "".join(f"{seconds:16.2f}" for seconds in times) + ratio)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("case", nargs="?", choices=[*CASES, "workflow"], default="nrc")
+    parser.add_argument("--ngroups", type=int, help="instead of the case's own")
+    parser.add_argument("--nints", type=int, help="instead of the case's own")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of ours; the peer runs once")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--cold", action="store_true", help="also a run that compiles the kernels")
+    parser.add_argument("--no-peer", action="store_true", help="ours alone")
+    parser.add_argument("--json", type=Path, help="file for what was measured")
+    parser.add_argument("--work", type=Path, default=ROOT / "benchmarks/work", help="folder for the simulated files and the products")
+    options = parser.parse_args()
+    options.work = options.work.resolve()
+    found = (run_workflow if options.case == "workflow" else run_case)(options)
+    report(found)
+    if options.json:
+        options.json.write_text(json.dumps({"case": options.case, "runs": found}, indent=1))
 
 
 if __name__ == "__main__":

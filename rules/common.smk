@@ -10,8 +10,13 @@ import os
 import re
 import sys
 import time
+from collections import Counter
+from contextlib import suppress
+from functools import partial
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+from snakemake.settings.enums import Quietness
 
 STARTED = time.time()
 SCRIPTS = os.path.join(workflow.basedir, "scripts")
@@ -21,10 +26,11 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SCRIPTS, os.environ.g
 
 from jwcal import plan
 from jwcal.errors import JwcalError
+from jwcal.report import progress
 from jwcal.report.summary import summary
 
 try:
-    PLAN = plan.make(config) if workflow.is_main_process else plan.load(config)
+    PLAN = plan.make(config, alone=True) if workflow.is_main_process else plan.load(config)
 except JwcalError as error:
     if workflow.check_envvars:
         raise WorkflowError(str(error))
@@ -32,8 +38,29 @@ except JwcalError as error:
 
 
 def job_input(rule, field):
-    """An input function: what the plan says of the exposure of this rule."""
-    return lambda wildcards: getattr(PLAN.job(rule, wildcards.exposure), field)
+    """An input function: the file, or the files, that the plan names for an exposure. Only of our own products and recipes the time counts."""
+    own = lambda path: path if field == "recipe" or PLAN.makes(path) else ancient(path)
+
+    def paths(wildcards):
+        keep_going()
+        found = getattr(PLAN.job(rule, wildcards.exposure), field)
+        return own(found) if isinstance(found, str) else [own(path) for path in found]
+
+    return paths
+
+
+def keep_going():
+    """Where several exposures share a job of a cluster, one that fails does not stop the others.
+
+    Snakemake does not hand that option on to its process in the job, and this has its settings only when it calls input functions.
+    """
+    if not workflow.is_main_process:
+        workflow.execution_settings.keep_going = True
+
+
+def job_reason(rule):
+    """A parameter function: in words, why the job has to run."""
+    return lambda wildcards: PLAN.reason(rule, wildcards.exposure)
 
 
 def job_resource(rule, field):
@@ -42,9 +69,24 @@ def job_resource(rule, field):
 
 
 def print_summary():
-    """Say what the run did. Where nothing was run (a dry run, lint, a drawing of the DAG) there is nothing to say."""
+    """Say what the run did, and leave it in summary.txt. Where nothing was run (a dry run, lint, a drawing of the DAG) there is nothing to say."""
     if workflow.executor_plugin and not workflow.dryrun:
-        print(summary(PLAN, STARTED))
+        text = summary(PLAN, STARTED)
+        print(text)
+        with suppress(OSError):  # a full disk must not hide what went wrong
+            with open(os.path.join(PLAN.results, "summary.txt"), "w", encoding="utf-8") as file:
+                file.write(text.lstrip("\n") + "\n")
+
+
+def say_progress():
+    """Say now and then how far the run is; `--quiet` and `--quiet progress` keep it silent."""
+    progress.follow(
+        {stage.replace("stage", "stage "): PLAN.rules(stage) for stage in plan.STAGES},
+        Counter(job.rule.name for job in workflow.dag.jobs),
+        Counter(job.rule.name for job in workflow.dag.needrun_jobs()),
+        logger,
+        say=partial(logger.info, extra={"quietness": Quietness.PROGRESS}),
+    )
 
 
 def exposures(rule):

@@ -1,16 +1,17 @@
 """Files that can't be used.
 
 REQUIRED INPUTS: none; PLAN knows what is wrong with them.
-OUTPUTS: none, ever: each of these jobs fails with its message, so that the run does not end as if all were well.
+OUTPUTS: none, ever: this job fails with the messages in its log, so that the run does not end as if all were well.
 """
 
 
 rule refuse:
-    """Say what is wrong with a file."""
+    """Say what is wrong with the files that can't be used."""
     output:
-        refused=touch(PLAN.refused_pattern),
+        refused=touch(PLAN.refused),
     log:
         PLAN.refused_log,
+    localrule: True
     conda:
         "../envs/jwcal.yaml"
     threads: 1
@@ -18,6 +19,6 @@ rule refuse:
         mem_mb=200,
         runtime=1,
     params:
-        message=lambda wildcards: PLAN.problem(wildcards.problem),
+        problems=PLAN.problems,
     script:
         "../scripts/refuse.py"

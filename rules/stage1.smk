@@ -28,5 +28,9 @@ for name in PLAN.rules("stage1"):
         resources:
             mem_mb=job_resource(name, "mem_mb"),
             runtime=job_resource(name, "runtime"),
+        params:
+            why=job_reason(name),
+        message:
+            "{rule} {wildcards.exposure}: {params.why}"
         script:
             "../scripts/run_pipeline.py"

@@ -1,6 +1,7 @@
 """Stage 2: from count rates to calibrated images.
 
-REQUIRED INPUTS: rate or rateints of an exposure (from stage 1, or as the archive has it), and its recipe.
+REQUIRED INPUTS: rate or rateints of an exposure (from stage 1, or as the archive has it), the members of its association that
+the steps read (backgrounds), and its recipe.
 OUTPUTS: cal or calints, and i2d for images. See config/pipelines.yaml.
 """
 
@@ -13,6 +14,7 @@ for name in PLAN.rules("stage2"):
             name
         input:
             exposure=job_input(name, "input"),
+            members=job_input(name, "members"),
             recipe=job_input(name, "recipe"),
         output:
             **PLAN.output_patterns(name),
@@ -28,5 +30,9 @@ for name in PLAN.rules("stage2"):
         resources:
             mem_mb=job_resource(name, "mem_mb"),
             runtime=job_resource(name, "runtime"),
+        params:
+            why=job_reason(name),
+        message:
+            "{rule} {wildcards.exposure}: {params.why}"
         script:
             "../scripts/run_pipeline.py"

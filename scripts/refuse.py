@@ -1,9 +1,8 @@
-"""Job: say why a file can't be used, and fail. Only the lines below know Snakemake."""
+"""Job: say why files can't be used, and fail. Only the lines below know Snakemake."""
 
 import sys
 
-message = snakemake.params.message  # noqa: F821
-print(f"ERROR: {message}", file=sys.stderr)
+problems = snakemake.params.problems  # noqa: F821
 with open(snakemake.log[0], "w") as log:  # noqa: F821
-    log.write(f"ERROR: {message}\n")
-sys.exit(1)
+    log.writelines(f"ERROR: {problem}\n" for problem in problems)
+sys.exit(f"ERROR: {len(problems)} {'file' if len(problems) == 1 else 'files'} can't be used: see {snakemake.log[0]}")  # noqa: F821

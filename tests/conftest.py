@@ -33,6 +33,12 @@ class Tiny(NamedTuple):
     crds: Path  # a CRDS cache with these references
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """What CRDS has chosen in the tests is nothing for the user's cache."""
+    os.environ["JWCAL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
     made = make_program(tmp_path_factory.mktemp("tiny"), PROGRAM)

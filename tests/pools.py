@@ -125,9 +125,20 @@ def grisms(observation=1, **columns):
     ]
 
 
+def spectra_and_image(kind, observation=1):
+    """NIRCam or MIRI: a grism spectrum between two direct images."""
+    if kind == "nircam":
+        image = NIRCAM | {"exp_type": "nrc_image", "detector": "nrcalong", "channel": "long", "filter": "f444w"}
+        spectrum = image | {"exp_type": "nrc_wfss", "pupil": "grismr"}
+    else:
+        image = MIRI | {"exp_type": "mir_image", "filter": "f560w"}
+        spectrum = MIRI | {"exp_type": "mir_wfss", "filter": "p750l"}
+    return [row(observation, n, expspcin=n, act_id=f"0{n}", **its) for n, its in enumerate((image, spectrum, image), 1)]
+
+
 def parallels(observation=1):
     """NIRCam grism spectra in pure parallel: direct image and two grisms are three observations without a target."""
-    links, given = [("c1000", "direct_image")], {"instrume": "nircam", "filter": "f322w2", "targetid": "null"}
+    links, given = [("c1000", "direct_image")], {"instrume": "nircam", "filter": "f322w2", "targetid": "null", "visitype": "parallel_pure"}
     rows = [row(observation, 1, links, exp_type="nrc_image", detector=d, pupil="clear", **given) for d in ("nrca1", "nrcalong", "nrcblong")]
     rows[0]["filter"] = "f150w"
     for number, grism in enumerate(("grismr", "grismc"), 1):
@@ -221,8 +232,11 @@ def all_modes():
         "slitless series": slit_nods(exp_type="mir_lrs-slitless", patttype="none", tsovisit="t", subarray="slitlessprism", nints="100"),
         "nods with a background": slit_nods(1, BACKGROUND) + slit_nods(2, BACKGROUND, False, targetid=2, bkgdtarg="t"),
         "grisms": grisms(),
+        "NIRCam grisms": spectra_and_image("nircam"),
+        "MIRI grisms": spectra_and_image("miri"),
         "parallels": parallels(),
         "series": series(),
+        "series of images": images(exp_type="nrc_tsimage", tsovisit="t", nints="50", subarray="sub64p"),
         "series in F277W": series(filter="f277w"),
         "single integration": series(nints="1", segments=1),
         "no series": series(tsovisit="f", patttype="null"),

@@ -159,7 +159,7 @@ def test_good_exposure_among_bad_ones(planned):
     made, _ = planned
     assert len(made.problems) == len(ROWS)
     assert [(job.exposure, job.pipeline) for job in made.jobs] == [(GOOD, "detector1"), (GOOD, "image2")]
-    assert len([target for target in made.targets() if "refused" in target]) == len(ROWS), "the run would end as if all were well"
+    assert len(made.problems) == len(ROWS) and made.refused in made.targets(), "the run would end as if all were well"
 
 
 # --- by hand ---
@@ -471,12 +471,12 @@ def test_full_disk_from_the_start(tiny, tmp_path, small_disk, capsys):
 def test_disk_that_fills_while_a_product_is_written(tiny, tmp_path, monkeypatch):
     """The same where no file system can be mounted: the write fails after some bytes."""
 
-    def full(self, name, **_):
+    def full(hdus, name):
         with open(name, "wb") as file:
             file.write(b"SIMPLE  =")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(fitsio.fits.HDUList, "writeto", full)
+    monkeypatch.setattr(fitsio, "write_fits", full)
     with pytest.raises(ProductError, match="_rate.fits: can't be written .No space left on device.. Make room"):
         by_hand(tiny, tiny.image, tmp_path / "out")
     assert os.listdir(tmp_path / "out") == []

@@ -336,10 +336,28 @@ def test_rates_are_cleaned_themselves(tmp_path, shape):
     assert about_mean(exposure.sci - plain).std() < 0.08
 
 
-@pytest.mark.parametrize("name", ["save_mask", "save_background", "save_noise"])
-def test_what_is_not_available_is_an_error(tmp_path, name):
-    with pytest.raises(ConfigError, match=name):
-        clean(tmp_path, exposure_of(np.zeros((1, 3, 8, 8))), **{name: True})
+SHOWN = {"save_mask": True, "save_background": True, "save_noise": True}
+
+
+@pytest.mark.parametrize("method", ["median", "model", "median_image", None])
+def test_what_is_shown_beside(tmp_path, method):
+    """The mask is where the stars are not; noise and cleaned ramp are the raw one; the background is that of the scene."""
+    rng = np.random.default_rng(3)
+    rate, places = stars(rng, 64, 64)
+    exposure = exposure_of(ramp_of(rng, (3, 4, 64, 64), rate))
+    raw = exposure.sci.copy()
+    cleaned, mask, background, noise = clean(tmp_path, exposure, background_method=method, **SHOWN)
+    assert [e.suffix for e in (mask, background, noise)] == ["mask", "flicker_bkg", "flicker_noise"]
+    assert mask.sci.shape == ((3, 64, 64) if method == "median_image" else (64, 64)) and 0.3 < mask.sci.mean() < 0.98
+    assert not mask.sci[..., *np.rint(places).astype(int).T].any()
+    np.testing.assert_array_equal(cleaned.sci, exposure.sci)
+    np.testing.assert_array_equal(raw + noise.sci, np.float32(raw + (exposure.sci - raw)))
+    assert 1 < about_mean(noise.sci[:, 1:]).std() < 10
+    if method == "median_image":
+        np.testing.assert_allclose(np.median(background.sci, axis=(0, 2, 3)), np.median(raw, axis=(0, 2, 3)), rtol=0.02)
+    else:
+        assert not background.sci[:, 0].any()
+        assert np.median(background.sci[:, 1:]) == pytest.approx(0 if method is None else 2 * 10.73677, abs=4)
 
 
 def test_what_does_not_apply_is_skipped(tmp_path):

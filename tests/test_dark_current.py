@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 import make
-from jwcal import dq
-from jwcal.errors import ConfigError, ReferenceError, Skip
+from jwcal import dq, products
+from jwcal.errors import ReferenceError, Skip
 from jwcal.kernels.average_frames import add_frame, subtract_frame
+from jwcal.reference_data import References
 from jwcal.steps import dark_current
 from peer import needs_peer, peer_python
 
@@ -127,6 +128,22 @@ def test_average_dark_current_comes_from_the_parameter_the_image_or_the_keyword(
     assert current(dark) is None
 
 
+@pytest.mark.parametrize("asked", [True, "dark.fits"])
+def test_the_dark_that_was_subtracted(tmp_path, asked):
+    """As a reference of the exposure's own pattern it does the same."""
+    bits = np.zeros((NY, NX), np.uint32)
+    bits[1, 2] = dq.HOT
+    exposure = make.ramp_exposure((1, 3, NY, NX), NFRAMES=4, GROUPGAP=1)
+    exposure, fitted = run(tmp_path, exposure, reference(dark_reads(30), DQ=bits), dark_output=asked)
+    np.testing.assert_array_equal(fitted.sci, -exposure.sci[0])
+    assert fitted.suffix == "avgdark" and fitted.header["REFTYPE"] == "DARK"
+    products.write(fitted, tmp_path / "made_avgdark.fits")
+    again = make.ramp_exposure((1, 3, NY, NX), NFRAMES=4, GROUPGAP=1)
+    dark_current.apply(again, References({"dark": tmp_path / "made_avgdark.fits"}, again.header))
+    np.testing.assert_array_equal(again.sci, exposure.sci)
+    np.testing.assert_array_equal(again.pixeldq, bits)
+
+
 def test_what_can_not_be_done_is_said(tmp_path):
     exposure = make.ramp_exposure(np.ones((1, 3, NY, NX)), NFRAMES=4, GROUPGAP=1)
     for pattern in ((8, 0), (4, 2), (2, 0)):  # the last one: its means of 2 are no single reads
@@ -136,8 +153,6 @@ def test_what_can_not_be_done_is_said(tmp_path):
         run(tmp_path, exposure, dark_reads(30))
     with pytest.raises(ReferenceError, match="1 plane is too short for 14"):
         run(tmp_path, exposure, reference(dark_reads(1)))
-    with pytest.raises(ConfigError, match="dark_output"):
-        run(tmp_path, exposure, reference(dark_reads(30)), dark_output="dark.fits")
     np.testing.assert_array_equal(exposure.sci, 1)
     assert not exposure.pixeldq.any()
 

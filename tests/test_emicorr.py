@@ -6,6 +6,7 @@ from astropy.stats import sigma_clipped_stats
 from scipy.interpolate import interp1d
 
 import make
+from jwcal import products
 from jwcal.errors import ConfigError, InputError, ReferenceError, Skip
 from jwcal.exposure import Pixels
 from jwcal.kernels import emi_joint, emi_sequential
@@ -207,11 +208,12 @@ def test_blocks_give_what_the_whole_gives(reference, parameters):
     np.testing.assert_array_equal(np.concatenate([block.sci for block in blocks]), exposure.sci)
 
 
-def test_the_folded_waves_can_be_used_as_a_reference(reference, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_the_folded_waves_can_be_used_as_a_reference(reference, tmp_path):
     exposure, clean = observed(ngroups=14, amplitudes={"Hz390": 2.0}, starts=STARTS)
     again, _ = observed(ngroups=14, amplitudes={"Hz390": 2.0}, starts={"Hz390": 0.8})
-    emicorr.apply(exposure, refs_of(exposure), onthefly_corr_freq=[390.625], save_intermediate_results=True)
+    corrected, waves = emicorr.apply(exposure, refs_of(exposure), onthefly_corr_freq=[390.625], save_intermediate_results=True)
+    assert corrected is exposure and waves.suffix == "emi_ref_waves"
+    products.write(waves, tmp_path / "made_emi_ref_waves.asdf")
     emicorr.apply(again, refs_of(again, tmp_path / "made_emi_ref_waves.asdf"))
     assert left(again, clean) < 0.6
     third, _ = observed(ngroups=14, amplitudes={"Hz390": 2.0}, starts={"Hz390": 0.8})
@@ -230,6 +232,7 @@ def test_the_folded_waves_can_be_used_as_a_reference(reference, tmp_path, monkey
         ({"SUBARRAY": "SUB12"}, {"onthefly_corr_freq": [390.0]}, Skip, "SUB12 are not known"),
         ({"SUBSIZE1": 74}, {}, InputError, "74 columns"),
         ({}, {"onthefly_corr_freq": [390.0, -1.0]}, ConfigError, "-1.0 is no frequency"),
+        ({}, {"save_intermediate_results": True}, ConfigError, "the waves are the reference's"),
     ],
 )
 def test_where_it_does_not_apply(reference, keywords, parameters, error, message):

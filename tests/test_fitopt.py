@@ -8,7 +8,6 @@ import pytest
 import jwcal
 import make
 from jwcal.dq import DO_NOT_USE, JUMP_DET, SATURATED
-from jwcal.errors import ConfigError
 from peer import needs_peer, peer_python
 from test_ramp_fit import GAIN, OLS, PEER, READNOISE, fit
 
@@ -74,9 +73,13 @@ def test_ramps_without_segments_are_zero(tmp_path):
     assert found["CRMAG"].shape == (1, 0, 3, 4)
 
 
-def test_likelihood_has_no_segments(tmp_path):
-    with pytest.raises(ConfigError, match="no segments"):
-        fit(tmp_path, np.ones((1, 5, 4, 4)), algorithm="LIKELY", save_opt=True)
+def test_likelihood_shows_its_chi_squared(tmp_path):
+    """Without jumps, with 3 x 6 degrees of freedom."""
+    rng = np.random.default_rng(2)
+    sci = np.cumsum(rng.poisson(3000 * GAIN, (3, 8, 20, 30)) / GAIN, axis=1) + rng.normal(0, READNOISE / np.sqrt(2), (3, 8, 20, 30))
+    _, _, shown = fit(tmp_path, sci.astype(np.float32), algorithm="LIKELY", save_opt=True)
+    assert shown.suffix == "likely_chisq" and shown.sci.shape == (20, 30)
+    assert shown.sci.mean() == pytest.approx(18, rel=0.03) and shown.sci.std() == pytest.approx(6, rel=0.15)
 
 
 @pytest.mark.parametrize("asked", [{"save": ["fitopt"]}, {"steps": {"ramp_fit": {"save_opt": True}}}])

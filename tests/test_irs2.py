@@ -11,6 +11,7 @@ from jwcal.chains import Step
 from jwcal.errors import InputError, ReferenceError
 from jwcal.irs2 import bad_references, correction, layout
 from jwcal.kernels import irs2 as kernel
+from jwcal.kernels import irs2_spectra as spectra
 from jwcal.reference_data import References
 from jwcal.simulate import irs2 as simulated
 from jwcal.steps import dq_init, ipc, linearity, refpix, saturation, superbias
@@ -156,6 +157,14 @@ def test_the_step_leaves_the_detectors_pixels(tmp_path):
     np.testing.assert_array_equal(exposure.groupdq[1, 2, :, 5], rows % 251)
 
 
+@pytest.mark.parametrize("size", [1000, 10**6])
+def test_a_table_in_parts_is_the_table(tmp_path, size):
+    refs = make.references(tmp_path, exposure_of((1, 1, 3200, 8)), refpix={"IRS2": random_table(np.random.default_rng(19), 8)})
+    parts = list(refs["refpix"].rows("IRS2", size))
+    assert len(parts) == -(-2 * 712 * 8 // size)
+    np.testing.assert_array_equal(np.concatenate(parts), refs["refpix"].table("IRS2"))
+
+
 def test_threads_and_blocks_give_the_same_bytes(tmp_path):
     rng = np.random.default_rng(3)
     data = noisy(rng, nints=2)
@@ -299,17 +308,55 @@ def test_pair_statistics_are_numpys():
 
 def test_gaps_are_filled_by_scipys_convolution():
     rng = np.random.default_rng(9)
-    series = rng.normal(0, 1, (40, 16)).astype(np.float32)
-    series[rng.random(series.shape) < 0.3] = 0
-    series[5:36, 7] = 0  # nothing within reach in the middle
+    ticks = np.setdiff1d(np.arange(40), [7, 19, 20, 39])
+    samples = rng.normal(0, 1, (ticks.size, 16)).astype(np.float32)
+    samples[rng.random(samples.shape) < 0.3] = 0
+    samples[5:34, 7] = 0  # nothing within reach in the middle
+    series = np.zeros((40, 16), np.float32)
+    series[ticks] = samples
     flat = series.T.ravel().astype(float)  # in the order of time
     window = correction.WINDOW[8:-8]
     weights = convolve1d((flat != 0).astype(float), window, mode="wrap")
     filled = np.divide(convolve1d(flat, window, mode="wrap"), weights, out=np.zeros_like(flat), where=weights > 0)
     expected = np.where(flat == 0, filled, flat).reshape(16, 40).T
-    result = kernel.fill_gaps(series, window)
-    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-7)
+    result = kernel.fill_gaps(samples, ticks, 40, window)
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=2e-7)
     assert (result[5:36, 7] == 0).any() and (result[series != 0] == series[series != 0]).all()
+
+
+def by_element(values):
+    """Values (tick, k) as the transforms of a block take them."""
+    out = np.empty((712, spectra.WIDTH), np.float32)
+    out[spectra.ELEMENT_OF_TICK] = spectra.in_blocks(values)[0]
+    return out.reshape(8, 89, spectra.WIDTH)
+
+
+def complex_of(block):
+    return block[..., : spectra.HALF] + 1j * block[..., spectra.HALF :]
+
+
+def test_transform_along_the_ticks_is_numpys():
+    rng = np.random.default_rng(17)
+    values = rng.normal(size=(712, spectra.HALF)) + 1j * rng.normal(size=(712, spectra.HALF))
+    found = np.empty((8, 89, spectra.WIDTH), np.float32)
+    spectra.transform(by_element(values), found, np.empty((spectra.WORK, spectra.WIDTH), np.float32))
+    expected = np.fft.fft(values, axis=0)[spectra.FREQUENCY_OF].reshape(8, 89, -1)
+    assert np.abs(complex_of(found) - expected).max() < 2e-6 * np.abs(expected).std()
+
+
+@pytest.mark.parametrize("reach", [0, 18, 200])
+def test_lowpass_is_numpys(reach):
+    """Few frequencies pass, none but the mean and the fastest, and more than half of them."""
+    rng = np.random.default_rng(18)
+    values = rng.normal(size=(712, spectra.HALF)) + 1j * rng.normal(size=(712, spectra.HALF))
+    m = np.arange(712) % 356
+    weight = np.where((m <= reach) | (m >= 356 - reach), 1, 0)[:, None] * rng.uniform(0.5, 1, (712, spectra.HALF))
+    low, swapped = spectra.lowpass(weight), np.empty((8, 89, spectra.WIDTH), np.float32)
+    assert (low.counts < 44).all() == (reach < 100)
+    spectra.smooth(by_element(values), swapped, low.weight[0], low, np.empty((spectra.WORK, spectra.WIDTH), np.float32))
+    found = 1j * complex_of(swapped).reshape(712, -1)[spectra.ELEMENT_OF_TICK].conj()
+    expected = np.fft.ifft(np.fft.fft(values, axis=0) * weight, axis=0)
+    assert np.abs(found - expected).max() < 4e-6 * expected.std()
 
 
 # --- the other steps ---------------------------------------------------------------------------------------------------
@@ -389,7 +436,7 @@ class Samples:
     def __init__(self, sci):
         self.sci, self.shape = sci, sci.shape
 
-    def read(self, ints):
+    def read(self, ints, empty=None):
         return self.sci[ints].copy(), np.zeros(self.sci[ints].shape, np.uint8)
 
 

@@ -92,11 +92,19 @@ def test_rates_are_corrected_themselves(tmp_path, shape):
     assert (exposure.sci - plain).std() < 0.05 * (3 * frame()).std()
 
 
+def test_what_is_shown_beside(tmp_path):
+    exposure = exposure_of(np.random.default_rng(1))
+    raw = exposure.sci.copy()
+    corrected, mask, correction = picture_frame.apply(exposure, references(tmp_path, exposure), save_mask=True, save_correction=True)
+    assert [e.suffix for e in (mask, correction)] == ["pctfrm_mask", "pctfrm_correction"]
+    assert mask.sci.shape == exposure.sci.shape[2:] and set(np.unique(mask.sci)) <= {0, 1} and 0.3 < mask.sci.mean() < 1
+    np.testing.assert_array_equal(correction.sci, corrected.sci - raw)
+    assert not np.nan_to_num(correction.sci[:, 0]).any() and np.nan_to_num(correction.sci[:, 1:]).std() > 1
+
+
 def test_what_does_not_apply(tmp_path):
     exposure = exposure_of(np.random.default_rng(1))
     refs = references(tmp_path, exposure)
-    with pytest.raises(ConfigError, match="save_mask"):
-        picture_frame.apply(exposure, refs, save_mask=True)
     with pytest.raises(ConfigError, match="slits"):
         picture_frame.apply(exposure, refs, science="slits")
     with pytest.raises(Skip, match="full"):

@@ -17,7 +17,7 @@ class Samples:
     def __init__(self, sci):
         self.sci, self.shape = sci, sci.shape
 
-    def read(self, ints):
+    def read(self, ints, empty=None):
         return self.sci[ints].copy(), np.zeros(self.sci[ints].shape, np.uint8)
 
 

@@ -189,7 +189,7 @@ def test_a_ramp_in_pieces_gives_the_same(tmp_path, monkeypatch):
     written = []
     original = ramp.Ramp.strips
     monkeypatch.setattr(ramp.Ramp, "strips", lambda *a, **k: (written.append(s.groupdq.copy()) or s for s in original(*a, **k)))
-    exposure.raw = SimpleNamespace(shape=sci.shape, read=lambda ints: (sci[ints].copy(), groupdq[ints].copy()))
+    exposure.raw = SimpleNamespace(shape=sci.shape, read=lambda ints, empty: (sci[ints].copy(), groupdq[ints].copy()))
     exposure.sci = exposure.groupdq = None
     rate, _ = run.run(recipe, exposure, scratch=tmp_path)
     count = len(written) // 3  # strips: of jump, of the search for showers, of ramp_fit

@@ -33,7 +33,7 @@ class Run(NamedTuple):
     @property
     def jobs(self):
         """Names of the rules that were run, the target left out."""
-        return sorted(re.findall(r"^(?:local)?rule (?!all)(\w+):", self.text, flags=re.MULTILINE))
+        return sorted(re.findall(r"^Job \d+: (\w+) ", self.text, flags=re.MULTILINE))
 
     @property
     def made(self):
@@ -173,6 +173,9 @@ def test_summary_of_a_first_run(first):
         "1 exposure stops after stage 1: spec2 is not available",
         "2 exposures stop after stage 2: image3 is not available",
         "1 exposure stops after stage 2: tso3 is not available",
+        "associations: 4 of stage 2 and 1 of stage 3. They are in die produkte/associations",
+        "1 stage 2 association waits for spec2, and for the mosaic of a direct image",
+        "1 stage 3 association waits for image3",
     }
 
 
@@ -195,7 +198,8 @@ def test_nothing_but_products_is_left(first, folder):
     """No temporary file, no trace of the run in the folder of the data."""
     assert not [path for path in folder.rglob("*") if path.name.endswith(".tmp")]
     assert {path.suffix for path in (folder / "die daten").rglob("*") if path.is_file()} == {".fits"}
-    assert {path.name for path in (folder / "die produkte").iterdir()} == {".jwcal", "benchmarks", "logs", "stage1", "stage2"}
+    left = {path.name for path in (folder / "die produkte").iterdir()}
+    assert left == {".jwcal", "associations", "benchmarks", "logs", "stage1", "stage2", "summary.txt"}
 
 
 # --- further runs ---

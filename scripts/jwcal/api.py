@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from . import chains, plan, products, program, run, selector
+from . import associations, chains, plan, products, program, run, selector
 from . import config as configuration
+from .associations import members
 from .errors import ConfigError
 from .exposure import Exposure
 from .tables import table
@@ -17,7 +18,8 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
     pipeline : str
         "detector1", "image2"...; the old names ("calwebb_detector1", "calwebb_tso1.cfg") are understood.
     source : path or Exposure
-        An exposure is the pipeline's to change.
+        An exposure is the pipeline's to change. The path may be that of an association (*_asn.json) of one product of stage 2, with
+        its members beside it.
     steps : dict, optional
         step -> {parameter: value}; `skip` is one of the parameters.
     overrides : dict, optional
@@ -50,19 +52,34 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
     settings = {"steps": steps or {}, "save": list(save), "references": {**references, "overrides": overrides or {}}}
     config = configuration.load(settings)
     given = isinstance(source, Exposure)
+    association = None if given or Path(source).suffix != ".json" else _association(source)
+    if association:
+        source = Path(source).parent / association.science.expname
     if not given:
         program.check(source)
     header = source.header if given else products.header(source)
     recipe = plan.recipe_for(pipeline, header, config, source.name if given else str(source))
+    if association:
+        members.add(recipe, association)
     made = {}
 
     def write(exposure):
         made.setdefault(exposure.suffix, exposure)
         if out is not None:
-            root, _ = products.root_and_suffix(exposure.name)
-            products.write(exposure, Path(out, f"{root}_{exposure.suffix}.fits"))
+            root = association.product if association else products.root_and_suffix(exposure.name)[0]
+            products.write(exposure, Path(out, chains.file_name(recipe.entries, root, exposure.suffix)))
 
     run.run(recipe, source, write)
     if not made:
         raise ConfigError(f"{pipeline} made no product: the step that makes it was skipped", str(source))
     return made if every else next(iter(made.values()))
+
+
+def _association(path):
+    """The association in a file of one product of stage 2."""
+    found = associations.load(path, exists=lambda name: Path(path).parent.joinpath(name).exists())
+    if len(found) > 1 or found[0].stage != 2:
+        do = "Give it to the workflow: `associations` in the configuration"
+        raise ConfigError("one pipeline by hand takes an association of one product of stage 2", path, do)
+    found[0].given, found[0].table = Path(path), Path(path).name
+    return found[0]

@@ -23,7 +23,10 @@ class Save:
     model: str = ""  # stdatamodels' class, where it is not the suffix's usual one
     by: str = ""  # the step that makes it: without the step there is no product
     asked: str = ""  # "step.parameter" that asks for it too
+    given: dict = field(default_factory=dict)  # parameters of that step without which there is no such product
     last: bool = False  # no later step takes it
+    format: str = "fits"  # or "asdf"
+    of: str = ""  # the suffix that the chain has to start from for it
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,15 @@ class Chain:
             Steps that are left out.
         """
         running = {step.name for step in self.steps} - set(skipped)
-        saves = [save for save in self.saves if not save.by or save.by in running]
+        saves = [save for save in self.saves if (not save.by or save.by in running) and save.of in ("", start)]
         pairs = [(save, old, new) for save in saves for old, new in save.suffixes.items() if old in (start, new)]
         return [new for save, _, new in pairs if not save.optional or new in wanted]
+
+
+def file_name(entries, root, suffix):
+    """A product's file: the exposure's root, the suffix, and the ending of its format."""
+    formats = {new: save.format for save in entries if isinstance(save, Save) for new in save.suffixes.values()}
+    return f"{root}_{suffix}.{formats.get(suffix, 'fits')}"
 
 
 def is_built(pipeline):
@@ -110,3 +119,8 @@ def reference_types(steps):
         required.update(dict.fromkeys(getattr(module, "REFERENCES", ())))
         optional.update(dict.fromkeys(getattr(module, "OPTIONAL", ())))
     return list(required), [kind for kind in optional if kind not in required]
+
+
+def member_types(step):
+    """Types of the members of an association that a step reads beside the science."""
+    return getattr(step_module(step), "MEMBERS", ())

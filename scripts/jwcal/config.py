@@ -39,6 +39,7 @@ class Config:
     results: Path = Path("results")
     until: str = "stage3"
     associations: object = "generate"  # or a tuple of Path, absolute
+    links: tuple = ()  # of dict: which observation belongs to which
     references: References = References()
     steps: dict = field(default_factory=dict)  # step -> {parameter: value}
     exp_types: dict = field(default_factory=dict)  # EXP_TYPE -> step -> {parameter: value}
@@ -128,6 +129,7 @@ def load(given):
         data=_paths(merged["data"]),
         results=_path(merged["results"]),
         until=merged["until"],
+        links=tuple(merged["links"] or ()),
         associations="generate" if merged["associations"] == "generate" else _paths(merged["associations"]),
         references=References(
             crds_path=references["crds_path"] and str(_path(references["crds_path"]).absolute()),

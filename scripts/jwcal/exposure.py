@@ -141,6 +141,9 @@ class Exposure:
         self.seconds = {}  # step -> time it took
         self.references = {}  # reference type -> name of the file that was used
         self.recipe = None  # run.Recipe of the chain that it is in
+        self.members = Members()  # of its association: what steps subtract from it...
+        self.tree = None  # all of a product that is an ASDF file
+        self.read_times = None  # of each group's reads, s, where groups do not follow each other evenly
         self.prepared = {}  # step -> exposures: what its `prepare` found out about the whole exposure (see ramp.py)
         self.raw = None  # where the samples of a ramp come from that was not read yet: .shape, .read(slice)
         # where this block stands in the whole exposure (see ramp.py); a whole exposure has the defaults
@@ -185,8 +188,15 @@ class Exposure:
         """A new exposure with copies of this one's keywords and bookkeeping, and other pixels."""
         new = Exposure(self.header.copy(), pixels, self.tables, suffix)
         new.steps, new.seconds, new.references, new.recipe = dict(self.steps), dict(self.seconds), dict(self.references), self.recipe
+        new.members = self.members
         for p in new.pixels:
             p.header = new.header.sci if p.header is None else p.header
+        return new
+
+    def aside(self, suffix, **planes):
+        """What a step has to show beside the exposure: a product of these planes, without tables; of keywords only if there are none."""
+        new = self.derive([Pixels(**planes)] if planes else [], suffix)
+        new.tables = {}
         return new
 
 
@@ -236,7 +246,7 @@ class Members:
         path -> Exposure.
     """
 
-    def __init__(self, members, read, name=""):
+    def __init__(self, members=(), read=None, name=""):
         self.members, self._read, self.name = list(members), read, name
 
     def __len__(self):

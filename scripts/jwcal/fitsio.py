@@ -4,6 +4,7 @@ import io
 import math
 import os
 import re
+import sys
 import warnings
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -212,19 +213,136 @@ def _field(kind):
     return kind.base.newbyteorder("="), kind.shape
 
 
+# --- arrays ----------------------------------------------------------------------------------------------------------
+#
+# Images go from and to files through one small buffer: new memory costs more than the reading, and astropy's conversions
+# hold a large array two or three times.
+
+BUFFER = 2**20  # bytes: it stays in the processor's cache
+
+
+class Stored(NamedTuple):
+    """Where the image of an extension lies in its file, and how."""
+
+    path: str
+    offset: int
+    kind: np.dtype  # of the values, in the machine's byte order
+    shape: tuple
+
+    def read(self, out, first=0):
+        """Fill an array, of any numeric type, with the values from the first-th one on.
+
+        Raises
+        ------
+        OSError
+            The file can't be read, or is shorter than its headers say.
+        """
+        out, size = out.reshape(-1), self.kind.itemsize
+        buffer = np.empty(min(out.size, BUFFER // size), self.kind)
+        with open(self.path, "rb", buffering=0) as file:
+            file.seek(self.offset + first * size)
+            for start in range(0, out.size, max(buffer.size, 1)):
+                part = buffer[: out.size - start]
+                _read_all(file, part)
+                _swap(part)
+                _shift(part)
+                out[start : start + part.size] = part
+
+
+def _read_all(file, array):
+    view = memoryview(array).cast("B")
+    while view:
+        done = file.readinto(view)
+        if not done:
+            raise OSError("the file ends too soon")
+        view = view[done:]
+
+
+def _swap(array):
+    """From FITS' order of bytes to the machine's or back, in place."""
+    if sys.byteorder == "little":
+        array.byteswap(inplace=True)
+
+
+def _shift(array):
+    """From integers of a sign that FITS does not know to those that it stores, shifted by half of their range, or back, in place."""
+    if array.dtype.kind in "iu" and (array.dtype.kind == "u") != (array.itemsize == 1):
+        bits = array.view(f"u{array.itemsize}")
+        bits ^= bits.dtype.type(1 << (8 * array.itemsize - 1))
+
+
+def stored(hdu, path):
+    """Where the image of an HDU that was just opened lies; None where only astropy can read it (compressed, scaled)."""
+    header, kind = hdu.header, _dtype(hdu.header) if hdu.is_image else ""
+    plain = isinstance(hdu, (fits.PrimaryHDU, fits.ImageHDU)) and not str(path).endswith(".gz")
+    unsigned = kind.startswith("u") and kind != "uint8"
+    scaled = header.get("BSCALE", 1) != 1 or (header.get("BZERO", 0) != 0 and not unsigned) or "BLANK" in header
+    if not plain or not kind or scaled or not hdu.shape:
+        return None
+    return Stored(str(path), hdu.fileinfo()["datLoc"], np.dtype(kind), hdu.shape)
+
+
+def write_fits(hdus, path):
+    """Write an HDU list, the same bytes as astropy would; its images are left as they are.
+
+    Parameters
+    ----------
+    hdus : astropy.io.fits.HDUList
+    path : path
+    """
+    hdus.verify("silentfix")
+    hdus.update_extend()
+    with open(path, "wb", buffering=0) as file:
+        for hdu in hdus:
+            if hdu.is_image:
+                _write_all(file, hdu.header.tostring().encode("ascii"))
+                if hdu.data is not None:
+                    _write_image(file, hdu.data)
+            else:
+                _write_all(file, _table_bytes(hdu))
+
+
+def _table_bytes(hdu):
+    """A table extension; astropy puts a primary header of one block before it."""
+    buffer = io.BytesIO()
+    hdu.writeto(buffer)
+    return memoryview(buffer.getbuffer())[BLOCK:]
+
+
+def _write_image(file, array):
+    """Write an array as FITS stores it, filled up to whole blocks."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    buffer = np.empty(BUFFER // flat.itemsize, flat.dtype.newbyteorder("="))
+    for start in range(0, flat.size, buffer.size):
+        part = buffer[: flat.size - start]
+        part[:] = flat[start : start + part.size]
+        _shift(part)
+        _swap(part)
+        _write_all(file, part)
+    _write_all(file, bytes(-flat.nbytes % BLOCK))
+
+
+def _write_all(file, data):
+    view = memoryview(data).cast("B")
+    while view:
+        view = view[file.write(view) :]
+
+
 class ReferenceFile:
     """A reference file, FITS or ASDF; arrays and tables are read when they are asked for."""
 
     def __init__(self, path, kind):
         self.path, self.kind = str(path), kind
         self._tree = None
-        self._hdus = {}
+        self._hdus, self._stored, self._definitions = {}, {}, None
         self.header = {}
         if not self.path.endswith(".asdf"):
             with self._open() as hdus:
+                self._stored = {h.name: stored(h, self.path) for h in reversed(hdus[1:])}
                 sci = hdus["SCI"].header if "SCI" in hdus else {}
                 self.header = _FirstOf(hdus[0].header.copy(), sci)
                 self._hdus = {h.name: (getattr(h, "shape", None) or None) for h in hdus[1:]}
+                self._definitions = _physical(hdus["DQ_DEF"]) if "DQ_DEF" in hdus else None
 
     @contextmanager
     def _open(self):
@@ -250,13 +368,45 @@ class ReferenceFile:
 
     def array(self, extname, planes=None):
         self._need(extname)
-        with self._open() as hdus:
-            return native(hdus[extname].data if planes is None else hdus[extname].section[planes])
+        place = self._stored[extname]
+        first, shape = (0, place.shape) if place and planes is None else _run(place, planes)
+        if shape is None:
+            with self._open() as hdus:
+                return native(hdus[extname].data if planes is None else hdus[extname].section[planes])
+        array = np.empty(shape, place.kind)
+        try:
+            place.read(array, first)
+        except OSError as error:
+            raise ReferenceError(f"the {self.kind} reference can't be read: {error}", self.path, AGAIN) from None
+        return array
 
     def table(self, extname):
         self._need(extname)
+        if extname == "DQ_DEF":
+            return self._definitions
         with self._open() as hdus:
             return _physical(hdus[extname])
+
+    def rows(self, extname, size):
+        self._need(extname)
+        with self._open() as hdus:
+            hdu = hdus[extname]
+            kind, offset, count = hdu.columns.dtype.newbyteorder("="), hdu.fileinfo()["datLoc"], hdu.header["NAXIS2"]
+            plain = kind.itemsize == hdu.header["NAXIS1"] and not any(c.bzero or c.bscale for c in hdu.columns)
+        if not plain or self.path.endswith(".gz"):
+            table = self.table(extname)
+            yield from (table[first : first + size] for first in range(0, count, size))
+            return
+        with open(self.path, "rb", buffering=0) as file:
+            file.seek(offset)
+            for first in range(0, count, size):
+                part = np.empty(min(size, count - first), kind)
+                try:
+                    _read_all(file, part.view(np.uint8))
+                except OSError as error:
+                    raise ReferenceError(f"the {self.kind} reference can't be read: {error}", self.path, AGAIN) from None
+                _swap(part)
+                yield part
 
     @property
     def tree(self):
@@ -269,6 +419,19 @@ class ReferenceFile:
             except Exception as error:  # asdf has no common base for what a broken file raises
                 raise ReferenceError(f"the {self.kind} reference can't be read ({error})", self.path, AGAIN) from None
         return self._tree
+
+
+def _run(place, planes):
+    """First value and shape of the planes (slices of the first axes), if they lie in one run in the file; (0, None) if not."""
+    planes = planes if isinstance(planes, tuple) else (planes,)
+    if place is None or len(planes) > len(place.shape) or not all(isinstance(p, slice) for p in planes):
+        return 0, None
+    ranges = [range(*p.indices(n)) for p, n in zip(planes, place.shape, strict=False)]
+    if any(len(r) != 1 for r in ranges[:-1]) or ranges[-1].step != 1 or not len(ranges[-1]):
+        return 0, None
+    rest = place.shape[len(ranges) :]
+    first = np.ravel_multi_index([r.start for r in ranges], place.shape[: len(ranges)])
+    return int(first) * math.prod(rest), (*(len(r) for r in ranges), *rest)
 
 
 class _FirstOf:
@@ -327,12 +490,12 @@ class RampSamples:
     """
 
     def __init__(self, hdus, path, flags=True):
-        self._sci = hdus["SCI"]
+        self._sci, self._place = hdus["SCI"], stored(hdus["SCI"], path)
         self._groupdq = hdus["GROUPDQ"] if "GROUPDQ" in hdus else None
         self.path, self.flags, self.shape = path, flags, self._sci.shape
 
-    def read(self, ints):
-        """Some integrations: sci (int, group, row, col) float32, groupdq uint8 or None.
+    def read(self, ints, empty=np.empty):
+        """Some integrations: sci (int, group, row, col) float32, groupdq uint8 or None. `empty(shape, kind)` gives the memory.
 
         Raises
         ------
@@ -340,10 +503,15 @@ class RampSamples:
             The samples can't be read.
         """
         try:
-            sci = self._sci.section[ints].astype(np.float32)
+            sci = empty((ints.stop - ints.start, *self.shape[1:]), np.float32)
+            if self._place:
+                self._place.read(sci, ints.start * math.prod(self.shape[1:]))
+            else:
+                sci[:] = self._sci.section[ints]
             if not self.flags:
                 return sci, None
-            groupdq = np.zeros(sci.shape, np.uint8) if self._groupdq is None else native(self._groupdq.section[ints])
+            groupdq = empty(sci.shape, np.uint8)
+            groupdq[:] = 0 if self._groupdq is None else self._groupdq.section[ints]
         except (OSError, ValueError, TypeError) as error:
             raise InputError(f"its samples can't be read ({error})", self.path, AGAIN) from None
         return sci, groupdq

@@ -4,11 +4,15 @@ import json
 import logging
 import os
 import sys
+import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
 
-from .errors import JwcalError
+from .errors import InputError, JwcalError, ProductError, ReferenceError
+from .garbage import seldom_collected
+
+STOPPED = "it was stopped before its end: killed, or out of memory. Run again, with more memory (mem_mb) if that was it."
 
 
 def run(recipe, outputs, log, threads=1, scratch=None):
@@ -31,15 +35,17 @@ def run(recipe, outputs, log, threads=1, scratch=None):
     """
     _set_threads(threads)
     failure = failure_file(recipe)
-    failure.unlink(missing_ok=True)
     start_logging(log)
+    _leave(failure, STOPPED)
     try:
-        _make(json.loads(Path(recipe).read_text()), outputs, scratch)
+        with seldom_collected():
+            _make(json.loads(Path(recipe).read_text()), outputs, threads, scratch)
     except JwcalError as error:
         return _failed(failure, str(error), log)
     except Exception as error:  # a defect of ours: the traceback belongs in the log, a sentence on the screen
         logging.getLogger(__name__).error("%s", traceback.format_exc())
         return _failed(failure, f"{recipe}: {type(error).__name__}: {error}. This is a defect of jwcal: the log has the details.", log)
+    failure.unlink(missing_ok=True)
     return 0
 
 
@@ -53,23 +59,63 @@ def _set_threads(threads):
         os.environ["NUMBA_NUM_THREADS"] = str(threads)
 
 
-def _make(plain, outputs, scratch):
-    from . import products, run
-    from .errors import ProductError
+def _make(plain, outputs, threads, scratch):
+    from . import provenance, stale
 
+    started = time.time()
+    made_from, inputs = plain.pop("made_from"), stale.inputs_of(plain)
     source = plain.pop("input")
-    plain.pop("local_references", None)
-    written = set()
+    plain.pop("stale", None)
+    before = provenance.measured(inputs)
+    if stale.take_back(outputs.values(), made_from, before):
+        logging.getLogger(__name__).info("the inputs came out the same as before: the products stay as they are")
+        return
+    _check_references(plain["references"], made_from["references"])
+    for product in outputs.values():
+        provenance.record_path(product).unlink(missing_ok=True)
+    done = _run(plain, source, outputs, scratch)
+    _check_unchanged(inputs, before)
+    facts = provenance.run_facts(started, threads, done)
+    for product in outputs.values():
+        provenance.write(product, made_from, before, facts, plain["context"])
+
+
+def _run(plain, source, outputs, scratch):
+    """Run the pipeline and write its products; returns for each step its status and seconds."""
+    from . import products, provenance, run
+
+    written, steps = set(), {}
 
     def write(exposure):
         if exposure.suffix in outputs:
             products.write(exposure, outputs[exposure.suffix])
             written.add(exposure.suffix)
+            steps.update(provenance.step_facts(exposure))
 
     run.run(run.Recipe.from_dict(plain), source, write, scratch)
     missing = set(outputs) - written
     if missing:
         raise ProductError(f"{', '.join(sorted(missing))} not made: the steps that make it were skipped", source, "Look at the log for why")
+    return steps
+
+
+def _check_unchanged(inputs, before):
+    """Raise InputError where an input was replaced while it was read."""
+    from .fingerprint import state
+
+    for (path, _), known in zip(inputs, before, strict=True):
+        if not os.path.exists(path) or state(os.stat(path)) != [known["size"], known["mtime_ns"]]:
+            raise InputError("it was replaced while it was read", path, "Run again when it is whole")
+
+
+def _check_references(paths, named):
+    """Raise ReferenceError where a reference of the user's own is not what it was when the run was planned."""
+    from . import fingerprint
+
+    for kind, name in named.items():
+        planned = name.split(" ")[1:]
+        if planned and [fingerprint.digest(paths[kind])] != planned:
+            raise ReferenceError(f"the {kind} reference changed after the run was planned", paths[kind], "Run again")
 
 
 def failure_file(recipe):
@@ -81,10 +127,14 @@ def failure_file(recipe):
 def _failed(failure, message, log):
     logging.getLogger(__name__).error("%s", message)
     print(f"ERROR: {message}", file=sys.stderr)
+    _leave(failure, message)
+    return 1
+
+
+def _leave(failure, message):
     with suppress(OSError):  # a full disk must not hide the first error
         failure.parent.mkdir(parents=True, exist_ok=True)
         failure.write_text(message + "\n")
-    return 1
 
 
 def start_logging(path=None, level=logging.INFO):

@@ -1,18 +1,22 @@
 """Exposures, chains, parameters and references -> one small recipe a job. Only the main process plans; jobs read recipes."""
 
 import json
-import os
-from dataclasses import asdict, dataclass, field
+import math
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from . import chains, fitsio, pars, program, references
+from . import chains, codebase, fingerprint, pars, program, provenance, ramp, references, stale
 from . import config as configuration
+from .associations import chosen, members
 from .errors import ConfigError, JwcalError
+from .products import root_and_suffix
 from .run import Recipe
+from .stale import STATE
 
 STAGES = ("stage1", "stage2", "stage3")
+ALONE = {"table": "singleton", "pool": "singleton"}  # of an exposure without an association
+REASONS = 4  # that are shown of a job
 START = {"uncal": 0, "rate": 1, "cal": 2}  # level of an exposure's files -> the first of these stages that it still needs
-STATE = ".jwcal"  # in the results folder: index, recipes, what failed
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,19 @@ class Job:
     recipe: str  # path of the recipe
     mem_mb: int
     runtime: int  # minutes
+    members: list = field(default_factory=list)  # paths of other files of its association that the steps read
+    why: list = field(default_factory=list)  # in words: why it has to run
+    after: list = field(default_factory=list)  # names of its inputs that are made again: it has to run unless they come out the same
 
     @property
     def rule(self):
         """The rule that runs it: one for each pipeline and set of products."""
         return "_".join([self.pipeline.replace("-", "_"), *self.outputs])
+
+    @property
+    def benchmark(self):
+        """The table of its time and memory, which Snakemake writes."""
+        return str(Path(self.recipe).parents[2] / "benchmarks" / f"{self.exposure}.{self.rule}.tsv")
 
 
 @dataclass
@@ -43,17 +55,24 @@ class Plan:
     problems: list = field(default_factory=list)  # messages about files that can't be used: the run ends with an error
     left_out: list = field(default_factory=list)  # messages about files that are none of ours
     stops: dict = field(default_factory=dict)  # "stage 1: spec2 is not available" -> number of exposures that stop there
+    notes: list = field(default_factory=list)  # messages about what was inferred: which observation is whose background
+    associations: dict = field(default_factory=dict)  # "stage2", "stage3" -> number of associations
+    waits: dict = field(default_factory=dict)  # "stage 3" -> {what its associations wait for: their number}
+    recipes: dict = field(default_factory=dict)  # path -> Recipe; this and the lock only the main process has
+    lock: object = None  # an open file
 
     def __post_init__(self):
         self._jobs = {(job.rule, job.exposure): job for job in self.jobs}
+        self._products = {path for job in self.jobs for path in job.outputs.values()}
 
     @property
-    def refused_pattern(self):
-        return str(Path(self.results, STATE, "refused", "{problem}"))
+    def refused(self):
+        """What the job would make that refuses the files that can't be used; it never does."""
+        return str(Path(self.results, STATE, "refused"))
 
     @property
     def refused_log(self):
-        return str(Path(self.results, "logs", "refused", "{problem}.log"))
+        return str(Path(self.results, "logs", "refused.log"))
 
     def log_pattern(self, rule):
         """The log of a rule's jobs, with the exposure as a wildcard."""
@@ -73,8 +92,6 @@ class Plan:
 
     def job(self, rule, exposure):
         """The job of a rule for an exposure."""
-        if len(self._jobs) != len(self.jobs):
-            self.__post_init__()
         return self._jobs[rule, exposure]
 
     def output_patterns(self, rule):
@@ -87,18 +104,35 @@ class Plan:
         where = f"stage {stage}: {why}"
         self.stops[where] = self.stops.get(where, 0) + 1
 
-    def problem(self, number):
-        """The message of one problem."""
-        return self.problems[int(number)]
+    def wait(self, association):
+        """Note that nothing makes this association's product yet."""
+        for_what = f"{association.pipeline}, and for the mosaic of a direct image" if association.waits_for else association.pipeline
+        counts = self.waits.setdefault(f"stage {association.stage}", {})
+        counts[for_what] = counts.get(for_what, 0) + 1
+
+    def makes(self, path):
+        """Whether a file is a product of this run's jobs."""
+        return path in self._products
+
+    def reason(self, rule, exposure):
+        """In words, why a job has to run."""
+        job = self.job(rule, exposure)
+        words = job.why or [f"{name} is made again; if it comes out the same, nothing is computed" for name in job.after]
+        return "; ".join(words[:REASONS] + [f"and {len(words) - REASONS} more"] * (len(words) > REASONS)) or "asked for"
 
     def targets(self):
-        """All products, and the refusals of the files that can't be used."""
+        """All products, and the refusal of the files that can't be used."""
         products = [path for job in self.jobs for path in job.outputs.values()]
-        return products + [self.refused_pattern.format(problem=i) for i in range(len(self.problems))]
+        return products + [self.refused] * bool(self.problems)
+
+    def keep(self):
+        """Keep the products that may turn out to be up to date; see `stale.keep`."""
+        stale.keep(self.jobs)
 
     def save(self):
         """Leave the plan for the jobs of a cluster, which read the Snakefile again."""
-        write_if_changed(Path(self.results, STATE, "plan.json"), {k: v for k, v in asdict(self).items()})
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("jobs", "recipes", "lock")}
+        stale.write(Path(self.results, STATE, "plan.json"), {**plain, "jobs": [vars(job) for job in self.jobs]})
 
 
 def load(settings):
@@ -113,13 +147,15 @@ def load(settings):
     return Plan(**{**plain, "jobs": [Job(**job) for job in plain["jobs"]]})
 
 
-def make(settings):
+def make(settings, alone=False):
     """Plan a run and write its recipes.
 
     Parameters
     ----------
     settings : dict
         The configuration, not validated yet.
+    alone : bool
+        Keep other runs out of the results folder until this process ends.
 
     Returns
     -------
@@ -131,42 +167,90 @@ def make(settings):
         The configuration is wrong, or nothing can be run at all.
     """
     config = configuration.load(settings)
+    lock = stale.lock(config.results) if alone else None
+    stale.tidy(config.results)
     found = program.index(config.data, cache=Path(config.results, STATE, "index.json"), skip=[config.results])
     plan = Plan(
         str(config.results),
+        lock=lock,
         problems=[f"{path}: {message}" for path, message in found.problems],
         left_out=[f"{path}: {message}" for path, message in found.left_out],
     )
-    if config.associations != "generate":
-        files = ", ".join(str(path) for path in config.associations)
-        plan.left_out.append(f"associations: {files}: no pipeline of stage 3 is available in this version")
-    for exposure in found.exposures:
-        try:
-            _plan_exposure(plan, exposure, config)
-        except JwcalError as error:
-            plan.problems.append(str(error))
+    associations = _associate(plan, found, config)
+    files = {exposure.root: dict(exposure.files) for exposure in found.exposures}  # suffix -> path, as found in the data folder
+    going = list(found.exposures)
+    for stage in STAGES[: STAGES.index(config.until) + 1]:
+        going = [exposure for exposure in going if _plan_stage(plan, exposure, stage, files, associations, config)]
+    place = {exposure.root: number for number, exposure in enumerate(found.exposures)}
+    plan.jobs.sort(key=lambda job: (place.get(job.exposure, -1), job.stage))
+    _judge(plan)
+    plan.__post_init__()
     plan.save()
     return plan
 
 
-def _plan_exposure(plan, exposure, config):
-    """Add the jobs of one exposure: each stage starts from what the one before makes, or from what the archive has."""
-    header = exposure.header
-    pipelines = exposure.chain
-    files = dict(exposure.files)  # suffix -> path, as found in the data folder
-    for number, stage in enumerate(STAGES[: STAGES.index(config.until) + 1]):
-        pipeline = getattr(pipelines, stage)
-        if pipeline is None or number < START[exposure.level]:
+def _judge(plan):
+    """Find out which jobs have to run; those whose input turns out to be unreadable are none."""
+    code, digests = codebase.Code(), fingerprint.Digests(Path(plan.results, STATE, "digests.json"))
+    plain = {}
+    for job in plan.jobs:
+        recipe = plan.recipes[job.recipe]
+        plain[job.recipe] = {**recipe.to_dict(), "input": job.input, "made_from": provenance.ingredients(recipe, code, digests)}
+    bad = stale.judge(sorted(plan.jobs, key=lambda job: job.stage), plain, code, digests)
+    plan.problems += filter(None, bad.values())
+    plan.jobs = [job for job in plan.jobs if job.recipe not in bad]
+
+
+def _associate(plan, found, config):
+    """The associations of the run: written to the results, and counted."""
+    associations = chosen.choose(found.exposures, config, found.associations)
+    plan.notes += associations.notes
+    plan.problems += associations.problems
+    plan.left_out += associations.left_out
+    chosen.save(associations.associations, Path(config.results, "associations"))
+    for association in associations.associations:
+        stage = f"stage{association.stage}"
+        plan.associations[stage] = plan.associations.get(stage, 0) + 1
+        if not chains.is_built(association.pipeline):
+            plan.wait(association)
+    return associations
+
+
+def _plan_stage(plan, exposure, stage, files, associations, config):
+    """Add the jobs of one exposure in one stage; whether it goes on to the next one.
+
+    Each stage starts from what the one before makes, or from what the archive has; stage 2 from what the exposure's association says.
+    """
+    pipeline, number = getattr(exposure.chain, stage), STAGES.index(stage)
+    if pipeline is None or number < START[exposure.level]:
+        return True
+    if not chains.is_built(pipeline):
+        return plan.stop(number, f"{pipeline} is not available")
+    chain = chains.chain(pipeline, exposure.header)
+    mine = files[exposure.root]
+    made = {}
+    for association in (associations.of_exposure(exposure.root) if stage == "stage2" else ()) or (None,):
+        try:
+            wanted = _starts(chain, association)
+            reads = next((suffix for suffix in wanted if suffix in mine), None)
+            if reads is None:
+                plan.stop(number, f"there is no {' or '.join(wanted)} for {pipeline} to start from")
+                continue
+            job, recipe = _job(exposure, stage, chain, reads, mine[reads], config, association, files)
+        except JwcalError as error:
+            plan.problems.append(str(error))
             continue
-        if not chains.is_built(pipeline):
-            return plan.stop(number, f"{pipeline} is not available")
-        chain = chains.chain(pipeline, header)
-        reads = next((suffix for suffix in chain.reads if suffix in files), None)
-        if reads is None:
-            return plan.stop(number, f"there is no {' or '.join(chain.reads)} for {pipeline} to start from")
-        job = _job(exposure, stage, chain, reads, files[reads], config)
         plan.jobs.append(job)
-        files.update(job.outputs)
+        plan.recipes[job.recipe] = recipe
+        plan.left_out += members.unread(association, chain)
+        made.update(job.outputs)
+    mine.update(made)
+    return bool(made)
+
+
+def _starts(chain, association):
+    """Suffixes of the files that a pipeline can start from: that of the association's science, if there is one."""
+    return chain.reads if association is None else (root_and_suffix(association.science.expname)[1],)
 
 
 def recipe_for(pipeline, header, config, name=""):
@@ -195,7 +279,8 @@ def recipe_for(pipeline, header, config, name=""):
     steps = [step.name for step in chain.steps]
     from_crds = pars.step_parameters(header, pipeline, steps, **where)
     exp_type = header.get("EXP_TYPE")
-    parameters = {s: config.step_parameters(s, exp_type, from_crds.get(s), chain.defaults.get(s))[0] for s in steps}
+    resolved = {s: config.step_parameters(s, exp_type, from_crds.get(s), chain.defaults.get(s)) for s in steps}
+    parameters = {s: values for s, (values, _) in resolved.items()}
     wanted = _wanted(chain, config.save, parameters)
     required, optional = chains.reference_types([step for step in steps if not parameters[step]["skip"]])
     found = references.resolve(header, required, optional=optional, **where)
@@ -209,6 +294,10 @@ def recipe_for(pipeline, header, config, name=""):
         wanted,
         chain.group_flags,
         list(chain.reads),
+        association=dict(ALONE) if pipeline.endswith("2") else {},
+        origins={
+            s: {name: origin for name, origin in origins.items() if origin != configuration.DEFAULT} for s, (_, origins) in resolved.items()
+        },
     )
 
 
@@ -217,53 +306,46 @@ def _wanted(chain, asked, parameters):
     wanted = list(asked)
     for save in chain.saves:
         step, _, name = save.asked.partition(".")
-        if name and not parameters[step]["skip"]:
-            suffixes = save.suffixes.values()
-            parameters[step][name] = bool(parameters[step][name] or set(suffixes) & set(wanted))
-            wanted += [suffix for suffix in suffixes if parameters[step][name] and suffix not in wanted]
+        if not name or parameters[step]["skip"]:
+            continue
+        suffixes = set(save.suffixes.values())
+        asked_for = parameters[step][name] or not suffixes.isdisjoint(wanted)
+        wanted = [suffix for suffix in wanted if suffix not in suffixes]
+        if asked_for and all(parameters[step][key] == value for key, value in save.given.items()):
+            parameters[step][name] = parameters[step][name] or True
+            wanted += suffixes
     return wanted
 
 
-def _job(exposure, stage, chain, reads, source, config):
-    """One job and its recipe."""
+def _job(exposure, stage, chain, reads, source, config, association=None, files=()):
+    """One job and its recipe. With an association its products have that one's name, and the steps read its members."""
     results = Path(config.results)
     recipe = recipe_for(chain.pipeline, exposure.header, config, str(exposure.path))
     skipped = [step for step, parameters in recipe.parameters.items() if parameters["skip"]]
-    outputs = {s: str(results / stage / f"{exposure.root}_{s}.fits") for s in chain.products(reads, recipe.save, skipped)}
+    name = exposure.root
+    if association is not None:
+        name = association.product
+        members.add(recipe, association, files)
+    skipped += members.idle(recipe)
+    outputs = {s: str(results / stage / chains.file_name(chain.entries, name, s)) for s in chain.products(reads, recipe.save, skipped)}
     if not outputs:
         raise ConfigError(f"{chain.pipeline} makes no product: the step that makes it is skipped", exposure.path, "Set `until` or `save`")
-    path = results / STATE / "recipes" / f"{exposure.root}.{chain.pipeline}.json"
-    write_if_changed(path, {**recipe.to_dict(), "input": str(source), "local_references": _local_content(recipe)})
-    mem_mb, runtime = resources(stage, exposure.shape, whole=not set(outputs) <= {"rate", "rateints"})
-    return Job(exposure.root, stage, chain.pipeline, str(source), outputs, str(path), mem_mb, runtime)
+    path = results / STATE / "recipes" / f"{name}.{chain.pipeline}{'' if reads in chain.reads else f'.{reads}'}.json"
+    shape = exposure.shape if reads == "uncal" else (*exposure.shape[: int(reads.endswith("ints"))], *exposure.shape[-2:])
+    mem_mb, runtime = resources(stage, shape, whole=not set(outputs) <= {"rate", "rateints"})
+    job = Job(name, stage, chain.pipeline, str(source), outputs, str(path), mem_mb, runtime, [member["path"] for member in recipe.members])
+    return job, recipe
 
 
-def _local_content(recipe):
-    """What tells one content of a reference that is not CRDS's from another."""
-    found = {}
-    for kind, name in recipe.names.items():
-        if not name.startswith("crds://") and recipe.references.get(kind, "N/A") != "N/A":
-            state = os.stat(recipe.references[kind])
-            found[kind] = [state.st_size, state.st_mtime_ns]
-    return found
-
-
-def write_if_changed(path, content):
-    """Write JSON, unless the file holds just that: its time then tells when the content changed."""
-    text = json.dumps(content, indent=1, sort_keys=True, default=str)
-    path = Path(path)
-    if path.exists() and path.read_text() == text:
-        return
-    with fitsio.replaced(path) as temporary:
-        temporary.write_text(text)
-
-
-# Memory of the imports, and of compiling the kernels if that is still to do; beside it bytes of a pixel, of a sample of one
-# integration, and of a pixel of the products of one integration.
-IMPORTS_MB = 500
-PIXEL, SAMPLE, PRODUCT = 90, 12, 20
-LARGEST_RAMP = 2**28  # bytes of samples held at once, see ramp.LARGE
-IMAGE2_PIXEL = 260
+# What a job takes, as tests/test_resources.py measures it. MB of the imports and of compiling a kernel if that is still to do, and
+# of the two processes of Snakemake in which it runs on a cluster.
+IMPORTS_MB, SNAKEMAKE_MB = 430, 230
+# Beside it in stage 1 bytes of a pixel, of a sample, of a sample that is held at once where a ramp is walked, and of a pixel in the
+# products of one integration.
+PIXEL, SAMPLE, WALKED_SAMPLE, PRODUCT = 60, 6, 8, 24
+LARGEST_RAMP = ramp.LARGE  # bytes of the samples that are held at once
+# In stage 2 bytes of a pixel, and of a pixel of each integration.
+IMAGE2_PIXEL, IMAGE2_CUBE = 125, 60
 
 
 def resources(stage, shape, whole=False):
@@ -273,7 +355,7 @@ def resources(stage, shape, whole=False):
     ----------
     stage : str
     shape : tuple
-        Of the SCI extension; (int, group, row, col) for a ramp.
+        Of the array that it starts from; (int, group, row, col) for a ramp.
     whole : bool
         The ramp is itself a product, so that it is not walked in pieces.
 
@@ -281,15 +363,12 @@ def resources(stage, shape, whole=False):
     -------
     (int, int)
     """
-    ny, nx = shape[-2:]
+    pixels, values = shape[-2] * shape[-1], math.prod(shape)
     nints = shape[0] if len(shape) > 2 else 1
-    ngroups = shape[1] if len(shape) == 4 else 1
-    pixels = ny * nx
     if stage == "stage1":
-        samples = 4 * pixels * ngroups * nints
-        ramp = samples if whole else max(4 * pixels * ngroups, min(samples, LARGEST_RAMP))
-        size = PIXEL * pixels + SAMPLE / 4 * ramp + PRODUCT * pixels * nints
+        walked = not whole and nints > 1 and 4 * values > LARGEST_RAMP
+        samples = WALKED_SAMPLE * max(values // nints, LARGEST_RAMP // 4) if walked else SAMPLE * values
+        size = PIXEL * pixels + samples + PRODUCT * pixels * nints
     else:
-        size = IMAGE2_PIXEL * pixels * (1 if nints == 1 else nints / 4 + 1)
-    runtime = 5 + int(pixels * ngroups * nints / 2e7)
-    return IMPORTS_MB + int(size / 2**20), runtime
+        size = IMAGE2_PIXEL * pixels + (IMAGE2_CUBE * values if nints > 1 else 0)
+    return IMPORTS_MB + SNAKEMAKE_MB + int(size / 2**20), 5 + int(values / 2e7)

@@ -12,6 +12,7 @@ from . import __version__, fitsio, keywords
 from .chains import Save, Step
 from .errors import InputError
 from .exposure import Exposure, Header, Pixels
+from .provenance import KEYWORD, record_path
 
 SOFTWARE = f"jwcal {__version__}"
 
@@ -23,9 +24,18 @@ MODELS = {
     "rate": "ImageModel",
     "rateints": "CubeModel",
     "fitopt": "RampFitOutputModel",
+    "likely_chisq": "ImageModel",
+    "avgdark": "DarkModel",
+    "mask": {2: "ImageModel", 3: "CubeModel"},
+    "flicker_bkg": "RampModel",
+    "flicker_noise": "RampModel",
+    "pctfrm_mask": "ImageModel",
+    "pctfrm_correction": "RampModel",
     "cal": "ImageModel",
     "calints": "CubeModel",
     "bsub": "ImageModel",
+    "bsubints": "CubeModel",
+    "combinedbackground": "ImageModel",
     "i2d": "ImageModel",
 }
 # Plane -> extension, in the order of the file. A ramp's 2-D data quality is PIXELDQ.
@@ -151,7 +161,10 @@ def write(exposure, path):
         It could not be written; nothing is left behind.
     """
     with fitsio.replaced(path) as temporary:
-        hdus(exposure, Path(path).name).writeto(temporary, output_verify="silentfix")
+        if exposure.tree is not None:
+            temporary.write_bytes(fitsio.asdf_block(exposure.tree))
+            return path
+        fitsio.write_fits(hdus(exposure, Path(path).name), temporary)
     return path
 
 
@@ -173,10 +186,20 @@ def hdus(exposure, filename):
         images += [(getattr(pixels, plane), extension, number, sci) for plane, extension in AFTER.items()]
     out = fits.HDUList([fits.PrimaryHDU(header=_primary(exposure, filename))])
     out += [_image(*image) for image in images if image[0] is not None]
-    out += [fits.BinTableHDU(data, name=name, ver=1) for name, data in exposure.tables.items()]
+    out += [_table(data, name, 1) for name, data in exposure.tables.items()]
     block = np.frombuffer(fitsio.asdf_block(_tree(exposure), plain=not _has_own_wcs(exposure)), np.uint8)
-    out.append(fits.BinTableHDU(np.array([(block,)], dtype=[("ASDF_METADATA", np.uint8, (block.size,))]), name="ASDF"))
+    out.append(_table(np.array([(block,)], dtype=[("ASDF_METADATA", np.uint8, (block.size,))]), "ASDF"))
     return out
+
+
+def _table(data, name, number=None):
+    """A table extension. With data, astropy's constructor would load astropy.table to see whether they are one of its tables."""
+    kinds = {kind.base for kind, *_ in data.dtype.fields.values()}
+    if not isinstance(data, fits.FITS_rec) and any(kind.kind not in "ifS" and kind != np.uint8 for kind in kinds):
+        return fits.BinTableHDU(data, name=name, ver=number)  # its conversions are wanted
+    hdu = fits.BinTableHDU(name=name, ver=number)
+    hdu.data = data.view(fits.FITS_rec)
+    return hdu
 
 
 def _image(array, name, number, sci):
@@ -189,7 +212,8 @@ def _image(array, name, number, sci):
 def _primary(exposure, filename):
     """The primary header: the exposure's keywords and what was done to it."""
     header = exposure.header.primary.copy()
-    header["FILENAME"] = filename
+    _set(header, "FILENAME", filename, "Name of the file")
+    _set(header, KEYWORD, record_path(filename).name, "what this file was made from")
     header["DATAMODL"] = model(exposure)
     header["CAL_VER"] = (SOFTWARE, "Calibration Software Version")
     header.remove("CAL_VCS", ignore_missing=True)
@@ -221,7 +245,8 @@ def model(exposure):
     for entry in entries:
         if isinstance(entry, Save) and entry.model and exposure.suffix in entry.suffixes.values():
             return entry.model
-    return MODELS[exposure.suffix]
+    found = MODELS[exposure.suffix]
+    return found if isinstance(found, str) else found[exposure.sci.ndim if exposure.pixels else 2]
 
 
 def _tree(exposure):
@@ -247,8 +272,14 @@ def provenance(exposure):
         "crds_context": recipe.context if recipe else "",
         "references": dict(exposure.references),
         "steps": [
-            {"name": s, "status": exposure.steps[s][0], "why": exposure.steps[s][1], "parameters": dict(recipe.parameters.get(s, {}))}
+            {"name": s, "status": exposure.steps[s][0], "why": exposure.steps[s][1], "parameters": _parameters(recipe, s)}
             for s in steps
             if s in exposure.steps
         ],
     }
+
+
+def _parameters(recipe, step):
+    """The parameters that a step was called with: one that was switched off has no others."""
+    parameters = recipe.parameters.get(step, {})
+    return {"skip": True} if parameters.get("skip") else dict(parameters)

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 # Suffixes that an exposure can start from; the first group of which there is a file is taken.
 LEVELS = (("uncal",), ("rate", "rateints"), ("cal", "calints"))
 SUFFIXES = tuple(suffix for level in LEVELS for suffix in level)
+ASSOCIATION = "_asn.json"
 FILE_NAME = re.compile(rf"(.+)_({'|'.join(sorted(SUFFIXES, key=len, reverse=True))})\.fits")
 
 # <pppppooovvv>_<visit group><parallel sequence><activity>_<exposure>[-segNNN]_<detector>; activities count in base 36
@@ -78,6 +79,7 @@ class Program:
     exposures: list = field(default_factory=list)  # of Exposure, by root
     problems: list = field(default_factory=list)  # of Problem: exposures that can't be used
     left_out: list = field(default_factory=list)  # of Problem: duplicates, files of other telescopes
+    associations: list = field(default_factory=list)  # paths of *_asn.json files
 
 
 def index(data, cache=None, skip=()):
@@ -105,7 +107,8 @@ def index(data, cache=None, skip=()):
     """
     data = [data] if isinstance(data, (str, os.PathLike)) else list(data)
     files, problems, left_out = _find(data, {os.path.realpath(path) for path in skip})
-    names, twice = _by_name(files)
+    associations = [path for path in files.values() if path.endswith(ASSOCIATION)]
+    names, twice = _by_name(path for path in files.values() if not path.endswith(ASSOCIATION))
     left_out += twice
     wanted = [path for found in names.values() for path in _start(found).values()]
     read = _read(wanted, Path(cache) if cache else None)
@@ -128,7 +131,7 @@ def index(data, cache=None, skip=()):
         )
     for path, message in left_out:
         log.warning("%s: %s", path, message)
-    return Program(exposures, problems, left_out)
+    return Program(exposures, problems, left_out, associations)
 
 
 class Name(NamedTuple):
@@ -180,7 +183,7 @@ def _problem(error):
 
 
 def _find(data, skip):
-    """All files named like an exposure's, as real path -> path; problems; files that are left out."""
+    """All files named like an exposure's or an association's, as real path -> path; problems; files that are left out."""
     files, problems, left_out = {}, [], []
     for path in map(os.fspath, data):
         if os.path.isdir(path):
@@ -190,10 +193,12 @@ def _find(data, skip):
                 files.setdefault(os.path.realpath(file), file)
         elif not os.path.exists(path):
             raise InputError("there is no such file or folder", path, "Correct `data`")
-        elif FILE_NAME.fullmatch(os.path.basename(path)):
+        elif _is_ours(os.path.basename(path)):
             files.setdefault(os.path.realpath(path), os.path.abspath(path))
         else:
-            left_out.append(Problem(path, f"its name does not end in {', '.join(f'_{s}.fits' for s in SUFFIXES)}: left out."))
+            left_out.append(
+                Problem(path, f"its name does not end in {', '.join(f'_{s}.fits' for s in SUFFIXES)} or {ASSOCIATION}: left out.")
+            )
     return files, problems, left_out
 
 
@@ -207,16 +212,20 @@ def _walk(top, skip):
             continue
         seen.add((state.st_dev, state.st_ino))
         folders[:] = sorted(f for f in folders if not f.startswith(".") and os.path.realpath(os.path.join(folder, f)) not in skip)
-        found += [os.path.join(folder, name) for name in sorted(names) if name[0] != "." and FILE_NAME.fullmatch(name)]
+        found += [os.path.join(folder, name) for name in sorted(names) if name[0] != "." and _is_ours(name)]
     if errors and os.path.abspath(errors[0].filename) == os.path.abspath(top):
         raise InputError(f"can't be read ({errors[0].strerror})", top, "Make the folder readable or correct `data`")
     return found, errors
 
 
-def _by_name(files):
+def _is_ours(name):
+    return FILE_NAME.fullmatch(name) or name.endswith(ASSOCIATION)
+
+
+def _by_name(paths):
     """Root -> {suffix: path}, and the second and further files of the same name."""
     names, twice = {}, []
-    for path in files.values():
+    for path in paths:
         root, suffix = FILE_NAME.fullmatch(os.path.basename(path)).groups()
         first = names.setdefault(root, {}).setdefault(suffix, path)
         if first != path:

@@ -5,10 +5,12 @@ So a large ramp is walked twice: by blocks of whole integrations, then by strips
 scratch file, which is read and written with plain I/O: that is the system's cache, which it can take back, and not the job's memory.
 """
 
+import math
 import os
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -16,7 +18,7 @@ from .chains import Step
 from .exposure import Pixels, dead_groups
 from .parameters import parameters_of, step_module
 
-LARGE = 256 * 2**20  # samples of 4 bytes: what a block or a strip holds, where one integration is not larger
+LARGE = 128 * 2**20  # bytes of samples: a ramp of more is walked, in blocks or strips of this size where one integration is not larger
 
 
 def is_large(shape):
@@ -80,7 +82,7 @@ def opened(source, scratch=None):
 
     Parameters
     ----------
-    source : object with .shape (int, group, row, col) and .read(slice of integrations) -> (sci, groupdq)
+    source : object with .shape (int, group, row, col) and .read(slice of integrations, empty) -> (sci, groupdq)
     scratch : path, optional
         Folder for the scratch file; by default the system's folder for temporary files.
     """
@@ -94,6 +96,7 @@ def opened(source, scratch=None):
 class Ramp:
     """A ramp's samples and flags in a scratch file, lent out in blocks that are exposures themselves.
 
+    The arrays of a block lie in memory that the next one is read into: new memory would cost more than the reading.
     A step may leave rows of all blocks out (refpix does, in IRS2 readout); when the walk has ended, the whole exposure has them no more.
     """
 
@@ -102,11 +105,20 @@ class Ramp:
         self._sci = _Scratch(self.shape, np.float32, scratch)
         self._groupdq = _Scratch(self.shape, np.uint8, scratch)
         self._read = source.read
+        self._buffers = {}
         self._dead = np.zeros(self.shape[:2], bool)
 
     def close(self):
+        self._buffers.clear()
         self._sci.close()
         self._groupdq.close()
+
+    def _empty(self, shape, kind, turn=0):
+        """An array in memory that is used again and again."""
+        size, key = math.prod(shape), (np.dtype(kind), turn)
+        if key not in self._buffers or self._buffers[key].size < size:
+            self._buffers[key] = np.empty(size, kind)
+        return self._buffers[key][:size].reshape(shape)
 
     def integrations(self, exposure, halo=0, keep=True):
         """Blocks of whole integrations; what is done to them is kept if asked (what is done to the pixels' flags always)."""
@@ -115,7 +127,7 @@ class Ramp:
         cut = Pixels()  # planes of the whole exposure in the blocks' new shape
         for first in range(0, nints, step):
             ints = slice(first, min(first + step, nints))
-            sci, groupdq = self._read(ints)
+            sci, groupdq = self._read(ints, self._empty)
             pixels = _lend(exposure, Pixels(sci=sci, groupdq=groupdq), (nints, ngroups, ny, nx), ints, slice(0, ny))
             block = exposure.block(pixels, integrations=ints)
             block.dead_groups = None if self._read == self.source.read else self._dead
@@ -137,9 +149,9 @@ class Ramp:
         if keep:
             self._read = self._reread
 
-    def _reread(self, ints):
+    def _reread(self, ints, empty):
         rows = slice(0, self._sci.shape[2])
-        return self._sci.read(ints, rows), self._groupdq.read(ints, rows)
+        return self._sci.read(ints, rows, empty), self._groupdq.read(ints, rows, empty)
 
     def strips(self, exposure, halo=0, keep=True):
         """Strips of rows with all integrations and `halo` rows more on each side; what is done to the rows between is kept if asked."""
@@ -150,10 +162,11 @@ class Ramp:
             for _ in self.integrations(exposure):
                 pass
         done = None
-        for first in range(0, ny, high):
+        for number, first in enumerate(range(0, ny, high)):
             inner = slice(first, min(first + high, ny))
             rows = slice(max(0, inner.start - halo), min(ny, inner.stop + halo))
-            pixels = Pixels(sci=self._sci.read(ints, rows), groupdq=self._groupdq.read(ints, rows))
+            empty = partial(self._empty, turn=number % 2 if keep else 0)  # the strip before is not written yet
+            pixels = Pixels(sci=self._sci.read(ints, rows, empty), groupdq=self._groupdq.read(ints, rows, empty))
             if done:  # only now: this strip's halo had to see the rows of the one before as they were
                 self._write_strip(done)
             strip = exposure.block(_lend(exposure, pixels, self.shape, ints, rows), rows=rows)
@@ -263,10 +276,10 @@ class _Scratch:
         for place, offset in self._pieces(slice(0, self.shape[0]), rows.start):
             _put(self.file, np.ascontiguousarray(array[place], self.kind), offset)
 
-    def read(self, ints, rows):
-        """Some rows of some integrations."""
+    def read(self, ints, rows, empty):
+        """Some rows of some integrations; `empty(shape, kind)` gives the memory."""
         _, ngroups, _, nx = self.shape
-        array = np.empty((ints.stop - ints.start, ngroups, rows.stop - rows.start, nx), self.kind)
+        array = empty((ints.stop - ints.start, ngroups, rows.stop - rows.start, nx), self.kind)
         for place, offset in self._pieces(ints, rows.start):
             _get(self.file, array[place], offset)
         return array

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from . import dq as dqbits
-from . import fitsio
+from . import fitsio, stripes
 from .errors import ReferenceError
 from .irs2.layout import is_irs2
 
@@ -34,6 +34,7 @@ class Reference:
         self._science = header
         self._arrays = {}
         self._rows = slice(None)
+        self._position = 0  # of the stripes, in superstripe readout
 
     @cached_property
     def _file(self):
@@ -94,6 +95,10 @@ class Reference:
         """A table extension as a structured array."""
         return self._file.table(extname)
 
+    def rows(self, extname, size):
+        """A table extension in structured arrays of up to `size` rows: for one that need not be held as a whole."""
+        return self._file.rows(extname, size)
+
     def derived(self, name, make):
         """What `make()` makes of this reference, kept until its arrays are dropped."""
         key = f"{name} derived"
@@ -112,6 +117,12 @@ class Reference:
         part.__dict__["_file"] = self._file
         return part
 
+    def stripe(self, position):
+        """The same reference, for one position of the stripes of superstripe readout."""
+        part = object.__new__(Reference)
+        part.__dict__ = {**self.__dict__, "_arrays": {}, "_position": position, "_file": self._file}
+        return part
+
     def _cut(self, array, extname):
         """The science subarray's part of the last two axes."""
         if array.ndim < 2:
@@ -119,9 +130,11 @@ class Reference:
         ny, nx = array.shape[-2:]
         start1, start2, size1, size2 = (int(self.header.get(k, d)) for k, d in zip(SUBARRAY, (1, 1, nx, ny), strict=True))
         s1, s2, n1, n2 = (int(self._science[k]) for k in SUBARRAY)
-        same = (s1, s2, n1, n2) == (start1, start2, size1, size2)
+        same = (s1, s2, n1, n2) == (start1, start2, size1, size2) and not stripes.positions(self._science)
         if same and nx == n1 and (ny == n2 or is_irs2(array.shape)):  # IRS2 images have more rows than SUBSIZE2 tells
             return array
+        if stripes.is_striped(self._science):
+            return stripes.cut(array, self._science, (start1, start2), self._position, self.path, self.type)
         x, y = s1 - start1, s2 - start2
         if x < 0 or y < 0 or x + n1 > nx or y + n2 > ny:
             raise ReferenceError(
@@ -163,6 +176,12 @@ class References:
         """The reference, not cut to the strip."""
         return self._wholes[kind]
 
+    def stripe(self, position):
+        """These references for one position of the stripes of superstripe readout."""
+        part = object.__new__(References)
+        part._refs = part._wholes = {k: r.stripe(position) for k, r in self._refs.items()}
+        return part
+
     def strip(self, rows):
         """These references for a strip of rows."""
         part = object.__new__(References)
@@ -186,7 +205,8 @@ def standard_bits(bits, definitions, path=""):
     """
     if definitions is None:
         return bits
-    out = np.zeros_like(bits)
+    here = int(np.bitwise_or.reduce(bits, axis=None))  # a few of the bits that are defined
+    same, moved = 0, []
     columns = {name.upper(): name for name in definitions.dtype.names}
     for value, name in zip(definitions[columns["VALUE"]], definitions[columns["NAME"]], strict=True):
         name = name.decode() if isinstance(name, bytes) else str(name)
@@ -194,5 +214,11 @@ def standard_bits(bits, definitions, path=""):
         if standard is None:
             log.warning("%s: DQ_DEF names %s, which is no standard flag: left out", path, name.strip())
             continue
-        out[(bits & np.uint32(value)) != 0] |= np.uint32(standard)
+        if int(value) == standard:
+            same |= standard
+        elif int(value) & here:
+            moved.append((np.uint32(value), np.uint32(standard)))
+    out = bits & np.uint32(same)
+    for value, standard in moved:
+        out[(bits & value) != 0] |= standard
     return out

@@ -13,11 +13,13 @@ import os
 import re
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from . import choices
 from .errors import ConfigError, InputError, ReferenceError
 
 log = logging.getLogger(__name__)
@@ -56,6 +58,7 @@ KEYWORDS = {
     "META.EXPOSUIRE.NOUTPUTS": None,
 }
 DATE = ("META.OBSERVATION.DATE", "META.OBSERVATION.TIME")
+ISO = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?")
 
 
 class Resolved(NamedTuple):
@@ -103,6 +106,7 @@ def resolve(header, types, *, optional=(), context=None, crds_path=None, server_
     named = {k: v.removeprefix("crds://") for k, v in given.items() if v.startswith("crds://")}
     ask = [k for k in types if k not in given]
     environment = _environment(crds_path, server_url)
+    _recall(environment)
     if not named and required.isdisjoint(ask) and (not ask or _absent(environment)):
         used, names, paths = "", dict.fromkeys(ask, NOT_APPLICABLE), {}
     else:
@@ -110,6 +114,7 @@ def resolve(header, types, *, optional=(), context=None, crds_path=None, server_
         best = _best(environment, used, header, ask, file)
         names = {**_applicable(environment, used, header, best, required, file), **named}
         paths = _paths(environment, used, header, {k: v for k, v in names.items() if v != NOT_APPLICABLE}, file)
+        _keep(environment)
     found = Resolved({}, {}, used)
     for kind in types:
         path = paths.get(kind, NOT_APPLICABLE) if kind in names else _override(kind, given[kind])
@@ -152,6 +157,8 @@ def forget():
     with _lock:
         _memory.clear()
         _now.clear()
+        _sources.clear()
+        _recalled.clear()
 
 
 # --- crds and its settings ---
@@ -159,6 +166,8 @@ def forget():
 _lock = threading.RLock()
 _memory = {}  # answers, by environment and question
 _now = {}  # "environment": the one that crds was last asked in
+_sources = {}  # environment -> the files that its answers came from, with their size and time
+_recalled = {}  # environment -> how many of its answers are on disk
 _own = {}  # "defaults": the variables that crds sets by itself
 
 
@@ -229,6 +238,12 @@ def _crds(environment, file):
             _put(kept)
 
 
+def _import(environment):
+    """Make sure that crds is imported with these settings: it puts its own into the environment."""
+    with _crds(environment, None):
+        pass
+
+
 def _put(variables):
     for name in [k for k in os.environ if k.startswith("CRDS_") and k not in variables]:
         del os.environ[name]
@@ -244,6 +259,29 @@ def _remember(question, answer):
     if question not in _memory:
         _memory[question] = answer()
     return _memory[question]
+
+
+def _recall(environment):
+    """Fill the memory with what earlier runs have asked. Where there is a server, it may know better by now."""
+    if environment not in _sources and _serverless(dict(environment)["CRDS_SERVER_URL"]):
+        answers, _sources[environment] = choices.recall(environment)
+        _memory.update({question: answer for question, answer in answers.items() if question[1] != "path" or os.path.exists(answer)})
+        _recalled[environment] = len(answers)
+
+
+def _keep(environment):
+    """Leave to later runs what was asked in this one."""
+    answers = {question: answer for question, answer in _memory.items() if question[0] == environment and question[1] != "absent"}
+    if _sources.get(environment) and len(answers) > _recalled[environment]:
+        choices.keep(environment, answers, _sources[environment])
+        _recalled[environment] = len(answers)
+
+
+def _came_from(environment, *paths):
+    """Note the files that an answer depends on."""
+    if environment in _sources:
+        with suppress(OSError):
+            _sources[environment].update(choices.states(paths))
 
 
 def _contact(crds, environment, ask):
@@ -274,6 +312,7 @@ def _ask_context(environment, wanted, file):
                 f"there is no CRDS cache: {known} does not exist",
                 do="Set references: crds_path (or CRDS_PATH) to a cache, or references: crds_server_url to a server that fills it",
             )
+        _came_from(environment, known)
         try:
             return _contact(crds, environment, lambda: crds.get_context_name("jwst", wanted))
         except SystemExit:  # crds gives up so where it has neither a server nor a copy of its configuration
@@ -299,9 +338,11 @@ def _best(environment, context, header, types, file):
         return {}
     scope = _scope(environment, context, header, types, file)
     rules = _remember((*scope, "rules"), lambda: _ask_rules(*scope, file))
+    if not KEYWORDS.keys() >= set(rules.parkeys):
+        _import(environment)
     values = _values(rules, header)
     signature = tuple((k, str(v)) for k, v in values.items() if k not in DATE)
-    return _remember((*scope, _epoch(rules, values), signature), lambda: _ask_best(environment, context, values, types, file))
+    return _remember((*scope, _epoch(rules, values, environment), signature), lambda: _ask_best(environment, context, values, types, file))
 
 
 def _scope(environment, context, header, types, file):
@@ -325,7 +366,7 @@ def _ask_best(environment, context, values, types, file):
 def _ask_rules(environment, context, instrument, types, file):
     with _crds(environment, file) as crds:
         try:
-            return _load_rules(crds, context, instrument, types)
+            return _load_rules(crds, environment, context, instrument, types)
         except OSError as error:
             if _serverless(dict(environment)["CRDS_SERVER_URL"]):
                 raise ReferenceError(
@@ -334,12 +375,13 @@ def _ask_rules(environment, context, instrument, types, file):
                     do=f"Fetch it with `crds sync --contexts {context}`, or set references: crds_context to one that is there",
                 ) from None
             _contact(crds, environment, lambda: crds.api.dump_mappings(context))
-            return _load_rules(crds, context, instrument, types)
+            return _load_rules(crds, environment, context, instrument, types)
 
 
-def _load_rules(crds, context, instrument, types):
+def _load_rules(crds, environment, context, instrument, types):
     parkeys, dates = {"META.INSTRUMENT.NAME"}, set()
     imap = crds.get_symbolic_mapping(context).get_imap(instrument)
+    _came_from(environment, crds.locate_mapping(context), crds.locate_mapping(imap.basename))
     for kind in types:
         try:
             rmap = imap.get_rmap(kind)
@@ -349,6 +391,7 @@ def _load_rules(crds, context, instrument, types):
             crds.exceptions.OmitReferenceTypeError,
         ):
             continue  # the same answer whatever the keywords
+        _came_from(environment, crds.locate_mapping(rmap.basename))
         parkeys.update(key for key in rmap.get_required_parkeys() if key.startswith("META."))
         for date in re.findall(r"'(\d{4}-\d\d-\d\d[^']*)'\s*:", str(rmap)):
             dates.update((date, _standard(date) or date))
@@ -370,9 +413,18 @@ def _schema_keyword(parkey):
     return schema.dm_to_fits(parkey)
 
 
-def _epoch(rules, values):
+def _epoch(rules, values, environment):
     """Between which USEAFTER dates the exposure lies; the words of its header where they are no date."""
     words = " ".join(str(values.get(key, "UNDEFINED")) for key in DATE)
+    if not rules.dates:
+        return words
+    if ISO.fullmatch(words):  # crds loses up to a microsecond of it; where that makes no difference it need not be asked
+        with suppress(ValueError):
+            date = datetime.fromisoformat(words)
+            late, early = (bisect.bisect_right(rules.dates, d.isoformat(" ")) for d in (date, date - timedelta(microseconds=1)))
+            if late == early:
+                return late
+    _import(environment)
     date = _standard(words)
     return words if date is None else bisect.bisect_right(rules.dates, date)
 

@@ -5,10 +5,10 @@ import time
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field, fields
 
-from . import products, ramp
+from . import products, ramp, stripes, superstripes
 from .chains import Save, Step
 from .errors import InputError, JwcalError, ReferenceError, Skip
-from .exposure import Exposure
+from .exposure import Exposure, Members
 from .parameters import step_module
 from .reference_data import References
 
@@ -30,6 +30,9 @@ class Recipe:
     save: list = field(default_factory=list)  # optional suffixes that are wanted
     group_flags: bool = True  # whether a ramp has flags for every group
     reads: list = field(default_factory=list)  # suffixes of the files that the chain starts from
+    members: list = field(default_factory=list)  # of {"path", "exptype"}: what else of its association the steps read
+    association: dict = field(default_factory=dict)  # names of its "table" and "pool"
+    origins: dict = field(default_factory=dict)  # step -> {parameter that is not the step's default: where its value came from}
 
     def to_dict(self):
         """The recipe as plain data, for JSON."""
@@ -71,6 +74,11 @@ def run(recipe, source, write=None, scratch=None):
         _check_start(recipe, exposure)
         refs = References(recipe.references, exposure.header, recipe.names)
         exposure.recipe = recipe
+        exposure.members = Members([(member["path"], member["exptype"]) for member in recipe.members], products.read)
+        for keyword, name in (("ASNPOOL", "pool"), ("ASNTABLE", "table")) if recipe.association else ():
+            exposure.header[keyword] = recipe.association[name]
+        if stripes.positions(exposure.header):
+            recipe = superstripes.put_together(exposure, recipe, apply)
         current, entries = [exposure], list(recipe.entries)
         if exposure.raw is not None:
             if _walks(recipe, exposure):
@@ -111,7 +119,19 @@ def _save(entry, current, recipe, write):
                 write(exposure)
         if not (suffix and entry.last):
             go_on.append(exposure)
+    if entry.last and write:
+        for suffix in set(entry.suffixes.values()) & set(recipe.save) - {exposure.suffix for exposure in current}:
+            write(_nothing(entry, current[0], suffix))
     return go_on
+
+
+def _nothing(entry, exposure, suffix):
+    """The product of a step that was skipped, or had nothing to show: it says so, and holds nothing."""
+    empty = exposure.aside(suffix)
+    status, why = exposure.steps[entry.by]
+    if entry.format == "asdf":
+        empty.tree = {"status": status, "why": why or "there was nothing to save"}
+    return empty
 
 
 def _drop(refs, entry, later):

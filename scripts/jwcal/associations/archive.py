@@ -67,16 +67,19 @@ def write(associations, folder):
     """
     texts = {}
     for association in associations:
-        for name in (association.product, association.file_name, *(member.expname for member in association.members)):
-            if not SAFE_PRODUCT.fullmatch(name):
-                raise InputError(
-                    f"{name!r} can't be the name of a file", association.pool, "Correct the row of the pool that it comes from"
-                )
+        check_names(association)
         texts[Path(folder, association.file_name)] = json.dumps(content(association), indent=4)
     with ExitStack() as files:
         for path, text in texts.items():
             files.enter_context(replaced(path)).write_text(text + "\n")
     return list(texts)
+
+
+def check_names(association):
+    """Raise InputError where a name that the rules made is none of a file in a folder."""
+    for name in (association.product, association.file_name, *(member.expname for member in association.members)):
+        if not SAFE_PRODUCT.fullmatch(name):
+            raise InputError(f"{name!r} can't be the name of a file", association.pool, "Correct the row of the pool that it comes from")
 
 
 def load(path, exists=None):

@@ -6,7 +6,8 @@ from collections import defaultdict
 from ..errors import ConfigError, InputError
 from ..nearest import suggestion
 from ..program import parse_name
-from .pool import Pool, make_items
+from .pool import SAFE_NAME, Pool, make_items
+from .rules import member_type
 
 log = logging.getLogger(__name__)
 
@@ -15,12 +16,13 @@ COLUMNS = (
     *("visit", "visit_id", "visitgrp", "seq_id", "act_id", "exposure", "obs_id", "visitype", "template", "nints", "exp_type"),
     *("instrume", "detector", "channel", "module", "filter", "pupil", "grating", "fxd_slit", "band", "subarray", "opmode", "lamp"),
     *("patttype", "patt_num", "numdthpt", "subpxpts", "msastate", "msametfl", "is_psf", "is_imprt", "bkgdtarg", "targname", "targprop"),
-    *("targtype", "dms_note", "expcount", "nexposur", "apername"),
+    *("targtype", "dms_note", "exposerr", "expcount", "nexposur", "apername"),
 )
 MARKED_AS = {"background": "bkgdtarg", "psf": "is_psf"}
 LINKS = ("background", "psf", "direct_image", "mosaic", "group")
 ALONE = ("mosaic", "group")  # links that are among the observations themselves
 FIRST_LINK = 1000
+PURE_PARALLEL = "parallel_pure"  # whose exposures have no target
 
 
 def from_exposures(exposures, links=()):
@@ -41,20 +43,16 @@ def from_exposures(exposures, links=()):
     Returns
     -------
     Pool
-        Its items are in the order of the exposures, those of guide stars left out.
+        Its items are in the order of the exposures, those of guide stars left out, and those that have no program and observation.
 
     Raises
     ------
     ConfigError
         A link that means nothing here.
-    InputError
-        A header that no association can be made with.
     """
-    exposures = [exposure for exposure in exposures if exposure.chain.stage1 != "guider"]
-    rows = [_row(exposure) for exposure in exposures]
+    rows, notes = _rows(exposures)
     _number_targets(rows)
     _number_specifications(rows)
-    notes = []
     candidates = _given(rows, links)
     candidates += _inferred(rows, candidates, notes)
     own = {number: [(f"o{int(row['obs_num']):03d}", "observation")] for number, row in enumerate(rows)}
@@ -68,9 +66,24 @@ def from_exposures(exposures, links=()):
     return Pool(make_items(rows), "headers", notes)
 
 
+def _rows(exposures):
+    """The rows of a pool, and notes about the exposures that can't be in one."""
+    rows, notes = [], []
+    for exposure in exposures:
+        if exposure.chain.stage1 == "guider":
+            continue
+        try:
+            rows.append(_row(exposure))
+        except InputError as error:
+            notes.append(f"{error.file}: {error.what}: the exposure is in no association")
+    return rows, notes
+
+
 def _row(exposure):
     """Column -> text of one exposure."""
     header, name = exposure.header, parse_name(exposure.root)
+    if not SAFE_NAME.fullmatch(exposure.root):
+        raise InputError("its name can't stand in an association", exposure.path, "Rename it")
     row = {column: _text(header.get(column.upper())) for column in COLUMNS}
     row["program"] = _number(header.get("PROGRAM") or (name and name.program), "PROGRAM", exposure.path)
     row["obs_num"] = _number(header.get("OBSERVTN") or (name and name.observation), "OBSERVTN", exposure.path)
@@ -78,7 +91,7 @@ def _row(exposure):
     row["tsovisit"] = "t" if _is_series(exposure) else "f"
     row["pntgtype"] = "science"
     row["dithptin"] = row["patt_num"] if row["patt_num"] not in ("", "0") else row["exposure"]
-    row["mostilno"] = "1"
+    row["mostilno"] = _text(header.get("MOSTILNO")) or "1"
     return row
 
 
@@ -109,7 +122,11 @@ def _number_targets(rows):
     """Targets of a program in the order of its observations; a name is one target though its coordinates change."""
     known = defaultdict(dict)
     for row in sorted(rows, key=lambda row: (row["program"], int(row["obs_num"]), row["filename"])):
-        name = row["targprop"] or row["targname"] or f"observation {row['obs_num']}"
+        name = row["targprop"] or row["targname"]
+        if not name and row["visitype"] == PURE_PARALLEL:
+            row["targetid"] = ""
+            continue
+        name = name or f"observation {row['obs_num']}"
         row["targetid"] = str(known[row["program"]].setdefault(name, len(known[row["program"]]) + 1))
 
 
@@ -139,18 +156,21 @@ def _base36(text):
 
 
 def _given(rows, links):
-    """(type of the candidate, numbers of its rows) of the links of the configuration; marks the rows."""
+    """(type of the candidate, numbers of its rows) of the links of the configuration, those of one kind to the same observations together.
+
+    Marks the rows.
+    """
     observations = defaultdict(list)
     for number, row in enumerate(rows):
         observations[row["program"], row["obs_num"]].append(number)
-    found = []
+    found = {}
     for link in links or ():
         kind, program = _checked(link, rows)
         these = _members(link["observation"], program, observations, link)
         of = [] if kind in ALONE else _members(link["of"], program, observations, link)
         _mark(rows, these, kind)
-        found.append((kind, sorted({*these, *of})))
-    return found
+        found.setdefault((kind, *sorted(of or these)), set()).update(these, of)
+    return [(key[0], sorted(members)) for key, members in found.items()]
 
 
 def _checked(link, rows):
@@ -162,7 +182,7 @@ def _checked(link, rows):
         raise ConfigError(f"links: {link['is']!r} is nothing that an observation can be", do=suggestion(link["is"], LINKS))
     if (link["is"] in ALONE) == ("of" in link):
         raise ConfigError(f"links: {link!r}: `of` is {'for other links' if 'of' in link else 'missing'}", do=shape)
-    programs = sorted({row["program"] for row in rows})
+    programs = sorted({row["program"] for row in rows}) or [""]
     program = str(link.get("program", programs[0])).lstrip("0")
     if len(programs) > 1 and "program" not in link:
         raise ConfigError(f"links: {link!r}: there are the programs {', '.join(programs)}", do="Add `program`")
@@ -219,13 +239,17 @@ def _candidates(kind, mode, members, others, rows, notes):
     for number in others:
         targets[rows[number]["targetid"]].append(number)
     notes.append(f"{what}: taken for observation {_observations(rows, others)}. If that is wrong, say it in `links`")
-    return [(kind, sorted([*its, *members, *_imprints(rows, its + members)])) for its in targets.values()]
+    return [(kind, sorted({*its, *members, *_companions(rows, its + members)})) for its in targets.values()]
 
 
-def _imprints(rows, members):
-    """Imprints of the observations of other exposures."""
+def _companions(rows, members):
+    """Imprints and target acquisitions of the observations of other exposures."""
     observations = {(rows[number]["program"], rows[number]["obs_num"]) for number in members}
-    return [n for n, row in enumerate(rows) if row["is_imprt"] == "t" and (row["program"], row["obs_num"]) in observations]
+    return [
+        number
+        for number, row in enumerate(rows)
+        if (row["program"], row["obs_num"]) in observations and (row["is_imprt"] == "t" or member_type(row) == "target_acquisition")
+    ]
 
 
 def _observations(rows, members):

@@ -1,6 +1,7 @@
 """What pools and associations are made of."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 MADE = ("direct_image", "sourcecat", "segmap")  # types of members that stage 3 makes
 
@@ -51,6 +52,8 @@ class Association:
     shared: dict = field(default_factory=dict)  # column -> value that made the members belong together
     founded: int = 0  # place in the pool of the first of them
     sequence: int = 0  # number among those with this id and type
+    given: Path | None = None  # the file that it is from; None where the rules made it
+    table: str = ""  # the name of its file in a run's results
 
     @property
     def stage(self):
@@ -76,6 +79,11 @@ class Association:
     def waits_for(self):
         """Names of members that are products of another association: mosaic, catalogue and segments of a direct image."""
         return [member.expname for member in self.members if member.exptype in MADE]
+
+    @property
+    def science(self):
+        """Its first science member."""
+        return self.of_type("science")[0]
 
     def of_type(self, exptype):
         """Its members of one type."""

@@ -12,7 +12,7 @@ IMAGES = (("filter", "band"), ("pupil", "grating"))
 
 def root(name):
     """A file's name without extension and suffix: what the products of the exposure are called."""
-    return SUFFIX.sub("", name.rsplit(".", 1)[0])
+    return SUFFIX.sub("", name.rpartition("/")[-1].rsplit(".", 1)[0])
 
 
 def member_name(rule, item, kind):

@@ -148,14 +148,26 @@ def deviations(group, means, rows, row_ticks, ticks, fit, backwards, out):
             out[s, line] = _deviation(group[y, x], means[y, x], fit, _time(line, row_ticks[s], ticks, lines))
 
 
+@njit(inline="always")
+def _add_known(values, weight, total, weights):
+    """Add the values that are not 0, each times a weight, and their weights."""
+    for i in range(values.size):
+        total[i] += weight * values[i]
+        weights[i] += weight if values[i] != 0 else np.float32(0)
+
+
 @njit(cache=True, nogil=True, parallel=True)
-def fill_gaps(series, window):
+def fill_gaps(samples, sample_ticks, ticks, window):
     """Put a weighted mean of the samples around it where there is no sample.
 
     Parameters
     ----------
-    series : (tick, line) float32
-        0 where there is no sample. The last tick of a line is followed by the first of the next one, the end by the beginning.
+    samples : (sample, line) float32
+        0 where there is none.
+    sample_ticks : (sample,) int
+        Their ticks.
+    ticks : int
+        Of a line. The last tick of a line is followed by the first of the next one, the end by the beginning.
     window : (2 n + 1,) float32
         Weights.
 
@@ -163,34 +175,34 @@ def fill_gaps(series, window):
     -------
     (tick, line) float32
     """
-    ticks, lines = series.shape
-    half = window.size // 2
-    out = series.copy()
+    lines, half = samples.shape[1], window.size // 2
+    sample_at = np.full(ticks, -1)
+    sample_at[sample_ticks] = np.arange(sample_ticks.size)
+    out = np.zeros((ticks, lines), np.float32)
     for tick in prange(ticks):
-        for line in range(lines):
-            if series[tick, line] != 0:
+        here = sample_at[tick]
+        if here >= 0:
+            out[tick] = samples[here]
+            if (samples[here] != 0).all():
                 continue
-            total = weights = 0.0
-            for w in range(window.size):
-                t, near = tick + w - half, line
-                if t < 0:
-                    t, near = t + ticks, (line if line else lines) - 1
-                elif t >= ticks:
-                    t, near = t - ticks, line + 1 if line + 1 < lines else 0
-                if series[t, near] != 0:
-                    total += window[w] * np.float64(series[t, near])
-                    weights += window[w]
-            if weights:
-                out[tick, line] = np.float32(total) / np.float32(weights)
+        total, weights = np.zeros(lines, np.float32), np.zeros(lines, np.float32)
+        for w in range(window.size):
+            t = tick + w - half
+            near = sample_at[t % ticks]
+            if near < 0:
+                continue
+            if t < 0:
+                _add_known(samples[near, :-1], window[w], total[1:], weights[1:])
+                _add_known(samples[near, -1:], window[w], total[:1], weights[:1])
+            elif t >= ticks:
+                _add_known(samples[near, 1:], window[w], total[:-1], weights[:-1])
+                _add_known(samples[near, :1], window[w], total[-1:], weights[-1:])
+            else:
+                _add_known(samples[near], window[w], total, weights)
+        for line in range(lines):
+            if out[tick, line] == 0 and weights[line] != 0:
+                out[tick, line] = total[line] / weights[line]
     return out
-
-
-@njit(cache=True, nogil=True, parallel=True)
-def combine(spectrum, weight, other, other_weight):
-    """spectrum * weight + other * other_weight, into `spectrum`; all (k, l) complex64."""
-    for k in prange(spectrum.shape[0]):
-        for j in range(spectrum.shape[1]):
-            spectrum[k, j] = spectrum[k, j] * weight[k, j] + other[k, j] * other_weight[k, j]
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -201,7 +213,7 @@ def subtract_signal(group, means, rows, row_ticks, ticks, fit, backwards, signal
     ----------
     group, means, rows, row_ticks, ticks, fit, backwards : as for `deviations`
     signal : (sample, line) float32
-    restore : bool
+    restore : (sample,) bool
         Whether to put their mean over the groups back.
     """
     lines = group.shape[1]
@@ -211,7 +223,7 @@ def subtract_signal(group, means, rows, row_ticks, ticks, fit, backwards, signal
             x = lines - 1 - line if backwards else line
             away = _deviation(group[y, x], means[y, x], fit, _time(line, row_ticks[s], ticks, lines))
             left = np.float32(away - signal[s, line])
-            group[y, x] = np.float32(left + means[y, x]) if restore else left
+            group[y, x] = np.float32(left + means[y, x]) if restore[s] else left
 
 
 @njit(cache=True, nogil=True)

@@ -11,10 +11,14 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit, prange
 
+from . import likely_plain
 from .ols_ramp import Bits, Planes, Ramps  # noqa: F401 - what `fit_ramps` is given
 
 ONE_OMIT, TWO_OMIT = 20.25, 23.8  # gain in chi squared that leaving out one difference, or two in a row, must bring
 RESCALED_EVERY = 10
+TILE = 64  # ramps that are worked on together
+FEW = 24  # differences: so many are best sorted one by one
+SHORT = 200  # differences: the determinant of no more than these neither overflows nor vanishes, if their variances are near one
 
 
 class Covariance(NamedTuple):
@@ -73,13 +77,26 @@ def covariance(read_times):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _set_covariance(rate, gain, noise2, covariance, w):
-    """Fill alpha and beta, scaled to a determinant of one lest products over a long ramp overflow; returns the scale."""
+    """Fill alpha and beta, scaled lest products over a long ramp overflow; returns the scale."""
     n = w.d.size
     photons = rate / gain
     for i in range(n):
         w.alpha[i] = photons * covariance.alpha_photons[i] + noise2 * covariance.alpha_reads[i]
     for i in range(n - 1):
         w.beta[i] = photons * covariance.beta_photons[i] + noise2 * covariance.beta_reads[i]
+    scale = 0.5 * w.alpha[0] if n <= SHORT and gain > 0.0 else _scale_to_one(w)
+    factor = 1.0 / scale
+    for i in range(n):
+        w.alpha[i] *= factor
+    for i in range(n - 1):
+        w.beta[i] *= w.use[i] * w.use[i + 1] * factor
+    return scale
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _scale_to_one(w):
+    """The scale that brings the determinant to one."""
+    n = w.d.size
     scale, before, theta = 1.0, 1.0, w.alpha[0]
     for i in range(2, n + 1):
         before, theta = theta, w.alpha[i - 1] / scale * theta - w.beta[i - 2] ** 2 / scale**2 * before
@@ -87,10 +104,6 @@ def _set_covariance(rate, gain, noise2, covariance, w):
             f = theta ** (1 / i)
             scale *= f
             before, theta = before / (theta / f), 1.0
-    for i in range(n):
-        w.alpha[i] /= scale
-    for i in range(n - 1):
-        w.beta[i] *= w.use[i] * w.use[i + 1] / scale
     return scale
 
 
@@ -105,7 +118,7 @@ def _solve(w):
     phi[n], phi[n - 1] = 1.0, w.alpha[n - 1]
     for i in range(n - 2, -1, -1):
         phi[i] = w.alpha[i] * phi[i + 1] - beta[i] ** 2 * phi[i + 2]
-    determinant = theta[n]
+    inverse = 1.0 / theta[n]  # of the determinant
 
     # from behind: the terms with Phi and PhiD
     Phi, PhiD = 0.0, 0.0
@@ -123,11 +136,11 @@ def _solve(w):
         sign = -1.0 if i % 2 == 0 else 1.0
         d = w.d[i] * w.use[i]
         b = beta[i - 1] if i else 1.0
-        A += 2.0 * d * sign / determinant * b * phi[i + 1] * ThetaD + d * d * theta[i] * phi[i + 1] / determinant
+        A += (2.0 * sign * b * ThetaD + d * theta[i]) * d * phi[i + 1] * inverse
         Theta = Theta * b + sign * theta[i]
         ThetaD = ThetaD * b + sign * d * theta[i]
-        w.dC[i] = sign / determinant * (phi[i + 1] * Theta + w.dC[i]) * w.use[i]
-        w.dB[i] = sign / determinant * (phi[i + 1] * ThetaD + w.dB[i])
+        w.dC[i] = sign * inverse * (phi[i + 1] * Theta + w.dC[i]) * w.use[i]
+        w.dB[i] = sign * inverse * (phi[i + 1] * ThetaD + w.dB[i])
         B += d * w.dC[i]
         C += w.dC[i]
     return A, B, C
@@ -170,10 +183,10 @@ def _drop_worst(A, B, C, scale, covariance, w):
 
     At least two must remain: one difference fits any rate, so which ones are left out would be chance.
     """
+    chi2, rate = (A - B * B / C) / scale, B / C
     n, left = w.d.size, w.use.sum()
     if left < 3:
         return np.nan
-    chi2, rate = (A - B * B / C) / scale, B / C
     best_one, best_two, at_one, at_two, rate_two = -np.inf, -np.inf, -1, -1, np.nan
     for i in range(n):
         w.one[i], w.rate_one[i] = _without_one(i, A, B, C, w) if w.use[i] else (chi2 * scale, rate)
@@ -208,15 +221,32 @@ def _drop_worst(A, B, C, scale, covariance, w):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _median(values, ordered):
+    """The median of a few values; `ordered` is overwritten."""
+    n = values.size
+    if n > FEW:
+        return np.median(values)
+    for i in range(n):
+        k, value = i, values[i]
+        while k > 0 and ordered[k - 1] > value:
+            ordered[k] = ordered[k - 1]
+            k -= 1
+        ordered[k] = value
+    return 0.5 * (ordered[(n - 1) // 2] + ordered[n // 2])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _search_jumps(gain, noise2, covariance, w):
     """Leave out differences with jumps, one or two at a time; returns the count rate that the noise is then taken from."""
-    guess = max(np.median(w.d), 0.0)
+    guess = max(_median(w.d, w.one), 0.0)
     rate = np.nan
     for turn in range(w.d.size):
         scale = _set_covariance(guess, gain, noise2, covariance, w)
         A, B, C = _solve(w)
         if turn == 0:
             rate = B / C
+        if gain > 0.0 and not (A - B * B / C) / scale > ONE_OMIT:  # there is no more to gain than all of it
+            break
         without = _drop_worst(A, B, C, scale, covariance, w)
         if not without == without:
             break
@@ -228,7 +258,7 @@ def _search_jumps(gain, noise2, covariance, w):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _fit(rate, gain, noise2, covariance, w):
-    """The fit, with the noise of a given count rate: count rate, its error, its variances from photons and from reads."""
+    """The fit, with the noise of a given count rate: count rate, its error, its variances from photons and from reads, chi squared."""
     n = w.d.size
     scale = _set_covariance(rate, gain, noise2, covariance, w)
     A, B, C = _solve(w)
@@ -241,7 +271,7 @@ def _fit(rate, gain, noise2, covariance, w):
             both = 2.0 * weight * w.dC[i - 1] / C
             photons += both * covariance.beta_photons[i - 1]
             reads += both * covariance.beta_reads[i - 1]
-    return B / C, math.sqrt(scale / C), photons * rate / gain, reads * noise2
+    return B / C, math.sqrt(scale / C), photons * rate / gain, reads * noise2, (A - B * B / C) / scale
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -277,23 +307,49 @@ def _quality(w, bits):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _pixel(ramps, y, x, nframes, covariance, bits, ints, w):
-    """Fit one pixel in every integration."""
+def _put(i, y, x, slope, err, photons, reads, misfit, quality, bits, ints, chi2):
+    """Write what was found of a ramp."""
+    ints.sci[i, y, x], ints.err[i, y, x] = slope, err
+    ints.var_poisson[i, y, x], ints.var_rnoise[i, y, x] = photons, reads
+    dq = ints.dq[i, y, x] | quality
+    ints.dq[i, y, x] = dq if slope == slope else dq | bits.do_not_use
+    if chi2.size:
+        chi2[y, x] += misfit
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _one_ramp(ramps, i, y, x, nframes, covariance, bits, ints, chi2, w):
+    """Fit one ramp."""
     gain = float(ramps.gain[y, x])
     noise2 = (ramps.readnoise[y, x] / math.sqrt(2.0)) ** 2
-    for i in range(ramps.sci.shape[0]):
-        _take(ramps, i, y, x, nframes, covariance, w)
-        before = w.use.copy()
-        rate = _search_jumps(gain, noise2, covariance, w)
-        for k in range(before.size):
-            if before[k] != w.use[k]:
-                w.flags[k + 1] |= bits.jump
-        rate = max(rate, 0.0) + (ramps.dark[y, x] if ramps.dark.size else 0.0)
-        slope, err, photons, reads = _fit(rate, gain, noise2, covariance, w)
-        ints.sci[i, y, x], ints.err[i, y, x] = slope, err
-        ints.var_poisson[i, y, x], ints.var_rnoise[i, y, x] = photons, reads
-        dq = ints.dq[i, y, x] | _quality(w, bits)
-        ints.dq[i, y, x] = dq if slope == slope else dq | bits.do_not_use
+    _take(ramps, i, y, x, nframes, covariance, w)
+    before = w.use.copy()
+    rate = _search_jumps(gain, noise2, covariance, w)
+    for k in range(before.size):
+        if before[k] != w.use[k]:
+            w.flags[k + 1] |= bits.jump
+    rate = max(rate, 0.0) + (ramps.dark[y, x] if ramps.dark.size else 0.0)
+    slope, err, photons, reads, misfit = _fit(rate, gain, noise2, covariance, w)
+    _put(i, y, x, slope, err, photons, reads, misfit, _quality(w, bits), bits, ints, chi2)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _tile(ramps, i, y, x0, nframes, covariance, bits, ints, chi2, w, t):
+    """Fit the ramps of a tile in one integration: together, and once more one by one where there may be a jump."""
+    width, invalid = t.d.shape[1], bits.do_not_use | bits.saturated
+    any_flag, usable, settled = np.empty(width, np.uint8), np.empty(width, np.uint8), np.empty(width, np.uint8)
+    slope, err, misfit, dark = np.empty(width), np.empty(width), np.empty(width), np.zeros(width)
+    if ramps.dark.size:
+        dark[:] = ramps.dark[y, x0 : x0 + width]
+    likely_plain.load(ramps, i, y, x0, covariance, invalid, t, any_flag, usable)
+    likely_plain.fit(covariance, dark, ONE_OMIT, t, settled, slope, err, misfit)
+    for x in range(width):
+        if settled[x] and t.row[likely_plain.GAIN, x] > 0.0:
+            quality = (any_flag[x] & (bits.saturated | bits.jump)) | (np.uint8(0) if usable[x] else bits.do_not_use)
+            photons, reads = t.row[likely_plain.VAR_P, x], t.row[likely_plain.VAR_R, x]
+            _put(i, y, x0 + x, slope[x], err[x], photons, reads, misfit[x], quality, bits, ints, chi2)
+        else:
+            _one_ramp(ramps, i, y, x0 + x, nframes, covariance, bits, ints, chi2, w)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -350,7 +406,7 @@ def _work(n):
 
 
 @njit(parallel=True, cache=True, nogil=True, error_model="numpy")
-def fit_ramps(ramps, nframes, covariance, bits, rate, ints):
+def fit_ramps(ramps, nframes, covariance, bits, rate, ints, chi2):
     """Count rates of all ramps, integration by integration and together.
 
     Parameters
@@ -364,10 +420,19 @@ def fit_ramps(ramps, nframes, covariance, bits, rate, ints):
     bits : Bits
     rate, ints : Planes
         Changed: the products, (row, col) and (int, row, col). The dq of `ints` holds the quality of the pixels.
+    chi2 : (row, col) float32
+        Changed: chi squared of the integrations is added to it. Empty where that is not wanted.
     """
     nints, _, ny, nx = ramps.sci.shape
-    for y in prange(ny):
-        w, photons, weight = _work(covariance.time.size), np.empty(nints), np.empty(nints)
+    n, width = covariance.time.size, min(TILE, nx)
+    together = nx - nx % width if n <= SHORT and not ramps.zeroframe.size else 0  # columns that are fitted in tiles
+    for row in prange(ny):
+        y = np.intp(row)  # as in ols_ramp
+        w, t, photons, weight = _work(n), likely_plain.tile_of(n, width), np.empty(nints), np.empty(nints)
+        for i in range(nints):
+            for x0 in range(0, together, width):
+                _tile(ramps, i, y, x0, nframes, covariance, bits, ints, chi2, w, t)
+            for x in range(together, nx):
+                _one_ramp(ramps, i, y, x, nframes, covariance, bits, ints, chi2, w)
         for x in range(nx):
-            _pixel(ramps, y, x, nframes, covariance, bits, ints, w)
             _combine(y, x, bits, rate, ints, photons, weight)

@@ -226,32 +226,38 @@ def _restored_read_precision(flags, q, x, kind, gain, noise, times, bits):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _gather_flags(q, flags):
+    """Add the flags of one group of each ramp. As the other short loops, a function of its own: only so does the compiler use vectors."""
+    for x in range(flags.size):
+        flags[x] |= q[x]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _load(ramps, i, y, x0, options, bits, v, q, flags, kind):
     """Copy a tile of one integration to v and q; note the flags of each ramp and what it is."""
     width = v.shape[1]
-    good, clean = np.zeros(width, np.int64), np.zeros(width, np.int64)
     flags[:], kind[:] = 0, WHOLE
     for g in range(v.shape[0]):
         v[g] = ramps.sci[i, options.first + g, y, x0 : x0 + width]
         q[g] = ramps.groupdq[i, options.first + g, y, x0 : x0 + width]
         if options.cut and g == 0:
             q[g] &= ~bits.jump
-        for x in range(width):
-            f = q[g, x]
-            flags[x] |= f
-            good[x] += not f & ~bits.persistence
-            clean[x] += not f
+        _gather_flags(q[g], flags)
     for x in range(width):
         if not flags[x] and v.shape[0] > 1:
             continue
+        good, clean = 0, 0
+        for g in range(v.shape[0]):
+            good += not q[g, x] & ~bits.persistence
+            clean += not q[g, x]
         if options.suppress:
-            if good[x] == 1:
+            if good == 1:
                 flags[x] |= bits.do_not_use
                 for g in range(v.shape[0]):
                     q[g, x] |= bits.do_not_use
-        elif clean[x] == 1 and not q[0, x]:
+        elif clean == 1 and not q[0, x]:
             kind[x] = LONE_FIRST
-        elif clean[x] == 0 and ramps.zeroframe.size and ramps.zeroframe[i, y, x0 + x] != 0.0:
+        elif clean == 0 and ramps.zeroframe.size and ramps.zeroframe[i, y, x0 + x] != 0.0:
             kind[x] = ZERO_FRAME
             v[0, x], q[0, x] = ramps.zeroframe[i, y, x0 + x], 0
             if v.shape[0] == 1:
@@ -259,26 +265,39 @@ def _load(ramps, i, y, x0, options, bits, v, q, flags, kind):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _differences(now, before, q, q_before, bad, jump, out):
+    """Differences of two groups of each ramp; infinity where one is bad, or there is a jump between them."""
+    for x in range(out.size):
+        difference = now[x] - before[x]
+        usable = ((q[x] & (bad | jump)) | (q_before[x] & bad)) == 0
+        out[x] = difference if usable & (difference == difference) else INF32
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_full_medians(below, above, time, rate):
+    """Add the medians of complete ramps, from the sorted differences in the middle."""
+    for x in range(rate.size):
+        rate[x] += (float(below[x]) + float(above[x])) / 2.0 / time
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _add_median_rate(v, q, kind, times, bits, s, rate):
     """Add to `rate` the median difference of each ramp; its first sample where there is no difference, 0 where there is nothing."""
     ngroups, width = v.shape
     bad = bits.do_not_use | bits.saturated
-    last, n = np.empty(width, np.float32), np.zeros(width, np.int64)
-    for g in range(ngroups):
-        for x in range(width):
-            f = q[g, x]
-            sample = NAN32 if f & bad else v[g, x]
-            if g > 0:
-                difference = sample - last[x]
-                usable = difference == difference and not f & bits.jump
-                n[x] += usable
-                s[g - 1, x] = difference if usable else INF32
-            last[x] = sample
+    for g in range(1, ngroups):
+        _differences(v[g], v[g - 1], q[g], q[g - 1], bad, bits.jump, s[g - 1])
     if ngroups > 1:
         sort_columns(s, ngroups - 1)
+        if s[ngroups - 2].max() < INF32 and (kind == WHOLE).all():
+            _add_full_medians(s[(ngroups - 2) // 2], s[(ngroups - 1) // 2], times.group, rate)
+            return
     for x in range(width):
-        if ngroups > 1 and kind[x] == WHOLE and n[x]:
-            rate[x] += median_of_sorted(s, x, 0, n[x]) / times.group
+        n = ngroups - 1
+        while n > 0 and s[n - 1, x] == INF32:
+            n -= 1
+        if ngroups > 1 and kind[x] == WHOLE and n:
+            rate[x] += median_of_sorted(s, x, 0, n) / times.group
         elif ngroups == 1:
             rate[x] += np.nan if q[0, x] & bits.saturated else float(v[0, x]) / times.first
         elif not q[0, x] & bad and v[0, x] == v[0, x]:
@@ -308,11 +327,109 @@ def _integration_quality(q, x, flags, dq, bits):
     return np.uint32(dq)
 
 
+class Plain(NamedTuple):
+    """Ramps of a tile without any flag: one segment of all groups. What does not depend on the samples is worked out once."""
+
+    weights: np.ndarray  # (sample, power)
+    power: np.ndarray  # place in POWERS
+    slope: np.ndarray  # per group
+    use: np.ndarray  # 1 for a plain ramp, 0 for another one
+    total: np.ndarray  # slope / var_r
+    read_variance: np.ndarray  # as it enters the sums
+    inverse_r: np.ndarray
+    inverse_p: np.ndarray
+    restored: np.ndarray
+    variance_r: np.ndarray  # as they go into the product
+    variance_p: np.ndarray
+    err: np.ndarray
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
-def _fit_integration(v, q, kind, flags, i, y, x0, gain, noise, photons, times, weights, bits, ints, sums):
+def _plain_ramps(ngroups, gain, noise, photons, times, weights):
+    """What there is to know of plain ramps beforehand."""
+    width = gain.size
+    by_sample = np.ascontiguousarray(weights[:, ngroups].T)
+    a = np.empty((9, width))
+    power, use = np.empty(width, np.uint64), np.empty(width, np.uint8)
+    plain = Plain(by_sample, power, a[0], use, a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8])
+    for x in range(width):
+        photon_variance = photons[x] / (times.group * gain[x] * max(ngroups - 1, 1))
+        variance = _read_variance(ngroups, times.group, gain[x], noise[x])
+        plain.read_variance[x], plain.inverse_r[x] = variance, 1.0 / variance
+        plain.inverse_p[x] = 1.0 / photon_variance if photon_variance > 0.0 else 0.0
+        plain.variance_p[x] = _bounded(1.0 / plain.inverse_p[x]) if plain.inverse_p[x] > 0.0 else 0.0
+        plain.variance_r[x] = _bounded(1.0 / plain.inverse_r[x])
+        plain.restored[x] = 1.0 / plain.variance_r[x] if plain.variance_r[x] > 0.0 else 0.0
+        variance = 1.0 / (1.0 / (variance + photon_variance))
+        plain.err[x] = 0.0 if variance > TOO_LARGE else math.sqrt(variance)
+    return plain
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _powers(first, last, gain, noise, power):
+    """Place in POWERS of each plain ramp."""
+    for x in range(power.size):
+        signal = (float(last[x]) - float(first[x])) * gain[x]
+        variance = noise[x] * noise[x] + signal
+        snr = 0.0 if variance <= 0.0 or gain[x] == 0.0 else signal / math.sqrt(variance)
+        power[x] = np.uint64(_power(snr))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_weighted(sample, weight, power, slope):
+    """Add one sample of each plain ramp to its slope."""
+    for x in range(slope.size):
+        value = float(sample[x])
+        term = weight[power[x]] * value
+        slope[x] += term if value == value else 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_used(value, use, total):
+    """Add the values of plain ramps."""
+    for x in range(total.size):
+        term = value[x]
+        total[x] += term if use[x] else 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _rates(slope, variance, time, total):
+    """What plain ramps add to the sum of slope / var_r."""
+    for x in range(total.size):
+        total[x] = 0.0 + slope[x] / time / variance[x]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fit_plain(v, gain, noise, times, plain, i, y, x0, ints, sums):
+    """Fit the ramps of a tile in one integration as if all were plain, side by side; what is written for others is written again."""
+    width = gain.size
+    part = slice(x0, x0 + width)
+    _powers(v[0], v[-1], gain, noise, plain.power)
+    plain.slope[:] = 0.0
+    for g in range(v.shape[0]):
+        _add_weighted(v[g], plain.weights[g], plain.power, plain.slope)
+    _rates(plain.slope, plain.read_variance, times.group, plain.total)
+    _add_used(plain.total, plain.use, sums.slope)
+    _add_used(plain.inverse_r, plain.use, sums.inverse_r)
+    _add_used(plain.inverse_p, plain.use, sums.inverse_p)
+    _add_used(plain.restored, plain.use, sums.restored)
+    ints.sci[i, y, part] = plain.total * plain.variance_r
+    ints.err[i, y, part] = plain.err
+    ints.var_poisson[i, y, part] = plain.variance_p
+    ints.var_rnoise[i, y, part] = plain.variance_r
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fit_integration(v, q, kind, flags, i, y, x0, gain, noise, photons, times, weights, plain, bits, ints, sums):
     """Fit the ramps of a tile in one integration."""
     invalid = bits.do_not_use | bits.saturated
     for x in range(v.shape[1]):
+        plain.use[x] = v.shape[0] > 2 and not flags[x] and not ints.dq[i, y, x0 + x] & invalid
+    if v.shape[0] > 2:
+        _fit_plain(v, gain, noise, times, plain, i, y, x0, ints, sums)
+    for x in range(v.shape[1]):
+        if plain.use[x]:
+            continue
         column = x0 + x
         dq = _integration_quality(q, x, flags[x], ints.dq[i, y, column], bits)
         sums.saturated[x] += (dq & bits.saturated) != 0
@@ -413,10 +530,11 @@ def _tile(ramps, y, x0, options, times, weights, bits, v, q, s, rate, ints):
     nints, width = ramps.sci.shape[0], v.shape[1]
     flags, kind, sums = np.empty(width, np.uint8), np.empty(width, np.uint8), _empty_sums(width)
     gain, noise, photons = _noise_sources(ramps, y, x0, options, times, bits, v, q, s, flags, kind)
+    plain = _plain_ramps(v.shape[0], gain, noise, photons, times, weights)
     for i in range(nints):
         if nints > 1:
             _load(ramps, i, y, x0, options, bits, v, q, flags, kind)
-        _fit_integration(v, q, kind, flags, i, y, x0, gain, noise, photons, times, weights, bits, ints, sums)
+        _fit_integration(v, q, kind, flags, i, y, x0, gain, noise, photons, times, weights, plain, bits, ints, sums)
         _restore_chargeloss(ramps, i, y, x0, options, q, kind, flags, gain, noise, times, bits, ints, sums)
     _combine(y, x0, nints, bits, rate, sums)
 

@@ -1,9 +1,14 @@
 """What a run made, what was up to date, and what failed and why: a page of text."""
 
+import calendar
 import os
+import time
 from pathlib import Path
 
+from .. import provenance
 from ..jobs import failure_file
+
+SHOWN = 20  # files that can't be used, in the summary
 
 
 def summary(plan, started):
@@ -19,14 +24,16 @@ def summary(plan, started):
     -------
     str
     """
-    made, current, missing = [], [], []
+    made, current, missing, same = [], [], [], []
     for job in plan.jobs:
         for path in job.outputs.values():
             if not os.path.exists(path):
                 missing.append((job, path))
             else:
-                (made if os.path.getmtime(path) >= started else current).append(path)
-    lines = ["", f"jwcal: {len(made)} products made, {len(current)} up to date, {len(missing)} not made. They are in {plan.results}"]
+                (current if os.path.getmtime(path) < started else same if _is_older(path, started) else made).append(path)
+    kept = f" ({len(same)} of them found to come out the same)" if same else ""
+    counts = f"{len(made)} products made, {len(current) + len(same)} up to date{kept}, {len(missing)} not made"
+    lines = ["", f"jwcal: {counts}. They are in {plan.results}"]
     failures = {job.recipe: _why(job) for job, _ in missing}
     for job in plan.jobs:
         why = failures.get(job.recipe)
@@ -35,10 +42,31 @@ def summary(plan, started):
     waiting = [job for job in plan.jobs if failures.get(job.recipe, 0) is None]
     if waiting:
         lines.append(f"  not made because of that, or not reached: {', '.join(f'{job.exposure} {job.pipeline}' for job in waiting)}")
-    lines += [f"  can't be used: {message}" for message in plan.problems]
+    if len(plan.problems) > SHOWN:
+        lines.append(f"  {len(plan.problems)} files can't be used; all of them are in {plan.refused_log}. The first {SHOWN}:")
+    lines += [f"  can't be used: {message}" for message in plan.problems[:SHOWN]]
     lines += [f"  left out: {message}" for message in plan.left_out]
     lines += [f"  {count} {_plural(count)} {where}" for where, count in sorted(plan.stops.items())]
-    return "\n".join(lines)
+    return "\n".join([*lines, *associations(plan)])
+
+
+def associations(plan):
+    """Lines about the associations: how many, what was inferred, and what nothing can make yet."""
+    if not plan.associations:
+        return []
+    counts = " and ".join(f"{count} of stage {stage[-1]}" for stage, count in sorted(plan.associations.items()))
+    lines = [f"  associations: {counts}. They are in {Path(plan.results, 'associations')}"]
+    lines += [f"  association inferred: {note}" for note in plan.notes]
+    for stage, counts in sorted(plan.waits.items()):
+        for what, count in sorted(counts.items()):
+            lines.append(f"  {count} {stage} {'association waits' if count == 1 else 'associations wait'} for {what}")
+    return lines
+
+
+def _is_older(product, started):
+    """Whether a product was found to be up to date by its job, and kept, so that only its time is new."""
+    record = provenance.read(product)
+    return record is not None and calendar.timegm(time.strptime(record["run"]["started"], provenance.TIME)) < int(started)
 
 
 def _why(job):

@@ -15,11 +15,11 @@ from ..dq import DO_NOT_USE, JUMP_DET, NO_FLAT_FIELD, NON_SCIENCE
 from ..draft import draft
 from ..errors import ConfigError, InputError, ReferenceError, Skip
 from ..exposure import Pixels
-from ..kernels import background, flicker_noise, flicker_settings, nsclean, soss_trace
+from ..kernels import background, flicker_noise, flicker_settings, soss_trace
 from ..kernels.clipped_statistics import gather, mask_beyond, sort
 from ..kernels.flat_field import usable as usable_flat
 from ..parameters import Range
-from .refpix import readout_of
+from ..reference_pixels.near_infrared import readout_of
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +142,12 @@ def apply(
     user_mask : str, optional
         FITS file whose first image, (row, col) or (int, row, col), is not 0 where there is background.
     save_mask, save_background, save_noise : bool
-        Not available.
+        Return too, as exposures of their own: where there is background ("mask", 1 or 0), what was subtracted before the fit and put
+        back ("flicker_bkg"), and what the step has added to the exposure ("flicker_noise").
+
+    Returns
+    -------
+    Exposure, or list of it and of what is to be saved
 
     Raises
     ------
@@ -154,8 +159,7 @@ def apply(
         A reference or the user's mask does not fit the exposure.
     """
     median_image = background_method == "median_image" and not (autoparam and automatic)
-    asked = {"save_mask": save_mask, "save_background": save_background, "save_noise": save_noise}
-    asked["mask_science_regions for spectra of slits"] = mask_science_regions and science == "slits"
+    asked = {"mask_science_regions for spectra of slits": mask_science_regions and science == "slits"}
     asked["background_method: median_image for time series"] = median_image and brightness == "source"
     _refuse(exposure, asked, background_box_size)
     _does_not_apply(exposure, noise, fit_method, frequencies, median_image)
@@ -178,11 +182,16 @@ def apply(
     else:
         fit = partial(flicker_noise.stripes, axis=axis, channels=_channels(exposure, axis, noise) if fit_by_channel else 1)
     cleaner = Cleaner(fit, None if median_image else background_method, background_box_size, n_sigma, flat)
+    raw = exposure.sci.copy() if save_noise else None
+    levels = np.zeros_like(exposure.sci) if save_background else None
     if median_image:
-        _clean_beside_median(exposure, drafts, scene, cleaner)
+        _clean_beside_median(exposure, drafts, scene, cleaner, levels)
     else:
-        _clean(exposure, scene, cleaner)
-    return exposure
+        _clean(exposure, scene, cleaner, levels)
+    shown = {"mask": scene.astype(np.float32) if save_mask else None, "flicker_bkg": levels}
+    shown["flicker_noise"] = exposure.sci - raw if save_noise else None
+    beside = [exposure.aside(suffix, sci=array) for suffix, array in shown.items() if array is not None]
+    return [exposure, *beside] if beside else exposure
 
 
 # --- what is asked for, and whether it can be done -------------------------------------------------------------------
@@ -313,21 +322,22 @@ def _user_mask(path, exposure):
 # --- cleaning --------------------------------------------------------------------------------------------------------
 
 
-def _clean(exposure, scene, cleaner):
-    """Clean the differences of the groups, or the rates, in place."""
+def _clean(exposure, scene, cleaner, levels=None):
+    """Clean the differences of the groups, or the rates, in place; `levels`, of the same shape, takes their background."""
     sci = exposure.sci = np.ascontiguousarray(exposure.sci)
     ramp = sci.ndim == 4
     if ramp:
         flicker_noise.to_differences(sci)
-        _clean_images(exposure, sci[:, 1:], exposure.groupdq[:, 1:], scene, cleaner)
+        _clean_images(exposure, sci[:, 1:], exposure.groupdq[:, 1:], scene, cleaner, None if levels is None else levels[:, 1:])
         flicker_noise.to_ramp(sci)
     else:
         images = sci.reshape(-1, 1, *sci.shape[-2:])
-        _clean_images(exposure, images, np.zeros(images.shape, np.uint8), scene, cleaner)
+        levels = None if levels is None else levels.reshape(images.shape)
+        _clean_images(exposure, images, np.zeros(images.shape, np.uint8), scene, cleaner, levels)
 
 
-def _clean_beside_median(exposure, drafts, scene, cleaner):
-    """Clean what the median over the integrations, scaled to the brightness of each, leaves over; in place."""
+def _clean_beside_median(exposure, drafts, scene, cleaner, levels=None):
+    """Clean what the median over the integrations, scaled to the brightness of each, leaves over; in place. `levels` takes that median."""
     rates = drafts["rateints"].sci
     if rates.ndim == 2 or len(rates) == 1:
         raise Skip("a median image needs more than one integration")
@@ -350,12 +360,18 @@ def _clean_beside_median(exposure, drafts, scene, cleaner):
     for image, scale in zip(images, scales, strict=True):
         image += scale * median[0]
     exposure.sci = images.reshape(shape)
+    if levels is not None:
+        levels.reshape(images.shape)[...] = scales[:, None, None, None] * median
 
 
-def _clean_images(exposure, images, flags, scene, cleaner):
-    """Clean images (int, n, row, col) in place, several at a time; pixels that `flags`, of the same shape, call bad are no background."""
+def _clean_images(exposure, images, flags, scene, cleaner, levels=None):
+    """Clean images (int, n, row, col) in place, several at a time; pixels that `flags`, of the same shape, call bad are no background.
+
+    `levels`, of that shape too, takes the background that is subtracted and put back.
+    """
     scenes = scene if scene.ndim == 3 else [scene] * len(images)
-    tasks = [(images[i, k], scenes[i], flags[i, k]) for i in range(len(images)) for k in range(images.shape[1])]
+    places = np.ndindex(images.shape[:2])
+    tasks = [(images[i, k], scenes[i], flags[i, k], None if levels is None else levels[i, k]) for i, k in places]
     with warnings.catch_warnings(), ThreadPoolExecutor(numba.get_num_threads()) as pool:
         warnings.simplefilter("ignore", AstropyUserWarning)
         done = sum(pool.map(lambda task: _clean_image(*task, cleaner), tasks))
@@ -365,8 +381,8 @@ def _clean_images(exposure, images, flags, scene, cleaner):
         log.warning("%d images have no background pixels: left as they are", len(tasks) - done)
 
 
-def _clean_image(image, scene, flags, cleaner):
-    """Clean one image in place; False where it has no background."""
+def _clean_image(image, scene, flags, levels, cleaner):
+    """Clean one image in place; False where it has no background. Its background goes into `levels` if that is an array."""
     flat, level = cleaner.flat, np.float32(0)
     seen = image if flat is None else image / flat
     mask = flicker_noise.usable(seen, scene, flags, BAD)
@@ -380,6 +396,8 @@ def _clean_image(image, scene, flags, cleaner):
             mask_beyond(seen, mask, *background.limits(found, cleaner.n_sigma, cleaner.n_sigma, lower_half=True))
     cleaned = seen - cleaner.fit(seen, mask)
     cleaned += level
+    if levels is not None:
+        levels[...] = level
     if flat is not None:
         cleaned *= flat
     image[...] = cleaned
@@ -389,6 +407,8 @@ def _clean_image(image, scene, flags, cleaner):
 def _by_frequency(readout, frequencies, image, mask):
     """The noise of an image that is fitted in frequency space, (row, col)."""
     lines, good = (np.ascontiguousarray(readout.to_detector(array)) for array in (image, mask))
+    from ..kernels import nsclean  # it imports scipy's transforms, which no other fit needs
+
     found = nsclean.full_frame(lines, good) if image.shape == FULL_FRAME else nsclean.subarray(lines, good, frequencies)
     noise = np.empty(image.shape, found.dtype)
     readout.to_detector(noise)[...] = found

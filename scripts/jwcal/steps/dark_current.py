@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import ConfigError, ReferenceError, Skip
+from ..errors import ReferenceError, Skip
 from ..kernels.average_frames import add_frame, subtract_frame
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ class Pattern(NamedTuple):
         return range(first, first + self.nframes)
 
 
-def apply(exposure, refs, *, dark_output: str | None = None, average_dark_current: float | None = None):
+def apply(exposure, refs, *, dark_output: bool | str | None = None, average_dark_current: float | None = None):
     """Subtract the dark, group by group.
 
     A dark of single reads is averaged to the exposure's groups. A dark that is too short goes on along the line through its last
@@ -39,10 +39,15 @@ def apply(exposure, refs, *, dark_output: str | None = None, average_dark_curren
         Poisson noise includes it.
     refs : References
         "dark": SCI (group, row, col), or (int, group, row, col) for MIRI, in DN; DQ; keywords NFRAMES, GROUPGAP.
-    dark_output : str, optional
-        Not available yet.
+    dark_output : bool or str, optional
+        Return the dark too, as it fits the exposure's groups: "avgdark", (group, row, col), for MIRI (int, group, row, col). Products are
+        called after their exposures, so a name only says that it is wanted.
     average_dark_current : float, optional
         In e-/s; by default the reference's.
+
+    Returns
+    -------
+    Exposure, or list of it and of the dark
 
     Raises
     ------
@@ -51,8 +56,6 @@ def apply(exposure, refs, *, dark_output: str | None = None, average_dark_curren
     ReferenceError
         A keyword is missing; a dark of one plane is too short.
     """
-    if dark_output is not None:
-        raise ConfigError("dark_current: dark_output is not available yet", do="Leave it out")
     dark = refs["dark"]
     pattern = Pattern(int(exposure.header["NFRAMES"]), int(exposure.header["GROUPGAP"]))
     given = Pattern(*(_keyword(dark, name) for name in Pattern._fields))
@@ -75,7 +78,20 @@ def apply(exposure, refs, *, dark_output: str | None = None, average_dark_curren
     if current is not None:
         exposure.extra["AVDRKCUR"] = current
     log.info("%s", "plane by plane" if matches else f"reads averaged by {pattern.nframes}, {pattern.groupgap} left out")
-    return exposure
+    return [exposure, _fitted(dark, exposure, wanted)] if dark_output else exposure
+
+
+def _fitted(dark, exposure, wanted):
+    """The dark as it was subtracted, with the keywords of a reference."""
+    shape = dark.shape("SCI")
+    planes = [None] if len(shape) == 3 else range(shape[0])
+    sci = np.stack([[np.nan_to_num(_sum(dark, plane, reads)) / np.float32(len(reads)) for reads in wanted] for plane in planes])
+    flags = {"dq": dark.dq()} if dark.has("DQ") else {}
+    fitted = exposure.aside("avgdark", sci=sci if len(shape) == 4 else sci[0], **flags)
+    for keyword in ("REFTYPE", "AUTHOR", "PEDIGREE", "DESCRIP", "USEAFTER"):
+        if dark.header.get(keyword) is not None:
+            fitted.header[keyword] = dark.header.get(keyword)
+    return fitted
 
 
 def _keyword(dark, name):

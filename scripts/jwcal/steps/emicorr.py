@@ -124,7 +124,11 @@ def apply(
     user_supplied_reffile : str, optional
         Deprecated: an emicorr reference.
     save_intermediate_results : bool
-        With onthefly_corr_freq: write the folded waves to `<exposure>_emi_ref_waves.asdf` in the working directory, as a reference.
+        With onthefly_corr_freq: return the folded waves too, as a reference, "emi_ref_waves".
+
+    Returns
+    -------
+    Exposure, or list of it and of its waves
 
     Raises
     ------
@@ -135,7 +139,7 @@ def apply(
     ReferenceError
         The reference lacks something.
     ConfigError
-        A frequency that is none.
+        A frequency that is none; `save_intermediate_results` without frequencies of one's own.
     """
     given = {name: value for name, value in locals().items() if name not in ("exposure", "refs")}
     options = _options(exposure.header, refs, **given)
@@ -146,11 +150,10 @@ def apply(
         for wave in options.waves:
             found.append(_find(wave, lambda: [exposure], exposure.sci.shape, exposure.pixeldq, options))
             _subtract(found[-1], exposure)
-        _save_on_request(found, exposure.header, options)
     else:
         for one in found:
             _subtract(one, exposure)
-    return exposure
+    return [exposure, _waves(found, exposure, options)] if save_intermediate_results else exposure
 
 
 def prepare(exposure, refs, **given):
@@ -174,7 +177,6 @@ def prepare(exposure, refs, **given):
 
     for wave in options.waves:
         found.append(_find(wave, blocks, exposure.raw.shape, exposure.pixeldq, options))
-    _save_on_request(found, exposure.header, options)
     return found
 
 
@@ -218,6 +220,10 @@ def _options(header, refs, **given):
     frequencies = given.get("onthefly_corr_freq")
     if frequencies and min(frequencies) <= 0:
         raise ConfigError(f"emicorr: onthefly_corr_freq: {min(frequencies)} is no frequency", do="Give frequencies above 0 Hz")
+    if given.get("save_intermediate_results") and not frequencies:
+        raise ConfigError(
+            "emicorr: save_intermediate_results: the waves are the reference's", do="Give onthefly_corr_freq, or switch it off"
+        )
     joint = given.get("algorithm", "joint") == "joint" and not frequencies
     needed = 3 if joint else 4
     if ngroups < needed:
@@ -434,18 +440,15 @@ def _table(means, wave, scale):
     return form * amplitude if scale else form
 
 
-def _save_on_request(found, header, options):
-    """Write the folded waves as a reference for exposures of this kind."""
-    if not options.given.get("save_intermediate_results") or not options.given.get("onthefly_corr_freq"):
-        return
+def _waves(found, exposure, options):
+    """The folded waves as a reference for exposures of this kind."""
+    header = exposure.header
     names = [one.wave.name for one in found]
     entries = {one.wave.name: {"frequency": one.wave.frequency, "phase_amplitudes": one.folded} for one in found}
     freqs = names if _speed(header) == "FAST" else {header["DETECTOR"]: names}
     case = {"rowclocks": options.row, "frameclocks": options.reset, "freqs": {_speed(header): freqs}}
-    source = Path(header.name).name
-    path = Path(f"{source.removesuffix('.fits').rpartition('_')[0]}_emi_ref_waves.asdf")
     meta = {"reftype": "emicorr", "telescope": "JWST", "instrument": {"name": "MIRI"}, "pedigree": "GROUND", "author": "jwcal"}
-    meta |= {"description": f"Waves found in {source}", "useafter": f"{header['DATE-OBS']}T00:00:00"}
-    with fitsio.replaced(path) as temporary:
-        temporary.write_bytes(fitsio.asdf_block({"meta": meta, "frequencies": entries, "subarray_cases": {_case(header): case}}))
-    log.info("the waves are in %s", path.absolute())
+    meta |= {"description": f"Waves found in {Path(header.name).name}", "useafter": f"{header['DATE-OBS']}T00:00:00"}
+    product = exposure.aside("emi_ref_waves")
+    product.tree = {"meta": meta, "frequencies": entries, "subarray_cases": {_case(header): case}}
+    return product

@@ -1,6 +1,7 @@
 """Flag the groups that a cosmic ray hit comes before."""
 
 import logging
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Annotated, Literal
 
@@ -9,10 +10,8 @@ import numpy as np
 from .. import aligned
 from ..dq import DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, SATURATED
 from ..errors import Skip
-from ..kernels import likelihood_jump
-from ..kernels.likely_ramp import covariance
 from ..kernels.twopoint_jump import CLIP_ALL, CLIP_INTEGRATIONS, ITERATIVE, ONE_PASS, detect_jumps, spread_jumps
-from ..large_events import events, showers, snowballs
+from ..large_events import events
 from ..parameters import Range
 
 log = logging.getLogger(__name__)
@@ -121,8 +120,8 @@ def apply(
 
 def parts(parameters):
     """What is done by whole integrations after `apply` has seen all pixels: modules like a step's, called with the same parameters."""
-    wanted = {snowballs: parameters["expand_large_events"], showers: parameters["find_showers"]}
-    return [part for part in wanted if wanted[part]]
+    wanted = {"snowballs": parameters["expand_large_events"], "showers": parameters["find_showers"]}
+    return [import_module(f"{events.__package__}.{name}") for name, asked in wanted.items() if asked]
 
 
 def _search(exposure, refs, asked):
@@ -140,6 +139,9 @@ def _search(exposure, refs, asked):
     noted = neighbours, sizes, seeds, large, very_large
     ramps = exposure.sci, exposure.groupdq, gain, readnoise
     if asked.detection == "likelihood":
+        from ..kernels import likelihood_jump
+        from ..kernels.likely_ramp import covariance
+
         likelihood_jump.find(*ramps, covariance(_read_times(exposure)), float(asked.likelihood_threshold), BAD, JUMP, *noted)
     else:
         thresholds = asked.rejection_threshold, asked.four_group_rejection_threshold, asked.three_group_rejection_threshold

@@ -39,7 +39,7 @@ def apply(exposure, refs):
     bits = linearity.dq() if linearity.has("DQ") else np.zeros((ny, nx), np.uint32)
     flags = (SATURATED, NO_LIN_CORR)
     reads = int(exposure.header["NFRAMES"])
-    if linearity.has("INV_COEFFS") and reads > 1 and ngroups > 1:
+    if linearity.has("INV_COEFFS") and reads > 1 and ngroups > 1 and exposure.read_times is None:
         inverse = _coefficients(linearity, "INV_COEFFS", (ny, nx))
         interval = reads + int(exposure.header.get("GROUPGAP", 0))
         linearize_reads(exposure.sci, exposure.groupdq, coefficients, inverse, bits, exposure.pixeldq, reads, interval, *flags)

@@ -23,7 +23,7 @@ def apply(
     exposure,
     refs,
     *,
-    save_persistence: str | None = None,
+    save_persistence: bool | str | None = None,
     persistence_time: int | None = None,
     dn_threshold: float | None = None,
     persistence_array_file: str | None = None,
@@ -31,16 +31,17 @@ def apply(
 ):
     """Set PERSISTENCE from a pixel's first saturated group on, in all groups that end within `persistence_time`, later integrations too.
 
-    A window that another exposure has opened is taken from `persistence_array_file`, and those of this one are left in `save_persistence`:
-    ASDF files with an entry for each detector, of the rows, columns and ends (Unix time, s) of the windows that are still open.
-    The exposures of such a sequence have to be run one after the other.
+    A window that another exposure has opened is taken from `persistence_array_file`, and those that are still open at the end of this one
+    can be saved (`save_persistence`) as its product "persistence": ASDF files with an entry for each detector, of the rows, columns and
+    ends (Unix time, s) of the windows. The exposures of such a sequence have to be run one after the other.
 
     Parameters
     ----------
     exposure : Exposure
         Ramp in DN, with saturation flagged.
-    save_persistence : str, optional
-        File to write; other detectors' entries in it stay.
+    save_persistence : bool or str, optional
+        Return the open windows too. Other detectors' entries in `persistence_array_file` are kept. Products are called after their
+        exposures, so a name only says that it is wanted.
     persistence_time : int
         s.
     dn_threshold : float, optional
@@ -49,6 +50,10 @@ def apply(
         File to read. It is left aside where it holds another persistence_time, nothing for this detector, or does not exist.
     persistence_dnu : bool
         Set DO_NOT_USE too.
+
+    Returns
+    -------
+    Exposure, or list of it and of its windows
 
     Raises
     ------
@@ -65,9 +70,7 @@ def apply(
     threshold = np.inf if dn_threshold is None else float(np.float32(dn_threshold))
     flag_persistence(exposure.sci, exposure.groupdq, until, _group_times(exposure), float(persistence_time), threshold, SATURATED, flag)
     log.info("windows of %d s open at the end in %d pixels", persistence_time, np.count_nonzero(until))
-    if save_persistence is not None:
-        _save(save_persistence, exposure, until, persistence_time)
-    return exposure
+    return [exposure, _windows(exposure, until, persistence_time, persistence_array_file)] if save_persistence else exposure
 
 
 def _group_times(exposure):
@@ -116,21 +119,13 @@ def _open_windows(path, exposure, duration):
     return until
 
 
-def _save(path, exposure, until, duration):
-    """Put the open windows into a file. Strips gather theirs in an entry of their own, which the last one makes the detector's."""
-    path = Path(path).with_suffix(".asdf")
-    tree = fitsio.open_reference(path, "persistence").tree if path.exists() else {}
+def _windows(exposure, until, duration, path):
+    """The windows that are open at the end, as a product; with those of other detectors in the file that was read."""
+    tree = fitsio.open_reference(path, "persistence").tree if path is not None and Path(path).exists() else {}
     tree = {name: entry for name, entry in tree.items() if name not in ("asdf_library", "history")}
-    detector = exposure.header["DETECTOR"]
-    unfinished = f"{detector} unfinished"
-    inner = getattr(exposure, "inner", None) or slice(0, len(until))  # of a strip, the rows that are not its halo
-    part = until[inner.start - (exposure.rows.start or 0) :][: inner.stop - inner.start]
-    rows, columns = np.nonzero(part)
-    found = {"rows": rows + inner.start, "cols": columns, "vals": part[rows, columns]}
-    before = tree.pop(unfinished, None)
-    if inner.start > 0:
-        found = {name: np.concatenate([before[name], values]) for name, values in found.items()}
-    last = inner.stop == int(exposure.header["SUBSIZE2"])
-    tree[detector if last else unfinished] = {"filename": Path(exposure.name).name, **found, "pers_time": duration}
-    with fitsio.replaced(path) as temporary:
-        temporary.write_bytes(fitsio.asdf_block(tree))
+    rows, columns = np.nonzero(until)
+    found = {"rows": rows, "cols": columns, "vals": until[rows, columns]}
+    tree[exposure.header["DETECTOR"]] = {"filename": Path(exposure.name).name, **found, "pers_time": duration}
+    product = exposure.aside("persistence")
+    product.tree = tree
+    return product

@@ -50,7 +50,12 @@ def apply(
     n_sigma : float
         Pixels that far above the background are sources; 0: none are.
     save_mask, save_correction : bool
-        Not available.
+        Return too, as exposures of their own: where there is background ("pctfrm_mask", 1 or 0), and what the step has added to the
+        exposure ("pctfrm_correction").
+
+    Returns
+    -------
+    Exposure, or list of it and of what is to be saved
 
     Raises
     ------
@@ -59,21 +64,21 @@ def apply(
     ConfigError
         Something is asked for that is not available.
     """
-    asked = {"save_mask": save_mask, "save_correction": save_correction}
-    asked["mask_science_regions for spectra of slits"] = mask_science_regions and science == "slits"
-    for what, wanted in asked.items():
-        if wanted:
-            raise ConfigError(f"picture_frame: {what} is not available yet in this version", exposure.name, "Switch it off")
+    if mask_science_regions and science == "slits":
+        what = "picture_frame: mask_science_regions for spectra of slits is not available yet in this version"
+        raise ConfigError(what, exposure.name, "Switch it off")
     if exposure.header["SUBARRAY"] != "FULL":
         raise Skip("the picture frame is known for full frames only")
     ramp = exposure.sci.ndim == 4
     if ramp and exposure.sci.shape[1] == 1:
         raise Skip("there is one group only, so nothing that is gained")
-    centre, rim = regions(_background(exposure, refs, n_sigma))
+    scene = _background(exposure, refs, n_sigma)
+    centre, rim = regions(scene)
     if not centre.any() or not rim.any():
         raise Skip("there is no background in the centre, or none at the rim")
     frame = aligned.image(refs["pictureframe"], exposure)
     sci = exposure.sci = np.ascontiguousarray(exposure.sci)
+    raw = sci.copy() if save_correction else None
     if ramp:
         tasks = [(group, integration[0]) for integration in sci for group in integration[1:]]
     else:
@@ -81,7 +86,9 @@ def apply(
     with ThreadPoolExecutor(numba.get_num_threads()) as pool:
         list(pool.map(lambda task: _correct(*task, frame, centre, rim), tasks))
     log.info("picture frame subtracted from %d images, by %d pixels of the rim", len(tasks), np.count_nonzero(rim))
-    return exposure
+    shown = {"pctfrm_mask": scene.astype(np.float32) if save_mask else None, "pctfrm_correction": sci - raw if save_correction else None}
+    beside = [exposure.aside(suffix, sci=array) for suffix, array in shown.items() if array is not None]
+    return [exposure, *beside] if beside else exposure
 
 
 def _background(exposure, refs, n_sigma):

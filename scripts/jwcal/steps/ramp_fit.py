@@ -7,9 +7,9 @@ import numpy as np
 
 from .. import aligned
 from ..dq import CHARGELOSS, DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, PERSISTENCE, SATURATED
-from ..errors import ConfigError, InputError
+from ..errors import InputError
 from ..exposure import Pixels
-from ..kernels import likely_ramp, ols_ramp, ramp_segments
+from ..kernels import ols_ramp
 from ..kernels.ols_ramp import Bits, Planes, Ramps
 
 log = logging.getLogger(__name__)
@@ -19,6 +19,7 @@ WALKS = "rows"
 
 NO_CUBE, NO_PLANE = np.zeros((0, 0, 0), np.float32), np.zeros((0, 0), np.float32)
 LIKELY_NEEDS = 4  # groups
+TIMES = ("INT_TIMES", "INT_TIMES_STRIPE")  # tables of the integrations
 BITS = Bits(*(np.uint8(bit) for bit in (DO_NOT_USE, SATURATED, JUMP_DET, PERSISTENCE, CHARGELOSS)))
 
 
@@ -39,25 +40,24 @@ def apply(
 
     OLS_C: least squares with weights that follow the signal to noise, segment by segment (`kernels.ols_ramp`).
     LIKELY: the likelihood of the group differences with their covariance, and a search for jumps of its own (`kernels.likely_ramp`);
-    with fewer than four groups OLS_C.
+    with fewer than four groups OLS_C. It is taken too where groups do not follow each other evenly (stripes read several times a frame).
 
     OLS_C gives up ramps with one good group only (`suppress_one_group`, unless NGROUPS is 1); otherwise their one sample is divided by
     the time that it took to collect, and ramps without any good group use the zero frame.
     Groups before `firstgroup` and after `lastgroup` (counted from 0) are left out.
     GAINFACT of the gain reference goes to the header, for gain_scale.
-    `save_opt` gives an account of the segments too (`kernels.ramp_segments`).
+    `save_opt` gives an account of the segments too (`kernels.ramp_segments`), or the chi squared of the likelihood.
     `int_name`, `opt_name` and `maximum_cores` are not used: names and threads are the run's.
 
     Returns
     -------
     list of Exposure
         The rate (row, col) and the rates of the integrations (int, row, col), suffixes "rate" and "rateints": DN/s, with ERR, DQ,
-        VAR_POISSON and VAR_RNOISE. With `save_opt` also "fitopt": SLOPE, SIGSLOPE... in `extra`.
+        VAR_POISSON and VAR_RNOISE. With `save_opt` also "fitopt": SLOPE, SIGSLOPE... in `extra`; or "likely_chisq" (row, col): chi squared
+        of all integrations.
 
     Raises
     ------
-    ConfigError
-        `save_opt` is asked for with LIKELY, which knows no segments.
     InputError
         Fewer than two groups of a MIRI exposure are usable.
     ReferenceError
@@ -71,12 +71,13 @@ def apply(
     dead = _leave_out(exposure, firstgroup, lastgroup)
     rate, ints = _products(exposure, gain)
     products = [(rate, "rate"), (ints, "rateints")]
+    if exposure.read_times is not None and algorithm != "LIKELY":
+        log.warning("its groups do not follow each other evenly: fitted by LIKELY")
+        algorithm = "LIKELY"
     if algorithm == "LIKELY" and exposure.sci.shape[1] >= LIKELY_NEEDS:
-        if save_opt:
-            raise ConfigError(
-                "ramp_fit: with LIKELY there are no segments to save", exposure.name, "Set save_opt to false, or algorithm to OLS_C"
-            )
-        _likelihood(exposure, gain, readnoise, rate, ints)
+        chi2 = np.zeros_like(rate.sci) if save_opt else NO_PLANE
+        _likelihood(exposure, gain, readnoise, rate, ints, chi2)
+        products += [(chi2, "likely_chisq")] if save_opt else []
     else:
         if algorithm == "LIKELY":
             log.info("LIKELY needs %d groups: fitted by least squares", LIKELY_NEEDS)
@@ -141,30 +142,34 @@ def _least_squares(exposure, dead, gain, readnoise, suppress_one_group, rate, in
     log.info("%d ramps of %d groups fitted by least squares", ints.sci.size, last - first)
     if not tell:
         return None
+    from ..kernels import ramp_segments  # kernels that are seldom wanted are loaded where they are
+
     place = ((nframes + 1) / 2 + float(head.get("DRPFRMS1", 0))) / (nframes + float(head["GROUPGAP"]))
-    segments = _empty_segments(ints.sci.shape, ramp_segments.largest_counts(ramps, options, BITS))
+    segments = _empty_segments(ramp_segments.Segments, ints.sci.shape, ramp_segments.largest_counts(ramps, options, BITS))
     ramp_segments.tell_segments(ramps, options, times, weights, BITS, ints.sci, place, segments)
     return segments
 
 
-def _empty_segments(shape, most):
+def _empty_segments(Segments, shape, most):
     """Zeros for the most segments and jumps that there are in the ramps of integrations of this shape, (int, row, col)."""
     sizes = {"pedestal": (), "crmag": (most[1],)}
-    names = ramp_segments.Segments._fields
-    return ramp_segments.Segments(*(np.zeros((shape[0], *sizes.get(name, (most[0],)), *shape[1:]), np.float32) for name in names))
+    return Segments(*(np.zeros((shape[0], *sizes.get(name, (most[0],)), *shape[1:]), np.float32) for name in Segments._fields))
 
 
-def _likelihood(exposure, gain, readnoise, rate, ints):
+def _likelihood(exposure, gain, readnoise, rate, ints, chi2):
     """Fill the products by maximum likelihood. With more than one frame a group, a zero frame counts as a group of its own."""
+    from ..kernels import likely_ramp
+
     head = exposure.header
     nframes, gap, frame = int(head["NFRAMES"]), int(head["GROUPGAP"]), float(head["TFRAME"])
-    reads = [(np.arange(1, nframes + 1) + g * (nframes + gap)) * frame for g in range(exposure.sci.shape[1])]
+    even = [(np.arange(1, nframes + 1) + g * (nframes + gap)) * frame for g in range(exposure.sci.shape[1])]
+    reads = list(exposure.read_times or even)
     zeroframe = _zero_frames(exposure) if nframes > 1 else NO_CUBE
     if zeroframe.size:
         reads[:1] = [reads[0][:1], reads[0][1:]]
     dark = exposure.extra.get("AVDRKCUR", NO_PLANE)
     ramps = Ramps(exposure.sci, exposure.groupdq, zeroframe, gain, readnoise, dark)
-    likely_ramp.fit_ramps(ramps, nframes, likely_ramp.covariance(reads), BITS, rate, ints)
+    likely_ramp.fit_ramps(ramps, nframes, likely_ramp.covariance(reads), BITS, rate, ints, chi2)
     log.info("%d ramps of %d differences fitted by their likelihood", ints.sci.size, len(reads) - 1)
 
 
@@ -187,12 +192,14 @@ def _used_groups(exposure, dead):
 
 def _exposure(ramp, planes, suffix, factor):
     """One product."""
-    if suffix == "fitopt":
+    if suffix == "likely_chisq":
+        pixels = Pixels(sci=planes)
+    elif suffix == "fitopt":
         pixels = Pixels(extra={name.upper(): array for name, array in planes._asdict().items()})
     else:
         pixels = Pixels(**planes._asdict())
     product = ramp.derive([pixels], suffix)
-    product.tables = {name: table for name, table in ramp.tables.items() if suffix == "rateints" and name == "INT_TIMES"}
+    product.tables = {name: table for name, table in ramp.tables.items() if suffix == "rateints" and name in TIMES}
     product.header.sci["BUNIT"] = "DN/s"
     if factor is not None:
         product.header["GAINFACT"] = factor

@@ -1,0 +1,200 @@
+"""Large programs: how long the workflow takes to find out what there is to do, against bare Snakemake with as many trivial jobs.
+
+    python benchmarks/scale.py [--exposures 500 1000 2000 4000] [--repeat 3] [--plot FILE.png] [--work DIR]
+
+The exposures are copies of one tiny image with other names and numbers, and the jobs are empty: their products hold a few bytes. Timed are
+a dry run in which all is to be made (the DAG), and a run in which all is up to date (no-op), each in processes of their own; of the
+repeats the fastest. Snakemake alone gets a Snakefile of two rules, which make one file of one file.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+ROOT = Path(__file__).resolve().parents[1]
+SNAKEMAKE = Path(sys.executable).parent / "snakemake"
+PROGRAM = {
+    "program": 1234,
+    "target": [53.1625, -27.7914],
+    "sky": {"radius": 1.0, "stars": 1, "galaxies": 0},
+    "detectors": ["NRCB1"],
+    "exposures": [{"exp_type": "NRC_IMAGE", "filter": "F200W", "subarray": "SUB64P", "ngroups": 2}],
+}
+DITHERS = 8  # exposures of an observation
+BARE = """
+EXPOSURES = [str(i) for i in range({exposures})]
+rule all:
+    input: expand("stage2/{{e}}", e=EXPOSURES)
+rule first:
+    input: "data/{{e}}"
+    output: "stage1/{{e}}"
+    shell: "touch {{output}}"
+rule second:
+    input: "stage1/{{e}}"
+    output: "stage2/{{e}}"
+    shell: "touch {{output}}"
+"""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--exposures", type=int, nargs="+", default=[500, 1000, 2000, 4000])
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--plot", type=Path, help="draw the times to this file")
+    parser.add_argument("--work", type=Path, default=ROOT / "benchmarks/work/scale")
+    options = parser.parse_args()
+    print("exposures   jobs   first plan       DAG    bare  ratio     no-op    bare  ratio   opened")
+    rows = []
+    for number in options.exposures:
+        rows.append(measure(options.work / str(number), number, options.repeat))
+        row = SimpleNamespace(**rows[-1])
+        print(
+            f"{number:9} {row.jobs:6}   {row.first:8.1f} s   {row.dag:5.1f} s {row.bare_dag:5.1f} s {row.dag / row.bare_dag:6.2f}"
+            f"   {row.noop:5.1f} s {row.bare_noop:5.1f} s {row.noop / row.bare_noop:6.2f}   {row.opened:6}",
+            flush=True,
+        )
+    if options.plot:
+        draw(rows, options.plot)
+
+
+def measure(folder, exposures, repeat):
+    """All times (s) for so many exposures, and the number of raw files that an up-to-date run opens."""
+    shutil.rmtree(folder, ignore_errors=True)
+    ours, bare = folder / "ours", folder / "bare"
+    cache = make_exposures(ours, exposures)
+    make_bare(bare, exposures)
+    (ours / "mine.yaml").write_text(f"data: data\nresults: results\nreferences: {{crds_path: {json.dumps(str(cache))}}}\n")
+    workflow = ["-s", ROOT / "Snakefile", "--configfile", "mine.yaml"]
+    found = {"exposures": exposures, "first": timed(ours, *workflow, "-n")}
+    dags = [(timed(ours, *workflow, "-n"), timed(bare, "-n")) for _ in range(repeat)]
+    found["jobs"] = make_products(ours)
+    for number in range(exposures):
+        for stage in ("stage1", "stage2"):
+            (bare / stage / str(number)).touch()
+    timed(ours, *workflow, "-n", idle=True)  # the first run that sees the products takes note of them
+    checks = [(timed(ours, *workflow, idle=True), timed(bare, idle=True)) for _ in range(repeat)]
+    found["dag"], found["bare_dag"] = map(min, zip(*dags, strict=True))
+    found["noop"], found["bare_noop"] = map(min, zip(*checks, strict=True))
+    return {**found, "opened": count_opened(ours)}
+
+
+def timed(folder, *arguments, idle=False):
+    """Seconds that Snakemake takes; if `idle` it must find nothing to do."""
+    command = [SNAKEMAKE, "--cores", "1", "--rerun-triggers", "mtime", "--quiet", "rules", *arguments]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CRDS_")}
+    began = time.perf_counter()
+    done = subprocess.run(list(map(str, command)), cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    seconds = time.perf_counter() - began
+    if done.returncode or idle != ("Nothing to be done" in done.stdout):
+        sys.exit(f"{' '.join(map(str, command))}\n{done.stdout[-3000:]}")
+    return seconds
+
+
+def make_exposures(folder, exposures):
+    """A folder of raw exposures, copies of one; returns a CRDS cache with its references."""
+    from jwcal.simulate.program import make_program
+
+    made = make_program(folder / "simulated", PROGRAM)
+    (template,) = made["data"]
+    content = template.read_bytes()
+    (folder / "data").mkdir()
+    for number in range(exposures):
+        observation, exposure = divmod(number, DITHERS)
+        name = f"jw01234{observation + 1:03}001_02101_{exposure + 1:05}_nrcb1"
+        if observation >= 999:
+            name = f"jw0123{5 + observation // 999}{observation % 999 + 1:03}001_02101_{exposure + 1:05}_nrcb1"
+        changes = {
+            "FILENAME": f"{name}_uncal.fits",
+            "PROGRAM": name[2:7],
+            "OBSERVTN": name[7:10],
+            "OBS_ID": f"V{name[2:13]}P0000000002101",
+            "VISIT_ID": name[2:13],
+            "EXPOSURE": str(exposure + 1),
+        }
+        (folder / "data" / f"{name}_uncal.fits").write_bytes(with_cards(content, changes))
+    return made["crds"]
+
+
+def with_cards(content, changes):
+    """The bytes of a FITS file with other values (str) of some keywords of its primary header."""
+    content = bytearray(content)
+    for keyword, value in changes.items():
+        place = next(at for at in range(0, len(content), 80) if content[at : at + 10] == f"{keyword:8}= ".encode())
+        content[place : place + 80] = f"{keyword:8}= '{value:8}'".ljust(80).encode()
+    return bytes(content)
+
+
+def make_bare(folder, exposures):
+    """As many trivial jobs for Snakemake alone."""
+    for name in ("data", "stage1", "stage2"):
+        (folder / name).mkdir(parents=True)
+    for number in range(exposures):
+        (folder / "data" / str(number)).touch()
+    (folder / "Snakefile").write_text(BARE.format(exposures=exposures))
+
+
+def make_products(folder):
+    """Run all jobs of the plan with pipelines that do nothing; returns how many there are."""
+    from jwcal import jobs, plan, products, run
+
+    at_work = {}
+
+    def nothing(recipe, source, write, scratch):
+        for suffix in at_work["outputs"]:
+            write(SimpleNamespace(suffix=suffix, steps={}, seconds={}, references={}))
+
+    run.run, products.write = nothing, lambda exposure, path: Path(path).write_bytes(b"empty")
+    planned = plan.load({"results": str(folder / "results")}).jobs
+    here = os.getcwd()
+    os.chdir(folder)
+    for job in sorted(planned, key=lambda job: job.stage):
+        at_work["outputs"] = job.outputs
+        for path in job.outputs.values():
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        if jobs.run(job.recipe, job.outputs, f"results/logs/{job.exposure}.{job.rule}.log"):
+            sys.exit("an empty job failed")
+    os.chdir(here)
+    return len(planned)
+
+
+def count_opened(folder):
+    """How many times a raw file is opened to plan a run in which all is up to date."""
+    count = (
+        "import sys, yaml\n"
+        "opened = []\n"
+        "sys.addaudithook(lambda event, values: event == 'open' and opened.append(str(values[0])))\n"
+        "from jwcal import plan\n"
+        "plan.make(yaml.safe_load(open('mine.yaml')))\n"
+        "print(sum(path.endswith('_uncal.fits') for path in opened))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", count], cwd=folder, capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[-1])
+
+
+def draw(rows, path):
+    """Time against number of jobs, ours and bare."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
+    jobs = [row["jobs"] for row in rows]
+    for panel, key, title in zip(panels, ("dag", "noop"), ("All is to be made: dry run", "All is up to date"), strict=True):
+        panel.plot(jobs, [row[key] for row in rows], "o-", label="jwcal")
+        panel.plot(jobs, [row[f"bare_{key}"] for row in rows], "s--", color="0.5", label="bare Snakemake")
+        panel.set(title=title, xlabel="jobs", xlim=(0, None), ylim=(0, None))
+    panels[0].set_ylabel("seconds")
+    panels[0].legend(frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    main()

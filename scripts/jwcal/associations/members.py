@@ -1,0 +1,55 @@
+"""Which members of an association a pipeline reads, and where they are."""
+
+from pathlib import Path
+
+from .. import chains
+from ..errors import InputError
+from ..products import root_and_suffix
+
+
+def unread(association, chain):
+    """A message about backgrounds that the user gives to a pipeline that subtracts none."""
+    read = {exptype for step in chain.steps for exptype in chains.member_types(step.name)}
+    if association is None or not association.given or "background" in read or not association.of_type("background"):
+        return []
+    return [f"{association.given}: {association.product}: {chain.pipeline} subtracts no background"]
+
+
+def add(recipe, association, files=None):
+    """Add to a recipe the members of an association that its steps read, and its name.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    association : associations.Association
+    files : dict, optional
+        Root -> {suffix: path} of files that are there or will be; others are looked for beside the association's own file.
+
+    Raises
+    ------
+    InputError
+        A member is not there, and nothing makes it.
+    """
+    steps = [step for step, parameters in recipe.parameters.items() if not parameters["skip"]]
+    wanted = {exptype for step in steps for exptype in chains.member_types(step)}
+    recipe.association = {"table": association.table, "pool": association.pool}
+    recipe.members = []
+    for member in association.members:
+        if member.exptype in wanted:
+            beside = association.given and Path(association.given.parent, member.expname)
+            root, suffix = root_and_suffix(member.expname)
+            path = (files or {}).get(root, {}).get(suffix) or (beside and beside.exists() and beside)
+            if not path:
+                raise InputError(
+                    f"there is no {member.expname}, the {member.exptype.replace('_', ' ')} of {association.product}, and nothing makes it",
+                    association.given or association.table,
+                    "Add it to the data, or take it out of the association",
+                )
+            recipe.members.append({"path": str(path), "exptype": member.exptype})
+
+
+def idle(recipe):
+    """Steps that have nothing to do because the association has no member that they read."""
+    there = {member["exptype"] for member in recipe.members}
+    wanted = {step: set(chains.member_types(step)) for step in recipe.parameters}
+    return [step for step, exptypes in wanted.items() if exptypes and not exptypes & there]

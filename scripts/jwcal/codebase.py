@@ -1,0 +1,144 @@
+"""Which of our modules, and which libraries, shape a product: a digest of what their code means, comments and layout aside."""
+
+import ast
+import hashlib
+import json
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from . import fitsio
+from .errors import ProductError
+
+PACKAGE = Path(__file__).resolve().parent
+SHARED = ("run", "products")  # what every product goes through, whatever its steps
+# Modules that products are not made by: what they say to people, or that they are found, is not what is in the pixels.
+NOT_IN_PRODUCTS = {"errors", "nearest", "parameters", "provenance", "fingerprint"}
+NOT_IN_NUMBERS = {"yaml"}
+DISTRIBUTIONS = {"spherical_geometry": "spherical-geometry"}  # where the name differs from what is imported
+
+
+def _roots(steps):
+    return [*SHARED, *(f"steps/{step}" for step in steps)]
+
+
+@cache
+def _version(name):
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+class Code:
+    """The package's source files, as they are now.
+
+    Parameters
+    ----------
+    package : path
+        Digests are remembered in its __pycache__ by the content of the files: parsing all of them takes most of a second.
+    """
+
+    def __init__(self, package=PACKAGE):
+        self.package = Path(package)
+        self._cached = self.package / "__pycache__" / "codebase.json"
+        self._remembered = _read(self._cached)
+        self._used, self._parsed = {}, {}
+
+    def modules(self, steps):
+        """The modules of some steps and all that they import: {"steps/jump": digest, "kernels/twopoint_jump": digest...}."""
+        return {name: self.parsed(name)["digest"] for name in sorted(self.closure(_roots(steps)))}
+
+    def libraries(self, steps):
+        """The libraries that some steps use, by what their modules import: {distribution: version}."""
+        named = set().union(*(self.parsed(name)["libraries"] for name in self.closure(_roots(steps))))
+        versions = {name: _version(name) for name in sorted({DISTRIBUTIONS.get(n, n) for n in named - NOT_IN_NUMBERS})}
+        return {name: found for name, found in versions.items() if found}
+
+    def steps_with(self, module, steps):
+        """Those of the steps that a module belongs to; none where all products share it."""
+        return [] if module in self.closure(SHARED) else [step for step in steps if module in self.closure(_roots([step]))]
+
+    def closure(self, names):
+        """Some modules and all that they import from the package."""
+        found, waiting = set(), list(names)
+        while waiting:
+            name = waiting.pop()
+            if name not in found and name.split("/")[-1] not in NOT_IN_PRODUCTS and self._file(name):
+                found.add(name)
+                waiting += self.parsed(name)["modules"]
+        return found
+
+    def parsed(self, name):
+        """What is in a module: its digest, the modules and the libraries that it imports."""
+        if name not in self._parsed:
+            text = self._file(name).read_bytes()
+            key = f"{name} {hashlib.sha256(text).hexdigest()[:24]}"
+            self._parsed[name] = self._used[key] = self._remembered.get(key) or self._parse(name, text)
+        return self._parsed[name]
+
+    def remember(self):
+        """Keep the digests for the next time."""
+        if not self._used.keys() <= self._remembered.keys():
+            others = {key: found for key, found in self._remembered.items() if key.split()[0] not in self._parsed}
+            try:
+                with fitsio.replaced(self._cached) as temporary:
+                    temporary.write_text(json.dumps(self._used | others))
+            except ProductError:
+                pass  # it is only a help
+
+    def _file(self, name):
+        for path in (self.package / f"{name}.py", self.package / name / "__init__.py"):
+            if path.is_file():
+                return path
+        return None
+
+    def _parse(self, name, text):
+        tree = ast.parse(text)
+        here = name.split("/") if self._file(name).name == "__init__.py" else name.split("/")[:-1]
+        found, outside = set(), set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                within = self._within(node, here)
+                if within is None:
+                    outside.add(node.module.split(".")[0])
+                else:
+                    found |= self._modules_of(within, [alias.name for alias in node.names])
+            elif isinstance(node, ast.Import):
+                outside |= {alias.name.split(".")[0] for alias in node.names}
+        return {
+            "digest": hashlib.sha256(_meaning(tree).encode()).hexdigest()[:16],
+            "modules": sorted(found),
+            "libraries": sorted(outside - set(sys.stdlib_module_names) - {self.package.name}),
+        }
+
+    def _within(self, node, here):
+        """The part of the package that names are imported from, as a list of folders; None where it is a library."""
+        if node.level:
+            return here[: len(here) - node.level + 1] + (node.module.split(".") if node.module else [])
+        parts = node.module.split(".")
+        return parts[1:] if parts[0] == self.package.name else None
+
+    def _modules_of(self, within, names):
+        """Modules that `from within import names` loads: the names that are modules themselves, else the one that has them."""
+        inner = {"/".join([*within, name]) for name in names}
+        files = {name for name in inner if self._file(name)}
+        return files if files == inner or not within else files | {"/".join(within)}
+
+
+def _meaning(tree):
+    """A module's code without what does not change what it does: docstrings, and by `ast` comments and layout."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+                node.body = node.body[1:]
+    return ast.dump(tree)
+
+
+def _read(path):
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}

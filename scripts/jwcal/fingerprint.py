@@ -1,0 +1,90 @@
+"""What tells one content of a file from another: a digest, remembered with the file's size and time so that it is read once."""
+
+import json
+import os
+from pathlib import Path
+
+import xxhash
+
+from . import fitsio
+from .errors import InputError, ProductError
+
+BLOCK = 2**22
+
+
+def digest(path):
+    """The digest of a file's content: XXH3 with 128 bits, as fast as memory is.
+
+    Raises
+    ------
+    InputError
+        The file can't be read, or it changed meanwhile.
+    """
+    total, buffer = xxhash.xxh3_128(), bytearray(BLOCK)
+    try:
+        with open(path, "rb", buffering=0) as file:
+            before = state(os.fstat(file.fileno()))
+            while n := file.readinto(buffer):
+                total.update(memoryview(buffer)[:n])
+        after = state(os.stat(path))
+    except OSError as error:
+        raise InputError(f"can't be read ({error.strerror or error})", path, "Make it readable, or leave it out") from None
+    if before != after:
+        raise InputError("it changed while it was read", path, "Run again when it is whole")
+    return total.hexdigest()
+
+
+def state(stat):
+    """What tells that a file may have changed, without reading it: size and time (ns)."""
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+class Digests:
+    """Digests of files, remembered from run to run.
+
+    Parameters
+    ----------
+    cache : path, optional
+        JSON file: path -> [size, time, digest].
+    """
+
+    def __init__(self, cache=os.devnull):
+        self._cache, self._changed = Path(cache), False
+        try:
+            self._known = json.loads(self._cache.read_bytes())
+        except (OSError, ValueError):
+            self._known = {}
+
+    def of(self, path, size=None, mtime_ns=None, known=None):
+        """The digest of a file's content.
+
+        Parameters
+        ----------
+        path : path
+        size, mtime_ns, known : optional
+            Its digest when it had this size and time.
+
+        Raises
+        ------
+        InputError
+        """
+        path = str(path)
+        try:
+            now = state(os.stat(path))
+        except OSError as error:
+            raise InputError(f"can't be read ({error.strerror})", path, "Put it back, or leave it out") from None
+        if [size, mtime_ns] == now:
+            return known
+        if self._known.get(path, [])[:2] != now:
+            self._known[path] = [*now, digest(path)]
+            self._changed = True
+        return self._known[path][2]
+
+    def remember(self):
+        """Keep what was found for the next run."""
+        if self._changed:
+            try:
+                with fitsio.replaced(self._cache) as temporary:
+                    temporary.write_text(json.dumps({path: found for path, found in self._known.items() if os.path.exists(path)}))
+            except ProductError:
+                pass  # it is only a help

@@ -1,0 +1,128 @@
+"""One product, looked at: its keywords, the fractions of its pixels that are flagged, its pictures. Remembered until it changes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from .. import dq, fitsio
+from ..errors import JwcalError, ProductError
+from ..fingerprint import state
+
+FORMAT = 2  # of what is remembered
+ALWAYS = ("DO_NOT_USE", "SATURATED", "JUMP_DET")
+KEYWORDS = {
+    **dict.fromkeys(
+        ("PROGRAM", "OBSERVTN", "VISIT", "TARGNAME", "INSTRUME", "DETECTOR", "CHANNEL", "BAND", "FILTER", "PUPIL", "GRATING"), ""
+    ),
+    **dict.fromkeys(("EXP_TYPE", "SUBARRAY", "READPATT", "DATE-OBS", "TIME-OBS", "NINTS", "NGROUPS", "EFFEXPTM", "BUNIT"), ""),
+    **dict.fromkeys(("CRDS_CTX", "CAL_VER", "ASNTABLE"), ""),
+}
+
+
+def measured(path, cache=None, draw=True):
+    """What the report says and shows of a product.
+
+    Parameters
+    ----------
+    path : path
+    cache : path, optional
+        Folder for what was found: a product with the same size and time is not opened again.
+    draw : bool
+        Whether to draw it.
+
+    Returns
+    -------
+    dict
+        `keywords`, `flags` (name: fraction of the pixels), `shape`, `pictures` (see `preview.web`; None if not drawn);
+        `problem` is the message of a product that can't be read.
+    """
+    path = Path(path)
+    remembered = Path(cache, f"{path.name}.json") if cache else None
+    try:
+        now = [FORMAT, *state(path.stat())]
+        found = json.loads(remembered.read_bytes())
+        if found["state"] == now and (found["pictures"] is not None or not draw):
+            return found
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    try:
+        found = {"state": now, **_look(path, draw), "problem": ""}
+    except (JwcalError, OSError) as error:
+        return {"state": [], "keywords": dict(KEYWORDS), "flags": {}, "shape": [], "pictures": [], "problem": str(error)}
+    if remembered:
+        _remember(remembered, found)
+    return found
+
+
+def _look(path, draw):
+    from . import pictures, preview
+
+    is_fits = path.suffix == ".fits"
+    found = pictures.pictures(path) if draw else None
+    return {
+        "keywords": keywords(path) if is_fits else dict(KEYWORDS),
+        "shape": list(fitsio.read_headers(path).shape) if is_fits else [],
+        "flags": flags(path) if is_fits else {},
+        "pictures": None if found is None else [preview.web(picture) for picture in found],
+    }
+
+
+def _remember(path, found):
+    try:
+        with fitsio.replaced(path) as temporary:
+            temporary.write_text(json.dumps(found))
+    except ProductError:
+        pass  # it is only a help: results may be read-only
+
+
+def keywords(path):
+    """The keywords that tell products apart; empty strings for those that are not there."""
+    headers = fitsio.read_headers(path)
+    both = {**headers.sci, **headers.primary}
+    return {name: both.get(name, none) for name, none in KEYWORDS.items()}
+
+
+def flags(path):
+    """Fractions of the pixels with each data quality flag, and without a value (NO_VALUE); a cube's over all its planes."""
+    with fitsio.open_fits(path) as hdus:
+        found = {}
+        if "DQ" in hdus or "PIXELDQ" in hdus:
+            found = _fractions(_planes(hdus["DQ"]) if "DQ" in hdus else _ramp_planes(hdus))
+        if "SCI" in hdus and len(hdus["SCI"].shape) in (2, 3):
+            sci = hdus["SCI"]
+            found["NO_VALUE"] = sum(int(np.count_nonzero(~np.isfinite(values))) for values in _planes(sci)) / int(np.prod(sci.shape))
+        return found
+
+
+def _fractions(planes):
+    """Fractions of the pixels with each of the flags that any pixel has; the best known flags are said in any case."""
+    counts, pixels = dict.fromkeys(ALWAYS, 0), 0
+    for values in planes:
+        values = fitsio.native(values).astype(np.uint32, copy=False)
+        pixels += values.size
+        present = int(np.bitwise_or.reduce(values, axis=None))
+        for name, bit in dq.BY_NAME.items():
+            if present & bit:
+                counts[name] = counts.get(name, 0) + int(np.count_nonzero(values & np.uint32(bit)))
+    return {name: count / max(pixels, 1) for name, count in counts.items()}
+
+
+def _planes(hdu):
+    """The planes of an image or cube, read one at a time."""
+    if len(hdu.shape) == 2:
+        yield hdu.data
+    else:
+        for number in range(hdu.shape[0]):
+            yield hdu.section[number]
+
+
+def _ramp_planes(hdus):
+    """Flags of a ramp, one plane an integration: those of the pixel and of any of its groups."""
+    pixels = fitsio.native(hdus["PIXELDQ"].data)
+    if "GROUPDQ" not in hdus:
+        yield pixels
+        return
+    groups = hdus["GROUPDQ"]
+    for number in range(groups.shape[0]):
+        yield pixels | np.bitwise_or.reduce(groups.section[number], axis=0)

@@ -1,0 +1,31 @@
+"""Numbers as a person reads them."""
+
+
+def duration(seconds):
+    """Seconds as a person says them: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
+    if seconds is None:
+        return "–"
+    if seconds < 59.5:
+        return f"{seconds:.0f} s" if seconds >= 9.95 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def percent(fraction):
+    """A fraction with two figures that count."""
+    if fraction is None:
+        return "–"
+    return "0" if fraction == 0 else f"{100 * fraction:.2g} %" if fraction < 0.1 else f"{100 * fraction:.1f} %"
+
+
+def number(value):
+    """Digits in groups of three."""
+    return "–" if value is None else f"{value:,.0f}".replace(",", "\u202f")
+
+
+def roughly(seconds):
+    """A time that is only estimated: less than a minute, about 12 min, about 3 h 10 min."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "less than a minute"
+    return f"about {minutes} min" if minutes < 60 else f"about {minutes // 60} h {minutes % 60} min"

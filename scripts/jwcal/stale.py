@@ -1,0 +1,248 @@
+"""Which jobs have to run, and why. The records beside the products decide it; Snakemake is told by the times of the recipes.
+
+A recipe is a rule's input. That of a stale job is younger than its products, that of a job whose products are up to date is older:
+so Snakemake runs just the stale ones, and what comes after them. Where a job comes after another that has to run, it may turn
+out that its input comes out the same: then `take_back` puts the products that `keep` has kept in place, and nothing is computed.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from pathlib import Path
+
+from . import fingerprint, fitsio, provenance
+from .errors import ConfigError, InputError
+
+STATE = ".jwcal"  # in the results folder
+SECOND = 10**9  # ns
+
+
+# --- one run at a time ---
+
+
+def lock(results):
+    """Keep other runs out of a results folder until this process ends, however it ends.
+
+    Returns
+    -------
+    file
+        To be kept open.
+
+    Raises
+    ------
+    ConfigError
+        Another run is at work there.
+    """
+    path = Path(results, STATE, "lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "a+")  # noqa: SIM115
+    except OSError as error:
+        raise ConfigError(f"can't be written ({error.strerror})", path.parent, "Choose another folder with `results`") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        other = file.read().strip()
+        raise ConfigError(f"another run is at work there ({other})", results, "Wait until it has ended, or stop it") from None
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {os.uname().nodename}, started {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+    file.flush()
+    return file
+
+
+# --- what is stale ---
+
+
+def judge(jobs, recipes, code, digests):
+    """Find out for each job why it has to run, and tell Snakemake.
+
+    Parameters
+    ----------
+    jobs : list of plan.Job
+        In the order of the data; their `why` and `again` are set.
+    recipes : dict
+        Path of a recipe -> its content, plain data with `made_from`.
+    code : codebase.Code
+    digests : fingerprint.Digests
+
+    Returns
+    -------
+    dict
+        Of the jobs whose input can't be read: path of the recipe -> message, empty where another job's message says it.
+    """
+    again, lost = set(), set()  # products that are made in this run, and that can't be made
+    bad = {}
+    for job in jobs:
+        recipe = recipes[job.recipe]
+        inputs = inputs_of(recipe)
+        try:
+            if lost.isdisjoint(path for path, _ in inputs):
+                job.why[:] = _reasons(job, recipe["made_from"], inputs, again, code, digests)
+            else:
+                bad[job.recipe] = ""
+        except InputError as error:
+            bad[job.recipe] = str(error)
+        if job.recipe in bad:
+            lost.update(job.outputs.values())
+            continue
+        job.after[:] = [Path(path).name for path, _ in inputs if path in again]
+        if job.why or job.after:
+            again.update(job.outputs.values())
+        _tell(job, recipe)
+    code.remember()
+    digests.remember()
+    return bad
+
+
+def inputs_of(recipe):
+    """The files of a recipe: (path, what it is to the job)."""
+    return [(recipe["input"], "science"), *((m["path"], m["exptype"]) for m in recipe.get("members", ()))]
+
+
+def _reasons(job, made_from, inputs, again, code, digests):
+    """In words, why a job has to run whatever the jobs before it make; [] if that is not so."""
+    missing = [Path(path).name for path in job.outputs.values() if not os.path.exists(path)]
+    if len(missing) == len(job.outputs):
+        return ["not made yet"]
+    if missing:
+        return [f"there is no {name}" for name in missing]
+    words = {}
+    for product in job.outputs.values():
+        record = provenance.read(product)
+        if record is None:
+            return [f"there is no record of how {Path(product).name} was made"]
+        made = record["product"]
+        if digests.of(product, made["size"], made["mtime_ns"], made["digest"]) != made["digest"]:
+            words[f"{Path(product).name} is not what was made"] = True
+        words.update(dict.fromkeys(provenance.changes(record, made_from, code)))
+        words.update(dict.fromkeys(provenance.input_changes(record, inputs, digests, again)))
+    return list(words)
+
+
+def _tell(job, recipe):
+    """Write a job's recipe, with a time that tells Snakemake whether the job is stale."""
+    path = Path(job.recipe)
+    ages = [os.stat(path).st_mtime_ns for path in _made(job) if os.path.exists(path)]
+    if job.why:
+        now = time.time_ns()
+        # A new time makes the content new too: Snakemake takes a small file that only looks younger for unchanged.
+        write(path, {**recipe, "stale": {"why": job.why, "since": now}})
+        if ages and max(ages) >= now:  # a clock that is ahead
+            _set_time(path, max(ages) + SECOND)
+        return
+    known = _content(path)
+    if known is None or {k: v for k, v in known.items() if k != "stale"} != recipe:
+        write(path, recipe)
+    if ages and not job.after:
+        _put_in_order(path, job, recipe, min(ages))
+
+
+def _put_in_order(path, job, recipe, oldest):
+    """Products that are up to date are younger than what they are made from, even if somebody has touched or copied something."""
+    if os.stat(path).st_mtime_ns >= oldest:
+        _set_time(path, oldest - SECOND)
+    made = [os.stat(i).st_mtime_ns for i, _ in inputs_of(recipe) if provenance.record_path(i).exists() and os.path.exists(i)]
+    if made and max(made) >= oldest:
+        for product in job.outputs.values():
+            provenance.set_time(product, max(made) + SECOND)
+        with contextlib.suppress(OSError):
+            _set_time(job.benchmark, max(made) + SECOND)
+
+
+def _made(job):
+    """The files whose time tells Snakemake how old a job's results are."""
+    return [*job.outputs.values(), job.benchmark]
+
+
+def write(path, content):
+    """Write JSON for other processes: whole, or not at all."""
+    with fitsio.replaced(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, sort_keys=True))
+
+
+def _content(path):
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _set_time(path, ns):
+    os.utime(path, ns=(ns, ns))
+
+
+# --- products that may stay as they are ---
+
+
+def kept_path(product):
+    """Where a product is kept while its job finds out whether it has to be made again."""
+    product = Path(product)
+    return product.parents[1] / STATE / "kept" / product.parent.name / product.name
+
+
+def keep(jobs):
+    """Keep the products of jobs that run only because a job before them does: Snakemake removes the products of each job it starts.
+
+    A second name of the same file, so it costs no space. Where the file system knows no such names the jobs compute.
+    """
+    for job in jobs:
+        if job.after and not job.why:
+            for product in job.outputs.values():
+                kept = kept_path(product)
+                with contextlib.suppress(OSError):
+                    kept.parent.mkdir(parents=True, exist_ok=True)
+                    kept.unlink(missing_ok=True)
+                    os.link(product, kept)
+
+
+def tidy(results):
+    """Clear up after a run that was killed: products that it had taken away are put back, what it had half written is removed."""
+    for temporary in Path(results).glob("stage*/.*.tmp"):
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+    folder = Path(results, STATE, "kept")
+    for kept in folder.glob("*/*"):
+        product = Path(results, kept.parent.name, kept.name)
+        with contextlib.suppress(OSError):
+            if product.exists() or provenance.read(product) is None:
+                kept.unlink()
+            else:
+                os.replace(kept, product)
+
+
+def take_back(outputs, made_from, inputs):
+    """Put kept products in place again if what they were made from is what they would be made from now.
+
+    Parameters
+    ----------
+    outputs : iterable of path
+    made_from : dict
+        The job's `provenance.ingredients`.
+    inputs : list of dict
+        The job's inputs, as `provenance.measured` gives them.
+
+    Returns
+    -------
+    bool
+    """
+    outputs = list(outputs)
+    kept = [kept_path(product) for product in outputs]
+    if not all(path.exists() for path in kept):
+        return False
+    for product, path in zip(outputs, kept, strict=True):
+        record = provenance.read(product)
+        if record is None or record["made_from"] != made_from or _contents(record["inputs"]) != _contents(inputs):
+            return False
+        if fingerprint.state(os.stat(path)) != [record["product"]["size"], record["product"]["mtime_ns"]]:
+            return False
+    for product, path in zip(outputs, kept, strict=True):
+        os.replace(path, product)
+        provenance.set_time(product, time.time_ns(), inputs)
+    return True
+
+
+def _contents(inputs):
+    return sorted((i["name"], i["exptype"], i["digest"]) for i in inputs)

@@ -1,0 +1,221 @@
+"""The workflow on a cluster: a real Slurm of one node, which is this machine (tests marked `slurm`), and what can be told without one."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from conftest import PROGRAM
+from jwcal import chains, plan
+from jwcal.simulate.program import make_program
+from jwcal.tables import table
+from slurm import cluster as slurm
+
+ROOT = Path(__file__).resolve().parents[1]
+PROFILE = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
+# No accounting here, and nobody wants to wait: what a cluster's user may set too.
+QUICK = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "5", "--latency-wait", "10")
+RULES = ("detector1_rate_rateints", "image2_cal_i2d")  # of an image
+
+
+# --- without Slurm ---
+
+
+def test_profile_has_what_the_default_one_has():
+    """Snakemake reads one workflow profile, not two."""
+    default = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text())
+    assert default.items() <= PROFILE.items()
+
+
+def test_profile_groups_every_rule_of_an_exposure():
+    """All that the tables make where no optional product is asked for."""
+    grouped = {name for name, _, _ in (item.partition("=") for item in PROFILE["groups"])}
+    instruments = {"FGS": "FGS", "MIR": "MIRI", "NIS": "NIRISS", "NRC": "NIRCAM", "NRS": "NIRSPEC"}
+    for pipeline in filter(chains.is_built, table("pipelines")):
+        for exp_type in table("exp_types")["exp_types"]:
+            chain = chains.chain(pipeline, {"EXP_TYPE": exp_type, "INSTRUME": instruments[exp_type[:3]]})
+            outputs = dict.fromkeys(chain.products(chain.reads[0], [], []))
+            rule = plan.Job("root", "stage", pipeline, "input", outputs, "recipe", 1, 1).rule
+            assert rule in grouped, f"{exp_type} {pipeline}"
+
+
+READS_ONLY = """
+import json, os, sys
+cache, recipe, outputs, log = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), sys.argv[4]
+WRITES = {"os.mkdir", "os.remove", "os.rename", "os.link", "os.symlink", "os.truncate", "os.utime", "os.chmod", "shutil.copyfile"}
+
+def forbid(event, values):
+    below = [v for v in values[:2] if isinstance(v, (str, os.PathLike)) and os.path.abspath(v).startswith(cache)]
+    opened = event == "open" and (set(values[1] or "") & set("wax+") or values[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+    if below and (opened or event in WRITES):
+        raise PermissionError(f"{event} {values}")
+
+sys.addaudithook(forbid)
+try:
+    open(os.path.join(cache, "probe"), "w")
+except PermissionError:
+    from jwcal import jobs
+    status = jobs.run(recipe, outputs, log)
+    assert "crds" not in sys.modules, "a job asks CRDS"
+    sys.exit(status)
+sys.exit("the cache can be written")
+"""
+
+
+def test_jobs_only_read_the_cache(tiny, tmp_path, no_crds):
+    """What CRDS chooses is fetched when the run is planned, on the head node; jobs find it named in their recipes."""
+    made = plan.make({"data": str(tiny.image), "results": str(tmp_path), "references": {"crds_path": str(tiny.crds)}})
+    for job in made.jobs:
+        for path in job.outputs.values():
+            Path(path).parent.mkdir(exist_ok=True)
+        arguments = [str(tiny.crds), job.recipe, json.dumps(job.outputs), str(tmp_path / "log")]
+        done = subprocess.run([sys.executable, "-c", READS_ONLY, *arguments], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr + (tmp_path / "log").read_text()
+        assert all(map(os.path.exists, job.outputs.values()))
+
+
+# --- with Slurm ---
+
+
+class Run(NamedTuple):
+    """What a run left: its exit status, all that it said, its products (path below the results -> bytes), and its jobs of Slurm."""
+
+    status: int
+    text: str
+    products: dict
+    jobs: list  # of (state, memory)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("slurm")
+    try:
+        slurm.start(folder)
+    except slurm.Unavailable as why:
+        pytest.skip(str(why))
+    yield folder
+    slurm.stop(folder)
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    """Two dithers of an image and of a time series."""
+    folder = tmp_path_factory.mktemp("program")
+    make_program(folder, {**PROGRAM, "dithers": [[0.0, 0.0], [0.4, 0.3]]})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def local(program):
+    """The products that a run on this machine makes."""
+    run = snakemake(program, "local", "--cores", "2")
+    assert run.status == 0, run.text
+    assert len(run.products) == 14
+    return run.products
+
+
+def command(folder, results, *arguments, data="data", **references):
+    """A call of Snakemake, with a configuration of its own."""
+    config = {"data": data, "results": results, "references": {"crds_path": "crds", **references}}
+    (folder / f"{results}.yaml").write_text(yaml.safe_dump(config))
+    return [Path(sys.executable).parent / "snakemake", "-s", ROOT / "Snakefile", "--configfile", f"{results}.yaml", *map(str, arguments)]
+
+
+ON_CLUSTER = ("--workflow-profile", ROOT / "profiles/slurm", *QUICK)
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("CRDS_") and name != "PYTHONPATH"}
+
+
+def snakemake(folder, results, *arguments, cluster=None, meanwhile=None, **config):
+    """Run the workflow in a folder; `meanwhile` is called while it is at work."""
+    known = set(slurm.squeue(cluster, "%A", "--states=all")) if cluster else set()
+    call = command(folder, results, *arguments, **config)
+    with open(folder / f"{results}.out", "w+") as out:
+        process = subprocess.Popen(call, cwd=folder, env=ENVIRONMENT, stdout=out, stderr=subprocess.STDOUT)
+        try:
+            if meanwhile:
+                meanwhile(process)
+            process.wait(timeout=600)
+        finally:
+            process.kill()
+        out.seek(0)
+        text = out.read()
+    products = {str(path.relative_to(folder / results)): path.read_bytes() for path in (folder / results).glob("stage*/*.fits")}
+    listed = [line.split() for line in slurm.squeue(cluster, "%A %T %m", "--states=all", "--sort=i")] if cluster else []
+    return Run(process.returncode, text, products, [(state, memory) for number, state, memory in listed if number not in known])
+
+
+def of_exposure(products, number):
+    """The products of one exposure."""
+    return {name: content for name, content in products.items() if f"_{number}_" in name}
+
+
+def snapshot(folder):
+    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in folder.rglob("*")}
+
+
+@pytest.mark.slurm
+def test_products_are_those_of_a_local_run(cluster, program, local, tmp_path):
+    """Byte for byte, with one job an exposure; the cache is as it was; a second run has nothing to do."""
+    before = snapshot(program / "crds")
+    scratch = tmp_path / "scratch"
+    arguments = (*ON_CLUSTER, "--default-resources", f"tmpdir='{scratch}'")
+    run = snakemake(program, "cluster", *arguments, cluster=cluster)
+    assert run.status == 0, run.text
+    assert run.products == local
+    assert [state for state, _ in run.jobs] == ["COMPLETED"] * 4
+    assert scratch.is_dir(), "the jobs did not get the scratch folder"
+    assert snapshot(program / "crds") == before
+    again = snakemake(program, "cluster", *arguments, cluster=cluster)
+    assert again.status == 0 and "Nothing to be done" in again.text and not again.jobs, again.text
+
+
+@pytest.mark.slurm
+def test_job_over_its_memory_is_tried_with_more(cluster, program, local):
+    little = [f"{rule}:mem_mb=attempt * attempt * 180" for rule in RULES]
+    data = str(next((program / "data").glob("*_02101_00001_*")))
+    run = snakemake(program, "little", *ON_CLUSTER, "--set-resources", *little, cluster=cluster, data=data)
+    assert run.status == 0, run.text
+    assert [memory for _, memory in run.jobs] == ["180M", "720M"]
+    assert run.jobs[0][0] in ("FAILED", "OUT_OF_MEMORY") and run.jobs[1][0] == "COMPLETED"
+    assert run.products == of_exposure(local, "02101_00001")
+
+
+@pytest.mark.slurm
+def test_node_that_goes_down_costs_nothing_but_time(cluster, program, local):
+    """All dies in mid-job; the same jobs start again when the node is back, none of them counted as a retry."""
+
+    def crash(process):
+        logs = program / "crash" / "logs"
+        while not any(logs.glob("*.log")) and process.poll() is None:
+            time.sleep(0.1)
+        slurm.crash(cluster)
+        slurm.wait_for_node_down(cluster)
+        slurm.start(cluster)
+        slurm.release(cluster)
+
+    run = snakemake(program, "crash", *ON_CLUSTER, "--retries", "0", cluster=cluster, meanwhile=crash)
+    assert run.status == 0, run.text
+    assert run.products == local
+    assert len(run.jobs) == 4 and {state for state, _ in run.jobs} == {"COMPLETED"}
+    assert "Requeuing" in (cluster / "slurmctld.log").read_text(), "no job was at work"
+
+
+@pytest.mark.slurm
+def test_exposures_that_share_a_job(cluster, program, local):
+    """One that fails takes none of the others with it, and what it made before stays."""
+    broken = program / "broken_flat.fits"
+    broken.write_bytes(b"no flat")
+    overrides = [{"match": {"EXP_TYPE": "NRC_IMAGE", "EXPOSURE": "1"}, "files": {"flat": broken.name}}]
+    shared = ("--group-components", "exposures=4", "--retries", "0")
+    run = snakemake(program, "shared", *ON_CLUSTER, *shared, cluster=cluster, overrides=overrides)
+    assert run.status == 1
+    assert len(run.jobs) == 1
+    assert "broken_flat.fits: the flat reference can't be read" in run.text
+    lost = {name for name in local if name.startswith("stage2/") and "_02101_00001_" in name}
+    assert lost and run.products == {name: content for name, content in local.items() if name not in lost}
