@@ -14,7 +14,7 @@ import yaml
 from astropy.io import fits
 
 import jwcal
-from jwcal import products
+from jwcal import products, provenance
 from jwcal.__main__ import main
 from jwcal.errors import ConfigError, InputError
 from jwcal.exposure import Exposure
@@ -53,7 +53,8 @@ def made_with(path):
 
 def test_products_of_a_pipeline(tiny, tmp_path, cli, product, capsys):
     assert cli("detector1", tiny.image) == 0
-    assert sorted(os.listdir(tmp_path / "out")) == [product("rate").name, product("rateints").name]
+    assert sorted((tmp_path / "out").glob("*.fits")) == [product("rate"), product("rateints")]
+    assert provenance.read(product("rate"))["inputs"][0]["name"] == tiny.image.name
     assert f"{tiny.image}: rate, rateints written to {tmp_path / 'out'}" in capsys.readouterr().out
     assert cli("image2", product("rate")) == 0
     assert product("cal").exists() and product("i2d").exists()
@@ -140,7 +141,7 @@ def test_files_after_a_bad_one_are_done(tiny, tmp_path, cli, product, capsys):
     bad = tmp_path / tiny.image.name.replace("02101", "03101")
     bad.write_bytes(tiny.image.read_bytes()[:9000])
     assert cli("detector1", bad, tiny.image) == 1
-    assert product().exists() and len(os.listdir(tmp_path / "out")) == 2
+    assert product().exists() and len(list((tmp_path / "out").glob("*.fits"))) == 2
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ERROR: ")]
     assert len(errors) == 1 and errors[0].startswith(f"ERROR: {bad}: the file is truncated")
 
@@ -196,7 +197,7 @@ def test_as_a_program(tiny, tmp_path):
     command = [sys.executable, "-m", "jwcal", "detector1", tiny.image.name]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert sorted(os.listdir(folder)) == sorted(tiny.image.name.replace("uncal", s) for s in ("uncal", "rate", "rateints"))
+    assert {path.name for path in folder.glob("*.fits")} == {tiny.image.name.replace("uncal", s) for s in ("uncal", "rate", "rateints")}
     assert "jwcal.run: jump COMPLETE" in done.stderr
     helped = subprocess.run([*command[:3], "--help"], env=environment, capture_output=True, text=True)
     assert helped.returncode == 0

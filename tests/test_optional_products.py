@@ -79,7 +79,7 @@ def test_a_step_that_is_skipped_leaves_a_product_that_says_so(tiny, tmp_path):
 def test_by_hand(tiny, tmp_path):
     made = jwcal.run_pipeline("detector1", tiny.image, steps=ON, save=["persistence"], out=tmp_path, crds_path=str(tiny.crds), every=True)
     assert list(made) == ["persistence", "rate", "rateints"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".json") == sorted(
         products.root_and_suffix(tiny.image)[0] + ending for ending in ("_persistence.asdf", "_rate.fits", "_rateints.fits")
     )
 

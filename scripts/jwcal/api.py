@@ -1,8 +1,9 @@
 """One pipeline by hand, for people and notebooks: the same code that the rules run."""
 
+import time
 from pathlib import Path
 
-from . import associations, chains, plan, products, program, run, selector
+from . import associations, chains, codebase, fingerprint, plan, products, program, provenance, run, selector
 from . import config as configuration
 from .associations import members
 from .errors import ConfigError
@@ -61,15 +62,23 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
     recipe = plan.recipe_for(pipeline, header, config, source.name if given else str(source))
     if association:
         members.add(recipe, association)
-    made = {}
+    made, written, steps = {}, [], {}
 
     def write(exposure):
         made.setdefault(exposure.suffix, exposure)
+        steps.update(provenance.step_facts(exposure))
         if out is not None:
             root = association.product if association else products.root_and_suffix(exposure.name)[0]
-            products.write(exposure, Path(out, chains.file_name(recipe.entries, root, exposure.suffix)))
+            written.append(products.write(exposure, Path(out, chains.file_name(recipe.entries, root, exposure.suffix))))
 
+    started = time.time()
+    inputs = [] if given else [(source, "science"), *((member["path"], member["exptype"]) for member in recipe.members)]
     run.run(recipe, source, write)
+    if written:
+        made_from = provenance.ingredients(recipe, codebase.Code(), fingerprint.Digests())
+        facts = provenance.run_facts(started, steps)
+        for path in written:
+            provenance.write(path, made_from, provenance.measured(inputs), facts, recipe.context)
     if not made:
         raise ConfigError(f"{pipeline} made no product: the step that makes it was skipped", str(source))
     return made if every else next(iter(made.values()))

@@ -39,7 +39,7 @@ def run(recipe, outputs, log, threads=1, scratch=None):
     _leave(failure, STOPPED)
     try:
         with seldom_collected():
-            _make(json.loads(Path(recipe).read_text()), outputs, threads, scratch)
+            _make(json.loads(Path(recipe).read_text()), outputs, scratch)
     except JwcalError as error:
         return _failed(failure, str(error), log)
     except Exception as error:  # a defect of ours: the traceback belongs in the log, a sentence on the screen
@@ -59,7 +59,7 @@ def _set_threads(threads):
         os.environ["NUMBA_NUM_THREADS"] = str(threads)
 
 
-def _make(plain, outputs, threads, scratch):
+def _make(plain, outputs, scratch):
     from . import provenance, stale
 
     started = time.time()
@@ -75,7 +75,7 @@ def _make(plain, outputs, threads, scratch):
         provenance.record_path(product).unlink(missing_ok=True)
     done = _run(plain, source, outputs, scratch)
     _check_unchanged(inputs, before)
-    facts = provenance.run_facts(started, threads, done)
+    facts = provenance.run_facts(started, done)
     for product in outputs.values():
         provenance.write(product, made_from, before, facts, plain["context"])
 

@@ -161,13 +161,13 @@ def known_digest(product):
     return None
 
 
-def run_facts(started, threads, steps):
+def run_facts(started, steps):
     """When, where and how long a job ran, and its steps: what a record keeps and nothing is compared with."""
     return {
         "started": time.strftime(TIME, time.gmtime(started)),
         "seconds": round(time.time() - started, 3),
         "host": socket.gethostname(),
-        "threads": threads,
+        "threads": int(os.environ.get("NUMBA_NUM_THREADS", os.cpu_count())),
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "steps": steps,
     }

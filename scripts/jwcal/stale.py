@@ -214,7 +214,7 @@ def tidy(results):
 
 
 def take_back(outputs, made_from, inputs):
-    """Put kept products in place again if what they were made from is what they would be made from now.
+    """Put kept products in place again if what they were made from is what they would be made from now; else they are not kept any more.
 
     Parameters
     ----------
@@ -228,20 +228,24 @@ def take_back(outputs, made_from, inputs):
     -------
     bool
     """
-    outputs = list(outputs)
-    kept = [kept_path(product) for product in outputs]
-    if not all(path.exists() for path in kept):
+    kept = {product: kept_path(product) for product in outputs}
+    same = all(_is_same(product, path, made_from, inputs) for product, path in kept.items())
+    for product, path in kept.items():
+        if same:
+            os.replace(path, product)
+            provenance.set_time(product, time.time_ns(), inputs)
+        else:
+            path.unlink(missing_ok=True)
+    return same
+
+
+def _is_same(product, kept, made_from, inputs):
+    """Whether a kept product is what its record says, and was made from just this."""
+    record = provenance.read(product)
+    if record is None or not kept.exists():
         return False
-    for product, path in zip(outputs, kept, strict=True):
-        record = provenance.read(product)
-        if record is None or record["made_from"] != made_from or _contents(record["inputs"]) != _contents(inputs):
-            return False
-        if fingerprint.state(os.stat(path)) != [record["product"]["size"], record["product"]["mtime_ns"]]:
-            return False
-    for product, path in zip(outputs, kept, strict=True):
-        os.replace(path, product)
-        provenance.set_time(product, time.time_ns(), inputs)
-    return True
+    is_what_was_made = fingerprint.state(os.stat(kept)) == [record["product"]["size"], record["product"]["mtime_ns"]]
+    return is_what_was_made and record["made_from"] == made_from and _contents(record["inputs"]) == _contents(inputs)
 
 
 def _contents(inputs):
