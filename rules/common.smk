@@ -39,7 +39,7 @@ except JwcalError as error:
 
 def job_input(rule, field):
     """An input function: the file, or the files, that the plan names for an exposure. Only of our own products and recipes the time counts."""
-    own = lambda path: path if field == "recipe" or PLAN.makes(path) else ancient(path)
+    own = lambda path: path if field == "recipe" or PLAN.makes(path) else ancient(PLAN.foreign(path))
 
     def paths(wildcards):
         keep_going()
@@ -71,6 +71,7 @@ def job_resource(rule, field):
 def print_summary():
     """Say what the run did, and leave it in summary.txt. Where nothing was run (a dry run, lint, a drawing of the DAG) there is nothing to say."""
     if workflow.executor_plugin and not workflow.dryrun:
+        PLAN.remember()
         text = summary(PLAN, STARTED)
         print(text)
         with suppress(OSError):  # a full disk must not hide what went wrong

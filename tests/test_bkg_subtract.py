@@ -210,7 +210,12 @@ def ours(observed, tiny, tmp_path_factory):
 
 
 def test_products_of_an_association_by_hand(ours, observed):
-    assert {path.name.rpartition("_")[2] for path in ours.glob("*.fits")} == {"bsub.fits", "cal.fits", "combinedbackground.fits", "i2d.fits"}
+    assert {path.name.rpartition("_")[2] for path in ours.glob("*.fits")} == {
+        "bsub.fits",
+        "cal.fits",
+        "combinedbackground.fits",
+        "i2d.fits",
+    }
     header = products.header(next(ours.glob("*_cal.fits")))
     assert (header["S_BKDSUB"], header["ASNPOOL"], header["ASNTABLE"]) == ("COMPLETE", "a_pool.csv", observed.name)
     bsub, combined, rate = (

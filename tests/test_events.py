@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -199,6 +200,12 @@ def bumped(library):
     return happen
 
 
+def ahead(program):
+    """A node's clock was an hour ahead when stage 1 of MIRI was made, and another's when an exposure was written."""
+    for path in [*program.folder.glob("results/stage1/*mirimage*.fits"), program.uncal(SCIENCE[0])]:
+        os.utime(path, (time.time() + 3600,) * 2)
+
+
 def delete(root, suffix):
     return lambda program: program.product(root, suffix).unlink()
 
@@ -234,6 +241,7 @@ EVENTS = {
     "nothing changed": (lambda program: None, NOTHING),
     "touch of an uncal": (lambda program: program.uncal(SCIENCE[0]).touch(), NOTHING),
     "same bytes rewritten": (lambda program: rewrite(program.uncal(SCIENCE[0])), NOTHING),
+    "clocks that are ahead": (ahead, NOTHING),
     "one uncal's content": (
         lambda program: alter(program.uncal(SCIENCE[0])),
         jobs("detector1", SCIENCE[:1], rf"^{SCIENCE[0]}_uncal.fits: its content$") | again(SCIENCE[0]),
@@ -322,6 +330,17 @@ def test_an_incremental_run_gives_the_bytes_of_a_clean_one(program, tmp_path):
         assert path.read_bytes() == (program.folder / "results" / path.parent.name / path.name).read_bytes(), path.name
     same = {path for path, node in files.items() if path.stat().st_ino == node}
     assert {path.name.split("_mirimage")[0] for path in files.keys() - same} == {root.split("_mirimage")[0] for root in MIRI}
+
+
+def test_a_clock_that_is_ahead_does_not_matter(program):
+    """Stale products and an exposure from the future: everything is made, once."""
+    ahead(program)
+    program.config.update(exp_types={"MIR_IMAGE": {"jump": {"rejection_threshold": 6.0}}})
+    program.product(SCIENCE[0], "rate").unlink()
+    run = snakemake(program)
+    assert run.status == 0, run.text
+    assert set(run.jobs) == set(jobs("detector1", [*MIRI, SCIENCE[0]], "") | again(*MIRI, SCIENCE[0]))
+    assert snakemake(program, "-n").jobs == {}
 
 
 def test_what_comes_out_the_same_ends_there(program):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -131,23 +132,45 @@ ON_CLUSTER = ("--workflow-profile", ROOT / "profiles/slurm", *QUICK)
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("CRDS_") and name != "PYTHONPATH"}
 
 
-def snakemake(folder, results, *arguments, cluster=None, meanwhile=None, **config):
-    """Run the workflow in a folder; `meanwhile` is called while it is at work."""
-    known = set(slurm.squeue(cluster, "%A", "--states=all")) if cluster else set()
-    call = command(folder, results, *arguments, **config)
-    with open(folder / f"{results}.out", "w+") as out:
+class Begun(NamedTuple):
+    """A run at work."""
+
+    process: subprocess.Popen
+    results: Path
+    said: Path
+    cluster: Path | None
+    known: set  # numbers of Slurm's jobs before
+
+
+def begin(folder, results, *arguments, cluster=None, **config):
+    """Start the workflow in a folder."""
+    known = {number for number, *_ in listed(cluster)}
+    said = folder / f"{results}.out"
+    with open(said, "w") as out:
+        call = command(folder, results, *arguments, **config)
         process = subprocess.Popen(call, cwd=folder, env=ENVIRONMENT, stdout=out, stderr=subprocess.STDOUT)
-        try:
-            if meanwhile:
-                meanwhile(process)
-            process.wait(timeout=600)
-        finally:
-            process.kill()
-        out.seek(0)
-        text = out.read()
-    products = {str(path.relative_to(folder / results)): path.read_bytes() for path in (folder / results).glob("stage*/*.fits")}
-    listed = [line.split() for line in slurm.squeue(cluster, "%A %T %m", "--states=all", "--sort=i")] if cluster else []
-    return Run(process.returncode, text, products, [(state, memory) for number, state, memory in listed if number not in known])
+    return Begun(process, folder / results, said, cluster, known)
+
+
+def end(begun):
+    """What a run left, when it has ended."""
+    try:
+        begun.process.wait(timeout=600)
+    finally:
+        begun.process.kill()
+    products = {str(path.relative_to(begun.results)): path.read_bytes() for path in begun.results.glob("stage*/*.fits")}
+    jobs = [(state, memory) for number, name, state, memory in listed(begun.cluster) if number not in begun.known]
+    return Run(begun.process.returncode, begun.said.read_text(), products, jobs)
+
+
+def snakemake(*arguments, **options):
+    """Run the workflow in a folder."""
+    return end(begin(*arguments, **options))
+
+
+def listed(cluster):
+    """Slurm's jobs, oldest first: number, name of the run, state, memory."""
+    return [line.split() for line in slurm.squeue(cluster, "%A %j %T %m", "--states=all", "--sort=i")] if cluster else []
 
 
 def of_exposure(products, number):
@@ -175,7 +198,20 @@ def test_products_are_those_of_a_local_run(cluster, program, local, tmp_path):
     assert again.status == 0 and "Nothing to be done" in again.text and not again.jobs, again.text
 
 
+@pytest.fixture(scope="module")
+def interrupted(cluster, program):
+    """A run whose node went down in mid-job and came back. Slurm holds its jobs for two minutes then, in which other tests run."""
+    begun = begin(program, "crash", *ON_CLUSTER, "--retries", "0", cluster=cluster)
+    while not any((begun.results / "logs").glob("*.log")) and begun.process.poll() is None:
+        time.sleep(0.1)
+    slurm.crash(cluster)
+    slurm.wait_for_node_down(cluster)
+    slurm.start(cluster)
+    return begun
+
+
 @pytest.mark.slurm
+@pytest.mark.usefixtures("interrupted")
 def test_job_over_its_memory_is_tried_with_more(cluster, program, local):
     little = [f"{rule}:mem_mb=attempt * attempt * 180" for rule in RULES]
     data = str(next((program / "data").glob("*_02101_00001_*")))
@@ -187,26 +223,7 @@ def test_job_over_its_memory_is_tried_with_more(cluster, program, local):
 
 
 @pytest.mark.slurm
-def test_node_that_goes_down_costs_nothing_but_time(cluster, program, local):
-    """All dies in mid-job; the same jobs start again when the node is back, none of them counted as a retry."""
-
-    def crash(process):
-        logs = program / "crash" / "logs"
-        while not any(logs.glob("*.log")) and process.poll() is None:
-            time.sleep(0.1)
-        slurm.crash(cluster)
-        slurm.wait_for_node_down(cluster)
-        slurm.start(cluster)
-        slurm.release(cluster)
-
-    run = snakemake(program, "crash", *ON_CLUSTER, "--retries", "0", cluster=cluster, meanwhile=crash)
-    assert run.status == 0, run.text
-    assert run.products == local
-    assert len(run.jobs) == 4 and {state for state, _ in run.jobs} == {"COMPLETED"}
-    assert "Requeuing" in (cluster / "slurmctld.log").read_text(), "no job was at work"
-
-
-@pytest.mark.slurm
+@pytest.mark.usefixtures("interrupted")
 def test_exposures_that_share_a_job(cluster, program, local):
     """One that fails takes none of the others with it, and what it made before stays."""
     broken = program / "broken_flat.fits"
@@ -219,3 +236,15 @@ def test_exposures_that_share_a_job(cluster, program, local):
     assert "broken_flat.fits: the flat reference can't be read" in run.text
     lost = {name for name in local if name.startswith("stage2/") and "_02101_00001_" in name}
     assert lost and run.products == {name: content for name, content in local.items() if name not in lost}
+
+
+@pytest.mark.slurm
+def test_node_that_goes_down_costs_nothing_but_time(cluster, local, interrupted):
+    """The same jobs start again when the node is back, none of them counted as a retry."""
+    run = end(interrupted)
+    assert run.status == 0, run.text
+    assert run.products == local
+    assert "Requeuing" in (cluster / "slurmctld.log").read_text(), "no job was at work"
+    (name,) = re.findall(r"SLURM run ID: (\S+)", run.text)
+    mine = [state for _, run_name, state, _ in listed(cluster) if run_name == name]
+    assert mine == ["COMPLETED"] * 4

@@ -1,12 +1,14 @@
 """What CRDS has chosen before, on disk: to import crds and load its mappings takes longer than many a step."""
 
 import hashlib
+import json
 import os
-import pickle
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
+from . import fitsio
+from .errors import ProductError
 from .fingerprint import state
 
 
@@ -21,27 +23,26 @@ def recall(environment):
     Returns
     -------
     answers : dict
-        question -> answer.
+        question -> answer; of text, numbers, dicts and tuples.
     sources : dict
         Path -> size and time of the files that they came from.
     """
-    try:
-        answers, sources = pickle.loads(_file(environment).read_bytes())
-        if sources == states(sources):
-            return answers, sources
-    except Exception:  # whatever a file holds that is none of ours, or half a one
-        pass
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):  # whatever a file holds that is none of ours
+        kept = json.loads(_file(environment).read_bytes())
+        if kept["sources"] == states(kept["sources"]):
+            return {_tuples(question): _tuples(answer) for question, answer in kept["answers"]}, kept["sources"]
     return {}, {}
 
 
 def keep(environment, answers, sources):
     """Keep answers and the files that they came from, for `recall`; nothing where that is not possible."""
-    path = _file(environment)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(pickle.dumps((answers, sources)))
-        os.replace(temporary, path)
+    with suppress(ProductError), fitsio.replaced(_file(environment)) as temporary:
+        temporary.write_text(json.dumps({"answers": list(answers.items()), "sources": sources}))
+
+
+def _tuples(value):
+    """JSON knows no tuples, only lists."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def states(paths):
@@ -51,4 +52,4 @@ def states(paths):
 
 def _file(environment):
     folder = os.environ.get("JWCAL_CACHE") or Path.home() / ".cache/jwcal"
-    return Path(folder, "crds", hashlib.sha256(repr((version("crds"), environment)).encode()).hexdigest()[:32])
+    return Path(folder, "crds", f"{hashlib.sha256(repr((version('crds'), environment)).encode()).hexdigest()[:32]}.json")

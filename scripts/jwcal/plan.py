@@ -114,6 +114,10 @@ class Plan:
         """Whether a file is a product of this run's jobs."""
         return path in self._products
 
+    def foreign(self, path):
+        """A file that is no product of this run, as a rule's input; see `stale.as_input`."""
+        return stale.as_input(path, self.results)
+
     def reason(self, rule, exposure):
         """In words, why a job has to run."""
         job = self.job(rule, exposure)
@@ -128,6 +132,10 @@ class Plan:
     def keep(self):
         """Keep the products that may turn out to be up to date; see `stale.keep`."""
         stale.keep(self.jobs)
+
+    def remember(self):
+        """Keep what the run has made known; see `stale.remember`."""
+        stale.remember(self.jobs, self.results)
 
     def save(self):
         """Leave the plan for the jobs of a cluster, which read the Snakefile again."""
@@ -342,7 +350,7 @@ def _job(exposure, stage, chain, reads, source, config, association=None, files=
 IMPORTS_MB, SNAKEMAKE_MB = 430, 230
 # Beside it in stage 1 bytes of a pixel, of a sample, of a sample that is held at once where a ramp is walked, and of a pixel in the
 # products of one integration.
-PIXEL, SAMPLE, WALKED_SAMPLE, PRODUCT = 60, 6, 8, 24
+PIXEL, SAMPLE, WALKED_SAMPLE, PRODUCT = 60, 6, 12, 24
 LARGEST_RAMP = ramp.LARGE  # bytes of the samples that are held at once
 # In stage 2 bytes of a pixel, and of a pixel of each integration.
 IMAGE2_PIXEL, IMAGE2_CUBE = 125, 60

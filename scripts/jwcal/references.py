@@ -265,7 +265,8 @@ def _recall(environment):
     """Fill the memory with what earlier runs have asked. Where there is a server, it may know better by now."""
     if environment not in _sources and _serverless(dict(environment)["CRDS_SERVER_URL"]):
         answers, _sources[environment] = choices.recall(environment)
-        _memory.update({question: answer for question, answer in answers.items() if question[1] != "path" or os.path.exists(answer)})
+        usable = {question: answer for question, answer in answers.items() if question[1] != "path" or os.path.exists(answer)}
+        _memory.update({q: _Rules(*answer) if q[-1] == "rules" else answer for q, answer in usable.items()})
         _recalled[environment] = len(answers)
 
 

@@ -125,36 +125,48 @@ def _reasons(job, made_from, inputs, again, code, digests):
 def _tell(job, recipe):
     """Write a job's recipe, with a time that tells Snakemake whether the job is stale."""
     path = Path(job.recipe)
-    ages = [os.stat(path).st_mtime_ns for path in _made(job) if os.path.exists(path)]
+    made = [file for file in (*job.outputs.values(), job.benchmark) if os.path.exists(file)]  # what Snakemake takes the job's age from
     if job.why:
         now = time.time_ns()
+        for file in made:
+            if _time(file) >= now:  # of a clock that was ahead
+                _set_time(file, now - SECOND)
         # A new time makes the content new too: Snakemake takes a small file that only looks younger for unchanged.
         write(path, {**recipe, "stale": {"why": job.why, "since": now}})
-        if ages and max(ages) >= now:  # a clock that is ahead
-            _set_time(path, max(ages) + SECOND)
         return
     known = _content(path)
     if known is None or {k: v for k, v in known.items() if k != "stale"} != recipe:
         write(path, recipe)
-    if ages and not job.after:
-        _put_in_order(path, job, recipe, min(ages))
+    if made and not job.after:
+        _put_in_order(path, made, recipe)
 
 
-def _put_in_order(path, job, recipe, oldest):
+def _put_in_order(path, made, recipe):
     """Products that are up to date are younger than what they are made from, even if somebody has touched or copied something."""
-    if os.stat(path).st_mtime_ns >= oldest:
+    before = [_time(file) for file, _ in inputs_of(recipe) if provenance.record_path(file).exists() and os.path.exists(file)]
+    oldest, newest, now = min(map(_time, made)), max(map(_time, made)), time.time_ns()
+    if newest > now or max(before, default=0) >= oldest:
+        for file in made:
+            _set_time(file, now)
+        oldest = now
+    if _time(path) >= oldest:
         _set_time(path, oldest - SECOND)
-    made = [os.stat(i).st_mtime_ns for i, _ in inputs_of(recipe) if provenance.record_path(i).exists() and os.path.exists(i)]
-    if made and max(made) >= oldest:
-        for product in job.outputs.values():
-            provenance.set_time(product, max(made) + SECOND)
-        with contextlib.suppress(OSError):
-            _set_time(job.benchmark, max(made) + SECOND)
 
 
-def _made(job):
-    """The files whose time tells Snakemake how old a job's results are."""
-    return [*job.outputs.values(), job.benchmark]
+def as_input(path, results):
+    """A file that is not ours as the input of a rule: the file, or, if a clock that was ahead has dated it in the future, a link to it.
+
+    Snakemake ends a job with an error if its input is younger than its output.
+    """
+    path = Path(path).absolute()
+    if not path.exists() or path.stat().st_mtime <= time.time():
+        return str(path)
+    link = Path(results, STATE, "ahead", path.name)
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.is_symlink() or os.readlink(link) != str(path):
+        link.unlink(missing_ok=True)
+        link.symlink_to(path)
+    return str(link)
 
 
 def write(path, content):
@@ -170,8 +182,27 @@ def _content(path):
         return None
 
 
+def _time(path):
+    return os.stat(path).st_mtime_ns
+
+
 def _set_time(path, ns):
-    os.utime(path, ns=(ns, ns))
+    """Set a file's time; if it is a product, in its record too."""
+    if provenance.read(path):
+        provenance.set_time(path, ns)
+    else:
+        os.utime(path, ns=(ns, ns))
+
+
+def remember(jobs, results):
+    """Keep the digests of products that were just made, with the times they have now: Snakemake touches them when their job has ended."""
+    digests = fingerprint.Digests(Path(results, STATE, "digests.json"))
+    for job in jobs:
+        for product in job.outputs.values() if job.why or job.after else ():
+            record = provenance.read(product)
+            if record and os.path.exists(product) and os.stat(product).st_size == record["product"]["size"]:
+                digests.learn(product, record["product"]["digest"])
+    digests.remember()
 
 
 # --- products that may stay as they are ---
@@ -244,8 +275,8 @@ def _is_same(product, kept, made_from, inputs):
     record = provenance.read(product)
     if record is None or not kept.exists():
         return False
-    is_what_was_made = fingerprint.state(os.stat(kept)) == [record["product"]["size"], record["product"]["mtime_ns"]]
-    return is_what_was_made and record["made_from"] == made_from and _contents(record["inputs"]) == _contents(inputs)
+    made_alike = record["made_from"] == made_from and _contents(record["inputs"]) == _contents(inputs)
+    return made_alike and fingerprint.digest(kept) == record["product"]["digest"]
 
 
 def _contents(inputs):

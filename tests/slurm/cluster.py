@@ -81,12 +81,6 @@ def wait_for_node_down(folder):
     _wait("the node to be down", lambda: _node_state(folder).startswith("down"), Path(folder), seconds=90)
 
 
-def release(folder):
-    """Let the jobs start now that a crash put back into the queue: Slurm holds them for two minutes."""
-    for job in squeue(folder, "%i", "--states=PD"):
-        _call(folder, ["scontrol", "update", f"jobid={job}", "StartTime=now"])
-
-
 def squeue(folder, form, *options):
     """Lines of squeue in this format."""
     return _call(folder, ["squeue", "--noheader", f"--format={form}", *options]).stdout.split("\n")[:-1]

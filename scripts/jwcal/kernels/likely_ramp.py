@@ -12,13 +12,12 @@ import numpy as np
 from numba import njit, prange
 
 from . import likely_plain
+from .likely_plain import TILE
 from .ols_ramp import Bits, Planes, Ramps  # noqa: F401 - what `fit_ramps` is given
 
 ONE_OMIT, TWO_OMIT = 20.25, 23.8  # gain in chi squared that leaving out one difference, or two in a row, must bring
-RESCALED_EVERY = 10
-TILE = 64  # ramps that are worked on together
+CHECKED_EVERY = 10  # differences: so often a determinant is looked at
 FEW = 24  # differences: so many are best sorted one by one
-SHORT = 200  # differences: the determinant of no more than these neither overflows nor vanishes, if their variances are near one
 
 
 class Covariance(NamedTuple):
@@ -39,10 +38,10 @@ class Work(NamedTuple):
     use: np.ndarray  # 1.0 or 0.0
     alpha: np.ndarray
     beta: np.ndarray
-    theta: np.ndarray
-    phi: np.ndarray
+    link: np.ndarray
     dC: np.ndarray
     dB: np.ndarray
+    q: np.ndarray  # diagonal of the inverse
     one: np.ndarray  # chi squared without one difference
     rate_one: np.ndarray
     flags: np.ndarray
@@ -77,85 +76,59 @@ def covariance(read_times):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _set_covariance(rate, gain, noise2, covariance, w):
-    """Fill alpha and beta, scaled lest products over a long ramp overflow; returns the scale."""
+    """Fill alpha and beta; all NaN where a gain below zero makes a determinant negative, which no covariance has."""
     n = w.d.size
     photons = rate / gain
     for i in range(n):
         w.alpha[i] = photons * covariance.alpha_photons[i] + noise2 * covariance.alpha_reads[i]
     for i in range(n - 1):
         w.beta[i] = photons * covariance.beta_photons[i] + noise2 * covariance.beta_reads[i]
-    scale = 0.5 * w.alpha[0] if n <= SHORT and gain > 0.0 else _scale_to_one(w)
-    factor = 1.0 / scale
-    for i in range(n):
-        w.alpha[i] *= factor
+    if not gain > 0.0:
+        pivot, determinant = w.alpha[0], w.alpha[0]
+        for i in range(1, n):
+            pivot = w.alpha[i] - w.beta[i - 1] ** 2 / pivot
+            determinant *= pivot
+            if (i + 1) % CHECKED_EVERY == 0 or i == n - 1:
+                if determinant < 0.0:
+                    w.alpha[:] = np.nan
+                determinant = 1.0
     for i in range(n - 1):
-        w.beta[i] *= w.use[i] * w.use[i + 1] * factor
-    return scale
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _scale_to_one(w):
-    """The scale that brings the determinant to one."""
-    n = w.d.size
-    scale, before, theta = 1.0, 1.0, w.alpha[0]
-    for i in range(2, n + 1):
-        before, theta = theta, w.alpha[i - 1] / scale * theta - w.beta[i - 2] ** 2 / scale**2 * before
-        if i % RESCALED_EVERY == 0 or i == n:
-            f = theta ** (1 / i)
-            scale *= f
-            before, theta = before / (theta / f), 1.0
-    return scale
+        w.beta[i] *= w.use[i] * w.use[i + 1]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _solve(w):
-    """The sums A, B, C of the fit (I, equations 61 to 63), and their parts dC and dB (II), from the differences in use."""
+    """The sums A, B, C of the fit (I, equations 61 to 63), and their parts dC and dB (II), from the differences in use.
+
+    By elimination, covariance = L D L' with `link` beside L's diagonal and 1 / `pivot` in D: unlike determinants, pivots keep
+    their size however long the ramp is.
+    """
     n = w.d.size
-    theta, phi, beta = w.theta, w.phi, w.beta
-    theta[0], theta[1] = 1.0, w.alpha[0]
-    for i in range(2, n + 1):
-        theta[i] = w.alpha[i - 1] * theta[i - 1] - beta[i - 2] ** 2 * theta[i - 2]
-    phi[n], phi[n - 1] = 1.0, w.alpha[n - 1]
-    for i in range(n - 2, -1, -1):
-        phi[i] = w.alpha[i] * phi[i + 1] - beta[i] ** 2 * phi[i + 2]
-    inverse = 1.0 / theta[n]  # of the determinant
-
-    # from behind: the terms with Phi and PhiD
-    Phi, PhiD = 0.0, 0.0
-    for i in range(n - 1, -1, -1):
-        if i < n - 1:
-            sign = 1.0 if i % 2 == 0 else -1.0  # of i + 1
-            Phi = Phi * beta[i] + sign * beta[i] * phi[i + 2]
-            PhiD = (PhiD + sign * w.d[i + 1] * w.use[i + 1] * phi[i + 2]) * beta[i]
-        w.dC[i], w.dB[i] = theta[i] * Phi, theta[i] * PhiD
-
-    # from the front: those with Theta and ThetaD, and the sums
     A, B, C = 0.0, 0.0, 0.0
-    Theta, ThetaD = 0.0, 0.0
+    link, y, z = 0.0, 0.0, 0.0
     for i in range(n):
-        sign = -1.0 if i % 2 == 0 else 1.0
-        d = w.d[i] * w.use[i]
-        b = beta[i - 1] if i else 1.0
-        A += (2.0 * sign * b * ThetaD + d * theta[i]) * d * phi[i + 1] * inverse
-        Theta = Theta * b + sign * theta[i]
-        ThetaD = ThetaD * b + sign * d * theta[i]
-        w.dC[i] = sign * inverse * (phi[i + 1] * Theta + w.dC[i]) * w.use[i]
-        w.dB[i] = sign * inverse * (phi[i + 1] * ThetaD + w.dB[i])
-        B += d * w.dC[i]
-        C += w.dC[i]
+        left_over = w.alpha[i] - link * w.beta[i - 1] if i else w.alpha[0]
+        pivot = 1.0 / left_over
+        y, z = w.d[i] * w.use[i] - link * y, w.use[i] - link * z
+        A += y * y * pivot
+        B += y * z * pivot
+        C += z * z * pivot
+        w.dB[i], w.dC[i], w.q[i] = y * pivot, z * pivot, pivot
+        if i < n - 1:
+            link = w.beta[i] * pivot
+            w.link[i] = link
+    for i in range(n - 2, -1, -1):
+        link = w.link[i]
+        w.dB[i] -= link * w.dB[i + 1]
+        w.dC[i] -= link * w.dC[i + 1]
+        w.q[i] += link * link * w.q[i + 1]
     return A, B, C
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _inverse_diagonal(w, i):
-    """Diagonal element of the inverse covariance matrix."""
-    return w.theta[i] * w.phi[i + 1] / w.theta[w.d.size] * w.use[i]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def _without_one(i, A, B, C, w):
-    """Chi squared (not yet scaled) and count rate where difference i is left out (II, section 3.1)."""
-    q, dC, dB = _inverse_diagonal(w, i), w.dC[i], w.dB[i]
+    """Chi squared and count rate where difference i is left out (II, section 3.1)."""
+    q, dC, dB = w.q[i], w.dC[i], w.dB[i]
     a = (q * B - dB * dC) / (C * q - dC * dC)
     b = (dB - a * dC) / q
     return A + a * a * C - 2.0 * a * B + b * b * q - 2.0 * b * dB + 2.0 * a * b * dC, a
@@ -164,8 +137,7 @@ def _without_one(i, A, B, C, w):
 @njit(cache=True, nogil=True, error_model="numpy")
 def _without_two(i, A, B, C, w):
     """The same where differences i and i + 1 are left out (II, section 3.2)."""
-    q1, q2 = _inverse_diagonal(w, i), _inverse_diagonal(w, i + 1)
-    q12 = -w.beta[i] * w.theta[i] * w.phi[i + 2] / w.theta[w.d.size]
+    q1, q2, q12 = w.q[i], w.q[i + 1], -w.link[i] * w.q[i + 1]
     dC1, dC2, dB1, dB2 = w.dC[i], w.dC[i + 1], w.dB[i], w.dB[i + 1]
     f1, f2, g = dC1 * dC1 - C * q1, dC2 * dC2 - C * q2, dC1 * dC2 - C * q12
     h1, h2 = B * dC1 - dB1 * C, B * dC2 - dB2 * C
@@ -178,19 +150,18 @@ def _without_two(i, A, B, C, w):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _drop_worst(A, B, C, scale, covariance, w):
+def _drop_worst(A, B, C, covariance, w):
     """Leave out the difference, or the two in a row, that chi squared gains most from; returns the count rate without, or NaN for none.
 
     At least two must remain: one difference fits any rate, so which ones are left out would be chance.
     """
-    chi2, rate = (A - B * B / C) / scale, B / C
+    chi2, rate = A - B * B / C, B / C
     n, left = w.d.size, w.use.sum()
     if left < 3:
         return np.nan
     best_one, best_two, at_one, at_two, rate_two = -np.inf, -np.inf, -1, -1, np.nan
     for i in range(n):
-        w.one[i], w.rate_one[i] = _without_one(i, A, B, C, w) if w.use[i] else (chi2 * scale, rate)
-        w.one[i] /= scale
+        w.one[i], w.rate_one[i] = _without_one(i, A, B, C, w) if w.use[i] else (chi2, rate)
         gained = chi2 - w.one[i]
         if not gained == gained:
             return np.nan
@@ -201,7 +172,6 @@ def _drop_worst(A, B, C, scale, covariance, w):
             continue
         if w.use[i] and w.use[i + 1]:
             two, a = _without_two(i, A, B, C, w)
-            two /= scale
         else:
             k = i if w.use[i] else i + 1
             two, a = w.one[k], w.rate_one[k]
@@ -241,13 +211,13 @@ def _search_jumps(gain, noise2, covariance, w):
     guess = max(_median(w.d, w.one), 0.0)
     rate = np.nan
     for turn in range(w.d.size):
-        scale = _set_covariance(guess, gain, noise2, covariance, w)
+        _set_covariance(guess, gain, noise2, covariance, w)
         A, B, C = _solve(w)
         if turn == 0:
             rate = B / C
-        if gain > 0.0 and not (A - B * B / C) / scale > ONE_OMIT:  # there is no more to gain than all of it
+        if gain > 0.0 and not A - B * B / C > ONE_OMIT:  # there is no more to gain than all of it
             break
-        without = _drop_worst(A, B, C, scale, covariance, w)
+        without = _drop_worst(A, B, C, covariance, w)
         if not without == without:
             break
         rate = without
@@ -260,7 +230,7 @@ def _search_jumps(gain, noise2, covariance, w):
 def _fit(rate, gain, noise2, covariance, w):
     """The fit, with the noise of a given count rate: count rate, its error, its variances from photons and from reads, chi squared."""
     n = w.d.size
-    scale = _set_covariance(rate, gain, noise2, covariance, w)
+    _set_covariance(rate, gain, noise2, covariance, w)
     A, B, C = _solve(w)
     photons, reads = 0.0, 0.0
     for i in range(n):
@@ -271,7 +241,7 @@ def _fit(rate, gain, noise2, covariance, w):
             both = 2.0 * weight * w.dC[i - 1] / C
             photons += both * covariance.beta_photons[i - 1]
             reads += both * covariance.beta_reads[i - 1]
-    return B / C, math.sqrt(scale / C), photons * rate / gain, reads * noise2, (A - B * B / C) / scale
+    return B / C, math.sqrt(1.0 / C), photons * rate / gain, reads * noise2, A - B * B / C
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -334,20 +304,24 @@ def _one_ramp(ramps, i, y, x, nframes, covariance, bits, ints, chi2, w):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _tile(ramps, i, y, x0, nframes, covariance, bits, ints, chi2, w, t):
+def _tile(ramps, i, y, x0, width, nframes, covariance, bits, ints, chi2, w, t):
     """Fit the ramps of a tile in one integration: together, and once more one by one where there may be a jump."""
-    width, invalid = t.d.shape[1], bits.do_not_use | bits.saturated
-    any_flag, usable, settled = np.empty(width, np.uint8), np.empty(width, np.uint8), np.empty(width, np.uint8)
-    slope, err, misfit, dark = np.empty(width), np.empty(width), np.empty(width), np.zeros(width)
+    invalid = bits.do_not_use | bits.saturated
+    any_flag, usable, settled = np.empty(TILE, np.uint8), np.empty(TILE, np.uint8), np.empty(TILE, np.uint8)
+    slope, err, misfit, dark = np.empty(TILE), np.empty(TILE), np.empty(TILE), np.zeros(TILE)
     if ramps.dark.size:
-        dark[:] = ramps.dark[y, x0 : x0 + width]
-    likely_plain.load(ramps, i, y, x0, covariance, invalid, t, any_flag, usable)
+        dark[:width] = ramps.dark[y, x0 : x0 + width]
+    likely_plain.load(ramps, i, y, x0, width, covariance, invalid, t, any_flag, usable)
     likely_plain.fit(covariance, dark, ONE_OMIT, t, settled, slope, err, misfit)
+    gain, photons, reads = (
+        likely_plain.row(t, likely_plain.GAIN),
+        likely_plain.row(t, likely_plain.VAR_P),
+        likely_plain.row(t, likely_plain.VAR_R),
+    )
     for x in range(width):
-        if settled[x] and t.row[likely_plain.GAIN, x] > 0.0:
+        if settled[x] and gain[x] > 0.0:
             quality = (any_flag[x] & (bits.saturated | bits.jump)) | (np.uint8(0) if usable[x] else bits.do_not_use)
-            photons, reads = t.row[likely_plain.VAR_P, x], t.row[likely_plain.VAR_R, x]
-            _put(i, y, x0 + x, slope[x], err[x], photons, reads, misfit[x], quality, bits, ints, chi2)
+            _put(i, y, x0 + x, slope[x], err[x], photons[x], reads[x], misfit[x], quality, bits, ints, chi2)
         else:
             _one_ramp(ramps, i, y, x0 + x, nframes, covariance, bits, ints, chi2, w)
 
@@ -395,8 +369,8 @@ def _work(n):
         np.empty(n),
         np.empty(n),
         np.empty(n - 1),
-        np.empty(n + 1),
-        np.empty(n + 1),
+        np.empty(n - 1),
+        np.empty(n),
         np.empty(n),
         np.empty(n),
         np.empty(n),
@@ -424,14 +398,14 @@ def fit_ramps(ramps, nframes, covariance, bits, rate, ints, chi2):
         Changed: chi squared of the integrations is added to it. Empty where that is not wanted.
     """
     nints, _, ny, nx = ramps.sci.shape
-    n, width = covariance.time.size, min(TILE, nx)
-    together = nx - nx % width if n <= SHORT and not ramps.zeroframe.size else 0  # columns that are fitted in tiles
+    n = covariance.time.size
+    together = nx if not ramps.zeroframe.size else 0  # columns that are fitted in tiles
     for row in prange(ny):
         y = np.intp(row)  # as in ols_ramp
-        w, t, photons, weight = _work(n), likely_plain.tile_of(n, width), np.empty(nints), np.empty(nints)
+        w, t, photons, weight = _work(n), likely_plain.tile_of(n), np.empty(nints), np.empty(nints)
         for i in range(nints):
-            for x0 in range(0, together, width):
-                _tile(ramps, i, y, x0, nframes, covariance, bits, ints, chi2, w, t)
+            for x0 in range(0, together, TILE):
+                _tile(ramps, i, y, x0, min(TILE, nx - x0), nframes, covariance, bits, ints, chi2, w, t)
             for x in range(together, nx):
                 _one_ramp(ramps, i, y, x, nframes, covariance, bits, ints, chi2, w)
         for x in range(nx):
