@@ -207,7 +207,8 @@ def interrupted(cluster, program):
     slurm.crash(cluster)
     slurm.wait_for_node_down(cluster)
     slurm.start(cluster)
-    return begun
+    yield begun
+    begun.process.kill()
 
 
 @pytest.mark.slurm

@@ -1,6 +1,7 @@
 """The steps of a pipeline for one exposure, from `config/pipelines.yaml`. Pure."""
 
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 
 from .parameters import step_module
 from .tables import matches, table
@@ -85,6 +86,27 @@ def chain(pipeline, header):
     KeyError
         This version does not have the pipeline.
     """
+    return _chain(pipeline, tuple((keyword, header.get(keyword)) for keyword in _asked_for()))
+
+
+@cache
+def _asked_for():
+    """The keywords that chains depend on."""
+    asked, waiting = set(), [*table("pipelines").values()]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            asked.update(part.get("when", ()))
+            waiting += part.values()
+        elif isinstance(part, list):
+            waiting += part
+    return tuple(sorted(asked))
+
+
+@lru_cache(maxsize=4096)
+def _chain(pipeline, keywords):
+    """A program has thousands of exposures of a few kinds."""
+    header = dict(keywords)
     row = table("pipelines")[pipeline]
     for variant in row.get("variants", ()):
         if matches(variant["when"], header):

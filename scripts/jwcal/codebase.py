@@ -45,20 +45,35 @@ class Code:
         self._cached = self.package / "__pycache__" / "codebase.json"
         self._remembered = _read(self._cached)
         self._used, self._parsed = {}, {}
+        self._asked = {}  # thousands of exposures share a few chains
 
     def modules(self, steps):
         """The modules of some steps and all that they import: {"steps/jump": digest, "kernels/twopoint_jump": digest...}."""
+        return self._once(self._find_modules, tuple(steps))
+
+    def _find_modules(self, steps):
         return {name: self.parsed(name)["digest"] for name in sorted(self.closure(_roots(steps)))}
 
     def libraries(self, steps):
         """The libraries that some steps use, by what their modules import: {distribution: version}."""
+        return self._once(self._find_libraries, tuple(steps))
+
+    def _find_libraries(self, steps):
         named = set().union(*(self.parsed(name)["libraries"] for name in self.closure(_roots(steps))))
         versions = {name: _version(name) for name in sorted({DISTRIBUTIONS.get(n, n) for n in named - NOT_IN_NUMBERS})}
         return {name: found for name, found in versions.items() if found}
 
     def steps_with(self, module, steps):
         """Those of the steps that a module belongs to; none where all products share it."""
+        return self._once(self._find_steps, module, tuple(steps))
+
+    def _find_steps(self, module, steps):
         return [] if module in self.closure(SHARED) else [step for step in steps if module in self.closure(_roots([step]))]
+
+    def _once(self, find, *question):
+        if (find.__name__, question) not in self._asked:
+            self._asked[find.__name__, question] = find(*question)
+        return self._asked[find.__name__, question]
 
     def closure(self, names):
         """Some modules and all that they import from the package."""

@@ -2,7 +2,7 @@
 
 Most of stage 1 looks at one integration at a time; jump and ramp_fit look at one pixel at a time, but in all integrations.
 So a large ramp is walked twice: by blocks of whole integrations, then by strips of rows. Between the walks it lies in a
-scratch file, which is read and written with plain I/O: that is the system's cache, which it can take back, and not the job's memory.
+scratch files, which are read and written with plain I/O: that is the system's cache, which it can take back, and not the job's memory.
 """
 
 import math
@@ -19,6 +19,7 @@ from .exposure import Pixels, dead_groups
 from .parameters import parameters_of, step_module
 
 LARGE = 128 * 2**20  # bytes of samples: a ramp of more is walked, in blocks or strips of this size where one integration is not larger
+FILES = 64  # at most, for the samples, and as many for the flags
 
 
 def is_large(shape):
@@ -78,13 +79,13 @@ def halo(steps, recipe):
 
 @contextmanager
 def opened(source, scratch=None):
-    """A `Ramp` whose scratch file goes when the block ends.
+    """A `Ramp` whose scratch files go when the block ends.
 
     Parameters
     ----------
     source : object with .shape (int, group, row, col) and .read(slice of integrations, empty) -> (sci, groupdq)
     scratch : path, optional
-        Folder for the scratch file; by default the system's folder for temporary files.
+        Folder for the scratch files; by default the system's folder for temporary files.
     """
     ramp = Ramp(source, scratch)
     try:
@@ -94,7 +95,7 @@ def opened(source, scratch=None):
 
 
 class Ramp:
-    """A ramp's samples and flags in a scratch file, lent out in blocks that are exposures themselves.
+    """A ramp's samples and flags in scratch files, lent out in blocks that are exposures themselves.
 
     The arrays of a block lie in memory that the next one is read into: new memory would cost more than the reading.
     A step may leave rows of all blocks out (refpix does, in IRS2 readout); when the walk has ended, the whole exposure has them no more.
@@ -102,8 +103,11 @@ class Ramp:
 
     def __init__(self, source, scratch=None):
         self.source, self.shape = source, source.shape
-        self._sci = _Scratch(self.shape, np.float32, scratch)
-        self._groupdq = _Scratch(self.shape, np.uint8, scratch)
+        nints, ngroups, ny, nx = self.shape
+        self._high = int(max(1, LARGE // (4 * nints * ngroups * nx)))  # rows of a strip
+        rows = self._high * math.ceil(ny / self._high / FILES)
+        self._sci = _Scratch(self.shape, np.float32, rows, scratch)
+        self._groupdq = _Scratch(self.shape, np.uint8, rows, scratch)
         self._read = source.read
         self._buffers = {}
         self._dead = np.zeros(self.shape[:2], bool)
@@ -117,7 +121,7 @@ class Ramp:
         """An array in memory that is used again and again."""
         size, key = math.prod(shape), (np.dtype(kind), turn)
         if key not in self._buffers or self._buffers[key].size < size:
-            self._buffers[key] = np.empty(size, kind)
+            self._buffers[key] = np.empty(size + size // 4, kind)  # spare memory costs nothing until it is touched
         return self._buffers[key][:size].reshape(shape)
 
     def integrations(self, exposure, halo=0, keep=True):
@@ -153,12 +157,14 @@ class Ramp:
         rows = slice(0, self._sci.shape[2])
         return self._sci.read(ints, rows, empty), self._groupdq.read(ints, rows, empty)
 
-    def strips(self, exposure, halo=0, keep=True):
-        """Strips of rows with all integrations and `halo` rows more on each side; what is done to the rows between is kept if asked."""
-        nints, ngroups, ny, nx = self.shape
-        ints = slice(0, nints)
-        high = int(max(1, LARGE // (4 * nints * ngroups * nx)))
-        if self._read == self.source.read:  # no walk has filled the scratch file yet
+    def strips(self, exposure, halo=0, keep=True, last=False):
+        """Strips of rows with all integrations and `halo` rows more on each side; what is done to the rows between is kept if asked.
+
+        After the `last` walk there is nothing left: the system gets a scratch file's memory back as soon as its rows are read.
+        """
+        nints, _, ny, _ = self.shape
+        ints, high = slice(0, nints), self._high
+        if self._read == self.source.read:  # no walk has filled the scratch files yet
             for _ in self.integrations(exposure):
                 pass
         done = None
@@ -167,6 +173,9 @@ class Ramp:
             rows = slice(max(0, inner.start - halo), min(ny, inner.stop + halo))
             empty = partial(self._empty, turn=number % 2 if keep else 0)  # the strip before is not written yet
             pixels = Pixels(sci=self._sci.read(ints, rows, empty), groupdq=self._groupdq.read(ints, rows, empty))
+            if last:
+                self._sci.drop(rows.start)
+                self._groupdq.drop(rows.start)
             if done:  # only now: this strip's halo had to see the rows of the one before as they were
                 self._write_strip(done)
             strip = exposure.block(_lend(exposure, pixels, self.shape, ints, rows), rows=rows)
@@ -250,38 +259,51 @@ def paste(wholes, parts, strip, shape):
 
 
 class _Scratch:
-    """One array (int, group, row, col) in a file without a name."""
+    """One array (int, group, row, col) in files without a name, each of which has some of its rows."""
 
-    def __init__(self, shape, kind, folder):
-        self.shape, self.kind = shape, np.dtype(kind)
-        self.file = tempfile.TemporaryFile(dir=folder, prefix="jwcal-", buffering=0)
+    def __init__(self, shape, kind, rows, folder):
+        self.shape, self.kind, self.rows = shape, np.dtype(kind), rows
+        self.files = [tempfile.TemporaryFile(dir=folder, prefix="jwcal-", buffering=0) for _ in range(0, shape[2], rows)]
 
     def close(self):
-        self.file.close()
+        for file in self.files:
+            file.close()
 
-    def _pieces(self, ints, row):
-        """(place in the block, offset in the file) of each group's rows from `row` on."""
-        _, ngroups, ny, nx = self.shape
-        for i in range(ints.start, ints.stop):
-            for g in range(ngroups):
-                yield (i - ints.start, g), ((i * ngroups + g) * ny + row) * nx * self.kind.itemsize
+    def drop(self, row):
+        """Give up the files whose rows all lie before this one."""
+        for file in self.files[: row // self.rows]:
+            file.close()
+
+    def _pieces(self, shape, ints, rows):
+        """(file, offset in it, place in the block) of the rows that lie side by side: those of one group in one file."""
+        _, ngroups, ny, nx = shape
+        for number in range(rows.start // self.rows, -(-rows.stop // self.rows)):
+            top = number * self.rows
+            high = min(self.rows, ny - top)
+            first, end = max(rows.start, top), min(rows.stop, top + high)
+            for i in range(ints.start, ints.stop):
+                for g in range(ngroups):
+                    offset = ((i * ngroups + g) * high + first - top) * nx * self.kind.itemsize
+                    yield self.files[number], offset, (i - ints.start, g, slice(first - rows.start, end - rows.start))
 
     def write(self, ints, array):
         """Whole integrations. They may have fewer rows than those that were written before: then all are written anew, in order."""
-        array = np.ascontiguousarray(array, self.kind)
-        _put(self.file, array, ints.start * array[0].nbytes)
+        self._write(array, self._pieces(array.shape, ints, slice(0, array.shape[2])))
 
     def write_rows(self, rows, array):
         """Some rows of all integrations."""
-        for place, offset in self._pieces(slice(0, self.shape[0]), rows.start):
-            _put(self.file, np.ascontiguousarray(array[place], self.kind), offset)
+        self._write(array, self._pieces(self.shape, slice(0, self.shape[0]), rows))
+
+    def _write(self, array, pieces):
+        for file, offset, place in pieces:
+            _put(file, np.ascontiguousarray(array[place], self.kind), offset)
 
     def read(self, ints, rows, empty):
         """Some rows of some integrations; `empty(shape, kind)` gives the memory."""
         _, ngroups, _, nx = self.shape
         array = empty((ints.stop - ints.start, ngroups, rows.stop - rows.start, nx), self.kind)
-        for place, offset in self._pieces(ints, rows.start):
-            _get(self.file, array[place], offset)
+        for file, offset, place in self._pieces(self.shape, ints, rows):
+            _get(file, array[place], offset)
         return array
 
 

@@ -3,7 +3,7 @@
 import logging
 import time
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 
 from . import products, ramp, stripes, superstripes
 from .chains import Save, Step
@@ -36,7 +36,7 @@ class Recipe:
 
     def to_dict(self):
         """The recipe as plain data, for JSON."""
-        entries = [{"kind": type(e).__name__, **asdict(e)} for e in self.entries]
+        entries = [{"kind": type(e).__name__, **vars(e)} for e in self.entries]
         return {**{f.name: getattr(self, f.name) for f in fields(self)}, "entries": entries}
 
     @classmethod
@@ -222,7 +222,7 @@ def _walk(recipe, exposure, refs, scratch):
             exposure.prepared.clear()
         results = None
         kind, steps = walks[-1]
-        for strip in samples.strips(exposure, halo=ramp.halo(steps, recipe), keep=False):
+        for strip in samples.strips(exposure, halo=ramp.halo(steps, recipe), keep=False, last=True):
             current = [strip]
             for entry in steps:
                 current = [after for before in current for after in apply(entry, before, refs.strip(strip.rows), recipe)]

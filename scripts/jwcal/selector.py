@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cache, lru_cache
 
 from .errors import ConfigError, InputError
 from .nearest import nearest, suggestion
@@ -97,13 +98,28 @@ def select_for(header, file=None):
     for keyword in ("EXP_TYPE", "NINTS"):
         if header.get(keyword) in (None, ""):
             raise InputError(f"the keyword {keyword} is missing", file, "Take the file from the archive again, or set it")
-    special = {"EXP_TYPE": "exp_type", "TSOVISIT": "tsovisit", "NINTS": "nints", "VISITYPE": "visitype"}
-    given = {special.get(k, k): v for k, v in header.items() if v is not None}
     try:
-        return select(**given)
+        return _select(tuple((keyword, header.get(keyword)) for keyword in _asked_for()))
     except InputError as error:
         error.file = file
         raise
+
+
+@cache
+def _asked_for():
+    """The keywords that the selection looks at."""
+    asked = {"EXP_TYPE", "TSOVISIT", "NINTS", "VISITYPE"}
+    for rule in table("exp_types")["rules"]:
+        unless = rule.get("unless", [])
+        asked.update(*[rule["when"]], *(unless if isinstance(unless, list) else [unless]))
+    return tuple(sorted(asked))
+
+
+@lru_cache(maxsize=4096)
+def _select(keywords):
+    """A program has thousands of exposures of a few kinds."""
+    special = {"EXP_TYPE": "exp_type", "TSOVISIT": "tsovisit", "NINTS": "nints", "VISITYPE": "visitype"}
+    return select(**{special.get(keyword, keyword): value for keyword, value in keywords if value is not None})
 
 
 def _is_series(exp_type, tsovisit, nints):

@@ -172,7 +172,7 @@ def as_input(path, results):
 def write(path, content):
     """Write JSON for other processes: whole, or not at all."""
     with fitsio.replaced(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, sort_keys=True))
+        temporary.write_text(json.dumps(content, sort_keys=True))
 
 
 def _content(path):

@@ -8,7 +8,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from .api import run_pipeline
+from .kernels.clipped_mean import clipped_mean
 from .simulate.program import make_program
 
 PROGRAM = {
@@ -25,6 +28,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="jwcal-") as folder:
         made = make_program(folder, PROGRAM)
         rate = run_pipeline("detector1", made["data"][0], out=folder, crds_path=str(made["crds"]))
+        images = np.zeros((2, 4, 4), np.float32)
+        clipped_mean(images, images, 3.0, 1)  # of backgrounds
         run_pipeline("image2", next(Path(folder).glob("*_rate.fits")), crds_path=str(made["crds"]))
     print(f"kernels compiled, {len(rate.steps)} steps of stage 1 tried")
 

@@ -16,7 +16,7 @@ from .likely_plain import TILE
 from .ols_ramp import Bits, Planes, Ramps  # noqa: F401 - what `fit_ramps` is given
 
 ONE_OMIT, TWO_OMIT = 20.25, 23.8  # gain in chi squared that leaving out one difference, or two in a row, must bring
-CHECKED_EVERY = 10  # differences: so often a determinant is looked at
+CHECKED_EVERY = 10  # differences: so often the sign of a determinant is looked at
 FEW = 24  # differences: so many are best sorted one by one
 
 

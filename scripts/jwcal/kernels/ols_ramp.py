@@ -226,23 +226,31 @@ def _restored_read_precision(flags, q, x, kind, gain, noise, times, bits):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _gather_flags(q, flags):
-    """Add the flags of one group of each ramp. As the other short loops, a function of its own: only so does the compiler use vectors."""
-    for x in range(flags.size):
-        flags[x] |= q[x]
+def _copy(values, v):
+    """The samples of one group. As the other short loops, a function of its own: only so does the compiler use vectors."""
+    for x in range(v.size):
+        v[x] = values[x]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _copy_flags(given, without, q, flags):
+    """The flags of one group, those left out that it is `without`, and those of the whole ramp."""
+    for x in range(q.size):
+        flag = given[x] & ~without
+        q[x] = flag
+        flags[x] |= flag
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _load(ramps, i, y, x0, options, bits, v, q, flags, kind):
     """Copy a tile of one integration to v and q; note the flags of each ramp and what it is."""
     width = v.shape[1]
+    part = slice(x0, x0 + width)
     flags[:], kind[:] = 0, WHOLE
     for g in range(v.shape[0]):
-        v[g] = ramps.sci[i, options.first + g, y, x0 : x0 + width]
-        q[g] = ramps.groupdq[i, options.first + g, y, x0 : x0 + width]
-        if options.cut and g == 0:
-            q[g] &= ~bits.jump
-        _gather_flags(q[g], flags)
+        _copy(ramps.sci[i, options.first + g, y, part], v[g])
+        without = bits.jump if options.cut and g == 0 else np.uint8(0)
+        _copy_flags(ramps.groupdq[i, options.first + g, y, part], without, q[g], flags)
     for x in range(width):
         if not flags[x] and v.shape[0] > 1:
             continue

@@ -219,7 +219,7 @@ def _row(sci, groupdq, gain, readnoise, nframes, y, method, thresholds, bad, jum
     """One row of pixels, a tile of columns at a time."""
     nints, ngroups, _, nx = sci.shape
     nk = nints * (ngroups - 1)
-    widest = max(16, min(TILE, 16384 // nk))
+    widest = max(16, min(TILE, 16384 // nk) // 16 * 16)
     differences, ordered = np.empty(nk * widest, np.float32), np.empty(nk * widest, np.float32)
     for x0 in range(0, nx, widest):
         width = min(widest, nx - x0)
