@@ -41,11 +41,20 @@ PROGRAM = {
 
 # What the processes run: arguments are the raw file, the folder for the products, the CRDS cache and the steps' parameters.
 RUN_OURS = """
-import json, sys
+import json, sys, time
 import jwcal
+from jwcal import run
+seconds, apply = {}, run.apply
+def timed(step, *arguments):
+    began = time.perf_counter()
+    try:
+        return apply(step, *arguments)
+    finally:
+        seconds[step.name] = seconds.get(step.name, 0.0) + time.perf_counter() - began
+run.apply = timed
 made = jwcal.run_pipeline("detector1", sys.argv[1], json.loads(sys.argv[4]), out=sys.argv[2], every=True, crds_path=sys.argv[3])
 first = next(iter(made.values()))
-print(json.dumps({"steps": first.seconds, "references": list(first.recipe.references.values())}))
+print(json.dumps({"steps": seconds, "references": list(first.recipe.references.values())}))
 """
 RUN_PEER = """
 import json, os, sys, time

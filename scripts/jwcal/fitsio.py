@@ -421,6 +421,28 @@ class ReferenceFile:
         return self._tree
 
 
+class _PlainLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """YAML with the few tags that every ASDF file has."""
+
+
+for _tag in ("asdf", "software", "extension_metadata", "history_entry"):
+    _PlainLoader.add_multi_constructor(f"tag:stsci.edu:asdf/core/{_tag}-", lambda loader, _, node: loader.construct_mapping(node, True))
+
+
+def plain_tree(path):
+    """The tree of an ASDF file that holds only what YAML itself knows; None where it holds more, or is none.
+
+    The asdf library takes more than a second to load the extensions that a file could need.
+    """
+    try:
+        content = Path(path).read_bytes()
+        if content.startswith(b"#ASDF ") and b"\n...\n\xd3BLK" not in content:
+            return yaml.load(content.rpartition(b"\n...")[0], Loader=_PlainLoader)
+    except (OSError, ValueError, yaml.YAMLError):
+        pass  # the library says what is wrong
+    return None
+
+
 def _run(place, planes):
     """First value and shape of the planes (slices of the first axes), if they lie in one run in the file; (0, None) if not."""
     planes = planes if isinstance(planes, tuple) else (planes,)

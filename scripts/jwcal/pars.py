@@ -138,7 +138,7 @@ def _parameters(path):
 @lru_cache(maxsize=1024)
 def _read_parameters(path, _mtime):
     """The archive's form: class, name, parameters, steps (a list of the same); or all of it inside `parameters`, as before 2020."""
-    tree = fitsio.open_reference(path, "parameter").tree
+    tree = fitsio.plain_tree(path) or fitsio.open_reference(path, "parameter").tree
     try:
         own = dict(tree["parameters"])
         nested = tree.get("steps") or own.pop("steps", None) or []

@@ -6,7 +6,10 @@ file could return yesterday's answer after an edit. The cache folder is therefor
 
 import hashlib
 import os
+import sys
+from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 
 import numba
 
@@ -24,3 +27,23 @@ def _digest():
 if "NUMBA_CACHE_DIR" not in os.environ:
     root = _HERE / "__pycache__" if os.access(_HERE, os.W_OK) else Path.home() / ".cache" / "jwcal"
     numba.config.CACHE_DIR = str(root / f"numba-{_digest()}")
+
+
+def _load_array_functions():
+    """Load numba's array functions, which any kernel needs, without all of scipy.linalg.
+
+    They only look whether its BLAS is there, but that takes a third of the time until the first kernel runs. What does linear algebra
+    imports it then.
+    """
+    blas = "scipy.linalg.cython_blas"
+    if blas in sys.modules:
+        return
+    sys.modules[blas] = ModuleType(blas)
+    try:
+        with suppress(ImportError):  # numba may name its modules anew
+            import numba.np.arraymath  # noqa: F401
+    finally:
+        del sys.modules[blas]
+
+
+_load_array_functions()

@@ -21,7 +21,7 @@ def _polynomial(signal, coefficients):
     return value + coefficients[0]
 
 
-# The next two are functions of their own because only so their loops become vector instructions.
+# Short loops are functions of their own because only so they become vector instructions.
 
 
 @njit(cache=True, nogil=True)
@@ -48,21 +48,23 @@ def _polynomials(signal, coefficients, value):
 
 
 @njit(cache=True, nogil=True)
-def _usable(coefficients):
-    """Whether a pixel's polynomial can be used: no NaN, and a linear term."""
-    for k in range(coefficients.size):
-        if np.isnan(coefficients[k]):
-            return False
-    return coefficients[1] != 0
+def _copy_known(coefficient, row, known):
+    """Copy one coefficient of many pixels, and note where it is NaN."""
+    for x in range(row.size):
+        value = coefficient[x]
+        row[x] = value
+        known[x] &= value == value
 
 
 @njit(cache=True, nogil=True)
 def _prepare(coefficients, reference_dq, pixeldq, no_correction, row):
-    """Copy one row of pixels' coefficients, with the identity for those that can't be used, which are flagged."""
+    """Copy one row of pixels' coefficients, with the identity for those that can't be used, which are flagged: NaN, no linear term."""
+    known = np.ones(pixeldq.size, np.uint8)
+    for k in range(coefficients.shape[0]):
+        _copy_known(coefficients[k], row[k], known)
     for x in range(pixeldq.size):
         pixeldq[x] |= reference_dq[x]
-        row[:, x] = coefficients[:, x]
-        usable = _usable(coefficients[:, x])
+        usable = known[x] and row[1, x] != 0
         if not usable or reference_dq[x] & no_correction:
             row[:, x] = 0
             row[1, x] = 1
