@@ -219,6 +219,9 @@ def standard_bits(bits, definitions, path=""):
         elif int(value) & here:
             moved.append((np.uint32(value), np.uint32(standard)))
     out = bits & np.uint32(same)
-    for value, standard in moved:
-        out[(bits & value) != 0] |= standard
+    if moved:
+        flagged = np.flatnonzero(bits)  # few pixels are
+        given, moved_to = bits.reshape(-1)[flagged], out.reshape(-1)
+        for value, standard in moved:
+            moved_to[flagged[(given & value) != 0]] |= standard
     return out
