@@ -9,7 +9,7 @@ from astropy.io import fits
 from scipy import ndimage
 
 import jwcal
-from jwcal.dq import DO_NOT_USE
+from jwcal.dq import DO_NOT_USE, REFERENCE_PIXEL
 from jwcal.simulate import crds_cache
 from jwcal.simulate.detector import make_detector
 from jwcal.simulate.exposures import simulate_exposure
@@ -157,6 +157,8 @@ def forgive(ours, theirs, likely=None):
         for name, array in planes.items():
             if likely is not None and name in (*RATE, "SCI"):
                 array[likely if array.ndim == 3 else likely.any(axis=0)] = 0
+            if likely is not None and name.startswith(("SCI", "ERR", "VAR")) and "DQ" in planes and array.shape == planes["DQ"].shape:
+                array[(planes["DQ"] & REFERENCE_PIXEL) != 0] = 0  # no light falls there: the fit's rate is zero but for rounding
     if not {"ERR", "VAR_RNOISE"} <= set(theirs):
         return
     nothing = (theirs["SCI"] == 0) & (theirs["ERR"] == 0) | np.isnan(theirs["SCI"])
