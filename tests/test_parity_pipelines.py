@@ -96,7 +96,7 @@ def test_image2_of_our_rate(program, calibrated, number):
 
 def test_keywords_of_the_peer_are_ours(program, calibrated):
     """Every keyword of the peer's products that has a value is in ours, equal, apart from a few that are about the software."""
-    software = {"DATE", "CAL_VER", "CAL_VCS", "ASNPOOL", "ASNTABLE", "PROVFILE"}
+    software = {"DATE", "CAL_VER", "CAL_VCS", "ASNPOOL", "ASNTABLE", "PROVFILE", "HISTORY"}
     for suffix in ("cal", "i2d"):
         name = program["data"][0].name.replace("uncal", suffix)
         ours, peers = (products.header(calibrated / side / name) for side in ("ours", "peer of ours"))

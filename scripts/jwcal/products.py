@@ -195,7 +195,8 @@ def hdus(exposure, filename):
 def _table(data, name, number=None):
     """A table extension. With data, astropy's constructor would load astropy.table to see whether they are one of its tables."""
     kinds = {kind.base for kind, *_ in data.dtype.fields.values()}
-    if not isinstance(data, fits.FITS_rec) and any(kind.kind not in "ifS" and kind != np.uint8 for kind in kinds):
+    as_they_are = all(kind == np.uint8 or kind.kind in "ifS" and kind != np.int8 for kind in kinds)  # int8: astropy's truth values
+    if not isinstance(data, fits.FITS_rec) and not as_they_are:
         return fits.BinTableHDU(data, name=name, ver=number)  # its conversions are wanted
     hdu = fits.BinTableHDU(name=name, ver=number)
     hdu.data = data.view(fits.FITS_rec)
