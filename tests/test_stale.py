@@ -158,17 +158,17 @@ def test_code(made, monkeypatch):
 
 
 def test_a_file_of_the_users_own_may_change_under_its_name(tiny, program, tmp_path):
-    flat = tmp_path / "my_flat.fits"
+    flat = tmp_path / "my flat.fits"
     flat.write_bytes(tiny.references["flat"].read_bytes())
     program["references"] = {**program["references"], "overrides": {"flat": str(flat)}}
     (words,) = why(program)["image2"]
-    assert words.endswith("-> my_flat.fits")
+    assert words.endswith("-> my flat.fits")
     run(plan.make(program))
     assert why(program)["image2"] == []
     touch(flat)
     assert why(program)["image2"] == []
     change(flat)
-    assert why(program)["image2"] == ["flat my_flat.fits: its content"]
+    assert why(program)["image2"] == ["flat my flat.fits: its content"]
 
 
 def test_an_input_that_can_not_be_read_is_a_problem_of_its_exposure(program, monkeypatch):
@@ -304,10 +304,13 @@ def test_a_file_that_changes_while_it_is_read(tmp_path, monkeypatch):
 
 
 def test_a_second_run_is_told_of_the_first(tmp_path):
+    assert not stale.at_work(tmp_path)
     held = stale.lock(tmp_path)
+    assert stale.at_work(tmp_path)
     with pytest.raises(ConfigError, match=rf"another run is at work there \(process {os.getpid()} on "):
         stale.lock(tmp_path)
     held.close()
+    assert not stale.at_work(tmp_path)
     stale.lock(tmp_path).close()
 
 

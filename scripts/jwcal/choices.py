@@ -1,14 +1,12 @@
 """What CRDS has chosen before, on disk: to import crds and load its mappings takes longer than many a step."""
 
 import hashlib
-import json
 import os
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
 from . import fitsio
-from .errors import ProductError
 from .fingerprint import state
 
 
@@ -28,7 +26,7 @@ def recall(environment):
         Path -> size and time of the files that they came from.
     """
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):  # whatever a file holds that is none of ours
-        kept = json.loads(_file(environment).read_bytes())
+        kept = fitsio.noted(_file(environment))
         if kept["sources"] == states(kept["sources"]):
             return {_tuples(question): _tuples(answer) for question, answer in kept["answers"]}, kept["sources"]
     return {}, {}
@@ -36,8 +34,7 @@ def recall(environment):
 
 def keep(environment, answers, sources):
     """Keep answers and the files that they came from, for `recall`; nothing where that is not possible."""
-    with suppress(ProductError), fitsio.replaced(_file(environment)) as temporary:
-        temporary.write_text(json.dumps({"answers": list(answers.items()), "sources": sources}))
+    fitsio.note(_file(environment), {"answers": list(answers.items()), "sources": sources})
 
 
 def _tuples(value):

@@ -2,14 +2,12 @@
 
 import ast
 import hashlib
-import json
 import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from . import fitsio
-from .errors import ProductError
 
 PACKAGE = Path(__file__).resolve().parent
 SHARED = ("run", "products")  # what every product goes through, whatever its steps
@@ -43,7 +41,7 @@ class Code:
     def __init__(self, package=PACKAGE):
         self.package = Path(package)
         self._cached = self.package / "__pycache__" / "codebase.json"
-        self._remembered = _read(self._cached)
+        self._remembered = fitsio.noted(self._cached)
         self._used, self._parsed = {}, {}
         self._asked = {}  # thousands of exposures share a few chains
 
@@ -97,11 +95,7 @@ class Code:
         """Keep the digests for the next time."""
         if not self._used.keys() <= self._remembered.keys():
             others = {key: found for key, found in self._remembered.items() if key.split()[0] not in self._parsed}
-            try:
-                with fitsio.replaced(self._cached) as temporary:
-                    temporary.write_text(json.dumps(self._used | others))
-            except ProductError:
-                pass  # it is only a help
+            fitsio.note(self._cached, self._used | others)
 
     def _file(self, name):
         for path in (self.package / f"{name}.py", self.package / name / "__init__.py"):
@@ -150,10 +144,3 @@ def _meaning(tree):
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
                 node.body = node.body[1:]
     return ast.dump(tree)
-
-
-def _read(path):
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}

@@ -1,13 +1,12 @@
 """What tells one content of a file from another: a digest, remembered with the file's size and time so that it is read once."""
 
-import json
 import os
 from pathlib import Path
 
 import xxhash
 
 from . import fitsio
-from .errors import InputError, ProductError
+from .errors import InputError
 
 BLOCK = 2**22
 
@@ -48,12 +47,9 @@ class Digests:
         JSON file: path -> [size, time, digest].
     """
 
-    def __init__(self, cache=os.devnull):
-        self._cache, self._changed = Path(cache), False
-        try:
-            self._known = json.loads(self._cache.read_bytes())
-        except (OSError, ValueError):
-            self._known = {}
+    def __init__(self, cache=None):
+        self._cache, self._changed = cache and Path(cache), False
+        self._known = fitsio.noted(self._cache) if self._cache else {}
 
     def of(self, path, size=None, mtime_ns=None, known=None):
         """The digest of a file's content.
@@ -87,9 +83,5 @@ class Digests:
 
     def remember(self):
         """Keep what was found for the next run."""
-        if self._changed:
-            try:
-                with fitsio.replaced(self._cache) as temporary:
-                    temporary.write_text(json.dumps({path: found for path, found in self._known.items() if os.path.exists(path)}))
-            except ProductError:
-                pass  # it is only a help
+        if self._changed and self._cache:
+            fitsio.note(self._cache, {path: found for path, found in self._known.items() if os.path.exists(path)})

@@ -1,6 +1,7 @@
 """Files: FITS and ASDF in, FITS out. The only module that opens them."""
 
 import io
+import json
 import math
 import os
 import re
@@ -497,6 +498,19 @@ def replaced(path):
     finally:
         with suppress(OSError):  # it was renamed, or its folder is none
             temporary.unlink()
+
+
+def note(path, content):
+    """Leave plain data for the next run, as JSON; nothing where that is not possible, for it is only a help."""
+    with suppress(ProductError), replaced(path) as temporary:
+        temporary.write_text(json.dumps(content))
+
+
+def noted(path):
+    """What `note` left; {} where there is nothing that can be read."""
+    with suppress(OSError, ValueError):
+        return json.loads(Path(path).read_bytes())
+    return {}
 
 
 class RampSamples:

@@ -113,8 +113,8 @@ def _check_references(paths, named):
     from . import fingerprint
 
     for kind, name in named.items():
-        planned = name.split(" ")[1:]
-        if planned and [fingerprint.digest(paths[kind])] != planned:
+        own, _, planned = name.rpartition(" ")
+        if own and fingerprint.digest(paths[kind]) != planned:
             raise ReferenceError(f"the {kind} reference changed after the run was planned", paths[kind], "Run again")
 
 

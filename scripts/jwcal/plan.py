@@ -62,6 +62,10 @@ class Plan:
     lock: object = None  # an open file
 
     def __post_init__(self):
+        self.index()
+
+    def index(self):
+        """Look the jobs over after they have changed."""
         self._jobs = {(job.rule, job.exposure): job for job in self.jobs}
         self._products = {path for job in self.jobs for path in job.outputs.values()}
 
@@ -192,7 +196,7 @@ def make(settings, alone=False):
     place = {exposure.root: number for number, exposure in enumerate(found.exposures)}
     plan.jobs.sort(key=lambda job: (place.get(job.exposure, -1), job.stage))
     _judge(plan)
-    plan.__post_init__()
+    plan.index()
     plan.save()
     return plan
 
@@ -302,7 +306,7 @@ def recipe_for(pipeline, header, config, name=""):
         wanted,
         chain.group_flags,
         list(chain.reads),
-        association=dict(ALONE) if pipeline.endswith("2") else {},
+        association={} if "uncal" in chain.reads else dict(ALONE),
         origins={
             s: {name: origin for name, origin in origins.items() if origin != configuration.DEFAULT} for s, (_, origins) in resolved.items()
         },

@@ -225,7 +225,8 @@ def _differences(old, new, words):
 
 
 def _reference_change(kind, old, new):
-    old, new = (str(name).removeprefix("crds://").split(" ")[0] for name in (old, new))
+    old, new = (str(name).removeprefix("crds://") for name in (old, new))
+    old, new = (name.rpartition(" ")[0] or name for name in (old, new))  # without the digest of a file of the user's own
     return f"{kind} {old}: its content" if old == new else f"{kind} {old} -> {new}"
 
 

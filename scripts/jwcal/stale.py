@@ -53,6 +53,18 @@ def lock(results):
     return file
 
 
+def at_work(results):
+    """Whether a run is at work in a results folder."""
+    try:
+        with open(Path(results, STATE, "lock")) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
 # --- what is stale ---
 
 

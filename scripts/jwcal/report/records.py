@@ -6,9 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .. import plan, provenance
+from .. import plan, provenance, stale
 from ..errors import InputError
-from ..jobs import failure_file
+from ..jobs import STOPPED, failure_file
 
 DONE, FAILED, WAITING = "done", "failed", "waiting"
 LOG_LINES = 30  # of a failed job's log
@@ -81,13 +81,14 @@ def read(folder):
         raise InputError("no run has left its plan there", folder, "Give the folder that the configuration calls `results`") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"its plan can't be read ({error})", folder, "Run the workflow again, or `snakemake -n`") from None
-    jobs = [_job(folder, job) for job in planned.jobs]
+    at_work = stale.at_work(folder)
+    jobs = [_job(folder, job, at_work) for job in planned.jobs]
     known = {product.path for job in jobs for product in job.products}
     others = sorted(path for path in folder.glob("stage*/*") if path.suffix in (".fits", ".ecsv") and path not in known)
     return Results(folder, jobs, planned.problems, planned.left_out, planned.stops, planned.notes, planned.waits, others)
 
 
-def _job(folder, planned):
+def _job(folder, planned, at_work):
     """A job of the plan; its paths are those of the folder, which may have been moved since."""
     products = [_product(Path(folder, planned.stage, Path(path).name), suffix) for suffix, path in planned.outputs.items()]
     name = f"{planned.exposure}.{planned.rule}"
@@ -96,8 +97,9 @@ def _job(folder, planned):
     with suppress(OSError, ValueError):
         job.origins = json.loads(recipe.read_bytes()).get("origins", {})
     failed = failure_file(recipe)
-    if failed.exists():
-        job.message, job.log_end = failed.read_text(errors="replace").strip(), _end(job.log)
+    message = failed.read_text(errors="replace").strip() if failed.exists() else ""
+    if message and not (at_work and message == STOPPED):  # which a job leaves while it runs
+        job.message, job.log_end = message, _end(job.log)
     job.seconds, job.peak_mb = benchmark(folder / "benchmarks" / f"{name}.tsv")
     run = next((product.record["run"] for product in products if product.record), None)
     if job.seconds is None and run:
