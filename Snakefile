@@ -17,8 +17,14 @@ include: "rules/stage2.smk"
 
 
 rule all:
-    """Every product of every exposure that was found."""
+    """Every product of every exposure that was found, in so far as it is not up to date."""
     default_target: True
+    input:
+        to_be_made,
+
+
+rule everything:
+    """The same, with the jobs that are up to date: for --dag, --summary, --delete-all-output."""
     input:
         PLAN.targets(),
 
@@ -26,7 +32,17 @@ rule all:
 # Not in dry runs: before the first job starts, which is when Snakemake begins to remove what is made again.
 onstart:
     PLAN.keep()
+    if workflow.local_exec:
+        warm.start()
     say_progress()
+
+
+onsuccess:
+    end_timers()
+
+
+onerror:
+    end_timers()
 
 
 # Not with onsuccess and onerror: they are not called when there is nothing to be done.

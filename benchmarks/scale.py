@@ -146,7 +146,7 @@ def make_products(folder):
     at_work = {}
 
     def nothing(recipe, source, write, scratch):
-        for suffix in at_work["outputs"]:
+        for suffix in at_work["job"].outputs:
             write(SimpleNamespace(suffix=suffix, steps={}, seconds={}, references={}))
 
     run.run, products.write = nothing, lambda exposure, path: Path(path).write_bytes(b"empty")
@@ -154,10 +154,10 @@ def make_products(folder):
     here = os.getcwd()
     os.chdir(folder)
     for job in sorted(planned, key=lambda job: job.stage):
-        at_work["outputs"] = job.outputs
+        at_work["job"] = job
         for path in job.outputs.values():
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-        if jobs.run(job.recipe, job.outputs, f"results/logs/{job.exposure}.{job.rule}.log"):
+        if jobs.run(job.recipe, f"results/logs/{job.exposure}.{job.rule}.log"):
             sys.exit("an empty job failed")
     os.chdir(here)
     return len(planned)

@@ -6,9 +6,11 @@ OUTPUTS: PLAN; below the results folder one small recipe a job, which the rules 
 Only the main process reads headers and asks CRDS. The jobs of a cluster read the Snakefile too, and find the plan that it left.
 """
 
+import gc
+import inspect
 import os
-import re
 import sys
+import threading
 import time
 from collections import Counter
 from contextlib import suppress
@@ -17,18 +19,23 @@ from functools import partial
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.settings.enums import Quietness
+from snakemake.settings.types import RerunTrigger
 
 STARTED = time.time()
 SCRIPTS = os.path.join(workflow.basedir, "scripts")
 sys.path.insert(0, SCRIPTS)
-# for the jobs' scripts: this checkout's package, whatever else is installed
-os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SCRIPTS, os.environ.get("PYTHONPATH")])))
+# for the jobs: this checkout's package, whatever else is installed, and this Python, unless conda has one for them
+for variable, folder in ("PYTHONPATH", SCRIPTS), ("PATH", os.path.dirname(sys.executable)):
+    os.environ[variable] = os.pathsep.join(filter(None, [folder, os.environ.get(variable)]))
+JOB = "python -m jwcal.jobs {input.recipe:q} --log {log:q} --threads {threads} --scratch {resources.tmpdir:q}"
 
-from jwcal import plan
+from jwcal import plan, warm
 from jwcal.errors import JwcalError
+from jwcal.garbage import SELDOM
 from jwcal.report import progress
 from jwcal.report.summary import summary
 
+gc.set_threshold(*SELDOM)  # Snakemake makes many objects too, and keeps them
 try:
     PLAN = plan.make(config, alone=True) if workflow.is_main_process else plan.load(config)
 except JwcalError as error:
@@ -37,10 +44,23 @@ except JwcalError as error:
     PLAN = plan.Plan(config["results"])  # only lint does not check: it looks at the rules, and needs no data
 
 
+def to_be_made(wildcards):
+    """The products that are not up to date. Snakemake need not look at the others, unless an option makes it run or count jobs that are."""
+    options = workflow.dag_settings
+    return PLAN.targets(whole=options.forceall or options.forcerun or options.batch or options.rerun_triggers != {RerunTrigger.MTIME})
+
+
+def per_job(function):
+    """A function of the rules; Snakemake inspects it for each job again, unless it has that done already."""
+    function.__signature__ = inspect.signature(function)
+    return function
+
+
 def job_input(rule, field):
     """An input function: the file, or the files, that the plan names for an exposure. Only of our own products and recipes the time counts."""
     own = lambda path: path if field == "recipe" or PLAN.makes(path) else ancient(PLAN.foreign(path))
 
+    @per_job
     def paths(wildcards):
         keep_going()
         found = getattr(PLAN.job(rule, wildcards.exposure), field)
@@ -60,12 +80,19 @@ def keep_going():
 
 def job_reason(rule):
     """A parameter function: in words, why the job has to run."""
-    return lambda wildcards: PLAN.reason(rule, wildcards.exposure)
+    return per_job(lambda wildcards: PLAN.reason(rule, wildcards.exposure))
 
 
 def job_resource(rule, field):
     """A resource function: computed from the shape of the data, more of it on each retry."""
-    return lambda wildcards, attempt: attempt * getattr(PLAN.job(rule, wildcards.exposure), field)
+    return per_job(lambda wildcards, attempt: attempt * getattr(PLAN.job(rule, wildcards.exposure), field))
+
+
+def end_timers():
+    """Snakemake counts jobs a second with timers, and its process would wait for the last one."""
+    for timer in threading.enumerate():
+        if isinstance(timer, threading.Timer):
+            timer.cancel()
 
 
 def print_summary():
@@ -81,15 +108,12 @@ def print_summary():
 
 def say_progress():
     """Say now and then how far the run is; `--quiet` and `--quiet progress` keep it silent."""
+    wanted = {(job.rule.name, job.wildcards_dict.get("exposure")) for job in workflow.dag.jobs}
+    current = {(job.rule, job.exposure) for job in PLAN.jobs if job.is_current}
     progress.follow(
         {stage.replace("stage", "stage "): PLAN.rules(stage) for stage in plan.STAGES},
-        Counter(job.rule.name for job in workflow.dag.jobs),
+        Counter(rule for rule, _ in wanted | current),
         Counter(job.rule.name for job in workflow.dag.needrun_jobs()),
         logger,
         say=partial(logger.info, extra={"quietness": Quietness.PROGRESS}),
     )
-
-
-def exposures(rule):
-    """The closed set of exposures that a rule is for."""
-    return "|".join(map(re.escape, PLAN.exposures(rule)))

@@ -18,10 +18,8 @@ for name in PLAN.rules("stage1"):
             **PLAN.output_patterns(name),
         log:
             PLAN.log_pattern(name),
-        benchmark:
-            PLAN.benchmark_pattern(name)
         wildcard_constraints:
-            exposure=exposures(name),
+            exposure=PLAN.exposures(name),
         conda:
             "../envs/jwcal.yaml"
         threads: 1
@@ -32,5 +30,5 @@ for name in PLAN.rules("stage1"):
             why=job_reason(name),
         message:
             "{rule} {wildcards.exposure}: {params.why}"
-        script:
-            "../scripts/run_pipeline.py"
+        shell:
+            JOB

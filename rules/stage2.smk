@@ -20,10 +20,8 @@ for name in PLAN.rules("stage2"):
             **PLAN.output_patterns(name),
         log:
             PLAN.log_pattern(name),
-        benchmark:
-            PLAN.benchmark_pattern(name)
         wildcard_constraints:
-            exposure=exposures(name),
+            exposure=PLAN.exposures(name),
         conda:
             "../envs/jwcal.yaml"
         threads: 1
@@ -34,5 +32,5 @@ for name in PLAN.rules("stage2"):
             why=job_reason(name),
         message:
             "{rule} {wildcards.exposure}: {params.why}"
-        script:
-            "../scripts/run_pipeline.py"
+        shell:
+            JOB

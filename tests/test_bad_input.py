@@ -12,7 +12,7 @@ import pytest
 from astropy.io import fits
 
 import jwcal
-from jwcal import dq, fitsio, jobs, plan, products
+from jwcal import dq, fitsio, jobs, plan, products, stale
 from jwcal.errors import ConfigError, InputError, JwcalError, ProductError, ReferenceError
 from peer import needs_peer, peer_python
 
@@ -342,7 +342,7 @@ def test_reference_that_is_not_applicable(tiny, tmp_path):
     references = {"crds_path": str(tiny.crds), "overrides": {"superbias": "N/A", "dark": "N/A"}}
     made = plan.make(settings(tiny, tiny.image, tmp_path / "results", references=references))
     job = made.jobs[0]
-    assert jobs.run(job.recipe, job.outputs, tmp_path / "log") == 0
+    assert jobs.run(job.recipe, tmp_path / "log") == 0
     said = (tmp_path / "log").read_text()
     assert "superbias SKIPPED: its superbias reference is N/A" in said and "dark_current SKIPPED: its dark reference is N/A" in said
     header = fits.getheader(job.outputs["rate"])
@@ -447,8 +447,10 @@ def small_disk(tmp_path):
 def test_full_disk(tiny, tmp_path, small_disk):
     """What fits is whole; what does not leaves nothing behind but the error."""
     made = plan.make(settings(tiny, tiny.image, tmp_path / "results"))
+    recipe = made.jobs[0].recipe
     outputs = {suffix: str(small_disk / f"x_{suffix}.fits") for suffix in ("rate", "rateints")}
-    assert jobs.run(made.jobs[0].recipe, outputs, tmp_path / "log") == 1
+    stale.write(recipe, {**fitsio.noted(recipe), "outputs": outputs})
+    assert jobs.run(recipe, tmp_path / "log") == 1
     said = jobs.failure_file(made.jobs[0].recipe).read_text()
     assert said.startswith(f"{outputs['rateints']}: can't be written (") and "pace" in said and "Make room" in said
     assert os.listdir(small_disk) == ["x_rate.fits"]
@@ -462,7 +464,7 @@ def test_full_disk_from_the_start(tiny, tmp_path, small_disk, capsys):
         while True:
             filler.write(b" " * 1024)
     job = made.jobs[0]
-    assert jobs.run(job.recipe, job.outputs, small_disk / "results/logs/log") == 1
+    assert jobs.run(job.recipe, small_disk / "results/logs/log") == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ERROR: ")]
     assert "can't be written" in line and "No space left on device" in line
     assert not [path for path in small_disk.rglob("*") if "rate" in path.name or ".tmp" in path.name]
@@ -487,11 +489,11 @@ def test_failed_jobs_say_so_in_the_log_and_the_failure_file(tiny, tmp_path, caps
     path = damaged(tiny, tmp_path / "data", lambda path: None)
     job = plan.make(settings(tiny, tmp_path / "data", tmp_path / "results")).jobs[0]
     cut(30000)(path)
-    assert jobs.run(job.recipe, job.outputs, tmp_path / "log") == 1
+    assert jobs.run(job.recipe, tmp_path / "log") == 1
     for said in (capsys.readouterr().err, (tmp_path / "log").read_text(), jobs.failure_file(job.recipe).read_text()):
         assert f"{path}: " in said and "Fetch the file again" in said and "Traceback" not in said
     shutil.copy(tiny.image, path)
-    assert jobs.run(job.recipe, job.outputs, tmp_path / "log") == 0
+    assert jobs.run(job.recipe, tmp_path / "log") == 0
     assert not jobs.failure_file(job.recipe).exists(), "an old failure is told of a job that went well"
 
 
@@ -503,7 +505,7 @@ def test_a_defect_is_told_as_one(tiny, tmp_path, monkeypatch):
         raise ZeroDivisionError("by nought")
 
     monkeypatch.setattr("jwcal.run.run", broken)
-    assert jobs.run(job.recipe, job.outputs, tmp_path / "log") == 1
+    assert jobs.run(job.recipe, tmp_path / "log") == 1
     said = jobs.failure_file(job.recipe).read_text()
     assert "ZeroDivisionError: by nought. This is a defect of jwcal: the log has the details" in said
     assert "Traceback" in (tmp_path / "log").read_text()

@@ -13,6 +13,7 @@ from jwcal import config, parameters
 from jwcal.config import load
 from jwcal.errors import ConfigError
 from jwcal.parameters import Parameter, Range
+from jwcal.references import environment_of
 from jwcal.tables import FOLDER, table
 
 
@@ -70,7 +71,7 @@ def test_defaults(tmp_path, monkeypatch):
     assert load({}) == load(yaml.safe_load((FOLDER / "config.yaml").read_text())) == load(None)
     found = load({})
     assert found.data == (tmp_path / "data",) and found.results == Path("results") and found.until == "stage3"
-    assert found.crds == {"context": None, "crds_path": None, "server_url": None}
+    assert found.crds == {"context": None, "environment": environment_of(None, None)}
     assert found.overrides({}) == {} and found.save == () and found.associations == "generate"
 
 
@@ -189,7 +190,7 @@ def test_right(tmp_path, monkeypatch):
     assert found.data == (tmp_path / "a", tmp_path / "b_uncal.fits", Path("/c"))
     assert found.results == Path("out") and found.until == "stage1" and found.save == ("ramp",)
     assert found.associations == (tmp_path / "x_asn.json",)
-    assert found.crds == {"context": "jwst_1.pmap", "crds_path": str(tmp_path / "crds"), "server_url": None}
+    assert found.crds == {"context": "jwst_1.pmap", "environment": environment_of(str(tmp_path / "crds"), None)}
     assert found.steps == {"jump": {"rejection_threshold": 5.0, "skip": False}, "ipc": {}}
     assert found.exp_types == {"NRC_IMAGE": {"jump": {"crpix": [1.0, 2.0]}}}
     assert found.override("flat", {}) == str(tmp_path / "flat.fits") and found.override("wobble", {}) == "N/A"

@@ -164,7 +164,7 @@ def test_two_runs_at_once(undisturbed, folder):
 
 def run_job(planned):
     (job,) = planned.jobs
-    return jobs.run(job.recipe, job.outputs, Path(planned.results, "log")), jobs.failure_file(job.recipe).read_text()
+    return jobs.run(job.recipe, Path(planned.results, "log")), jobs.failure_file(job.recipe).read_text()
 
 
 @pytest.mark.parametrize("cut", [0, 5000], ids=["gone", "truncated"])

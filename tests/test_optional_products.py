@@ -47,7 +47,7 @@ def test_either_way_of_asking_makes_the_product(tiny, tmp_path, step, parameters
     by_save = planned(tiny, tmp_path / "save", tiny.image, steps=ON | {step: ON.get(step, {}) | on}, save=[suffix])
     for job in (by_parameter, by_save):
         assert list(job.outputs) == [suffix, "rate", "rateints"] and suffix in job.rule
-        assert jobs.run(job.recipe, job.outputs, tmp_path / "log") == 0, failure_file(job.recipe).read_text()
+        assert jobs.run(job.recipe, tmp_path / "log") == 0, failure_file(job.recipe).read_text()
     path = by_save.outputs[suffix]
     if suffix == "persistence":
         assert path.endswith("_persistence.asdf")
@@ -68,7 +68,7 @@ def test_a_step_that_is_skipped_leaves_a_product_that_says_so(tiny, tmp_path):
     """Snakemake waits for what was planned, and the data alone tell that the step does not apply."""
     steps = {"clean_flicker_noise": {"skip": False, "fit_method": "fft"}, "persistence": {"skip": False}}
     job = planned(tiny, tmp_path, tiny.image, steps=steps, save=["mask", "persistence"])
-    assert jobs.run(job.recipe, job.outputs, tmp_path / "log") == 0
+    assert jobs.run(job.recipe, tmp_path / "log") == 0
     with fits.open(job.outputs["mask"]) as hdus:
         assert "SCI" not in hdus and hdus[0].header["S_CLNFNS"] == "SKIPPED"
         assert "for spectra of NIRSpec only" in "".join(hdus[0].header["HISTORY"])

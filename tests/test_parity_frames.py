@@ -1,10 +1,9 @@
 """Stage 1 against the peer on whole detectors, and on real subarrays whose readout has rules of its own."""
 
 import pytest
-from astropy.io import fits
 
 from peer import needs_peer
-from twins import RAMP, SAMPLE, Case, assert_same_products, run_both
+from twins import RAMP, Case, assert_same_products, run_both
 
 pytestmark = [pytest.mark.full, pytest.mark.parity, needs_peer]
 
@@ -34,8 +33,4 @@ def test_ramp(done):
 
 @pytest.mark.parametrize("suffix", ["rate", "rateints"])
 def test_rates(done, suffix):
-    """The peer's refpix works in single precision: a sample may differ by its last place, which shows in 3 of 10,000 faint pixels."""
-    header = fits.getheader(next(done[0].glob(f"*_{suffix}.fits")))
-    assert_same_products(*done, suffix, ("DQ", "VAR_RNOISE"))
-    assert_same_products(*done, suffix, ("SCI",), floor=SAMPLE / header["TGROUP"])
-    assert_same_products(*done, suffix, ("ERR", "VAR_POISSON"), most=3e-5)
+    assert_same_products(*done, suffix)

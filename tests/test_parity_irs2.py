@@ -1,8 +1,8 @@
 """A whole IRS2 exposure of NIRSpec, simulated, through detector1 of ours and of the peer.
 
-The peer's Fourier transforms of a frame are rounded to float32, as ours are, in another order: each is off by some 1e-6 DN, so that
-here and there a sample of thousands of DN is rounded to the next float32. A rate is a difference of few such samples; it may differ
-by that step.
+The peer's Fourier transforms of a frame are rounded to float32, as ours are, in another order: each is off by some 1e-6 DN (test_irs2:
+test_both_are_equally_near_the_definition), so that here and there a sample of thousands of DN is rounded to the next float32. A rate is
+a difference of few such samples; it may differ by that step.
 """
 
 import numpy as np

@@ -206,7 +206,8 @@ def test_recipe_there_and_back(tiny, planned):
     assert run.Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
     for job in planned(tiny.image, tiny.series).jobs:
         plain = json.loads(Path(job.recipe).read_text())
-        assert plain.pop("input") == job.input and plain.pop("made_from")["pipeline"] == job.pipeline
+        assert plain.pop("input") == job.input and plain.pop("outputs") == job.outputs
+        assert plain.pop("made_from")["pipeline"] == job.pipeline
         assert plain.pop("stale")["why"] == job.why == ["not made yet"]
         again = run.Recipe.from_dict(plain)
         assert again.pipeline == job.pipeline and json.loads(json.dumps(again.to_dict())) == plain

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jwcal import provenance
 from jwcal.report import progress
 from jwcal.report.progress import Follower, Progress, time_left
 
@@ -81,15 +82,18 @@ def test_a_job_that_is_tried_again_has_not_failed():
     assert run.line(3.0, 3.0).startswith("stage 1: 5/40 exposures, stage 2: 0/40, about")
 
 
-def test_the_time_of_a_job_is_that_of_its_benchmark(tmp_path):
-    table = tmp_path / "a.tsv"
-    table.write_text("s\th:m:s\tmax_rss\n4.5\t0:00:04\t-\n")
+def test_the_time_of_a_job_is_that_of_its_record(tmp_path):
+    product = tmp_path / "a_rate.fits"
+    product.write_bytes(b"")
+    provenance.write(product, {}, [], {"seconds": 4.5})
     run = of_forty()
-    run.start(1, "detector1", str(table), now=0.0)
+    run.start(1, "detector1", str(product), now=0.0)
     run.finish(1, now=1000.0)  # most of which it waited in a queue
-    run.start(2, "detector1", str(tmp_path / "none.tsv"), now=0.0)
+    run.start(2, "detector1", str(tmp_path / "b_rate.fits"), now=0.0)
     run.finish(2, now=7.0)
-    assert run.seconds["detector1"] == [4.5, 7.0]
+    run.start(3, "detector1", str(product), now=10.0)
+    run.finish(3, now=11.0)  # it was found to be up to date: the record is of an earlier run
+    assert run.seconds["detector1"] == [4.5, 7.0, 1.0]
 
 
 class Clock:
@@ -123,7 +127,7 @@ def said(monkeypatch):
 
 
 def end_of_job(logger, number):
-    logger.info("", extra={"event": "job_info", "jobid": number, "rule_name": "detector1", "benchmark": None})
+    logger.info("", extra={"event": "job_info", "jobid": number, "rule_name": "detector1", "output": []})
     logger.info("", extra={"event": "job_finished", "job_id": number})
 
 

@@ -14,7 +14,7 @@ from astropy.io import fits
 from astropy.table import Table
 from stdatamodels.jwst import datamodels
 
-from jwcal import jobs, plan
+from jwcal import jobs, plan, provenance
 from jwcal.errors import InputError
 from jwcal.report import measure, page, pictures, preview, records, words
 from jwcal.report.__main__ import main
@@ -45,11 +45,11 @@ def results(tiny, tmp_path_factory):
     for job in made.jobs:
         if not Path(job.input).exists():
             continue  # as Snakemake does after a failure
-        if jobs.run(job.recipe, job.outputs, folder / "results" / "logs" / f"{job.exposure}.{job.rule}.log"):
+        if jobs.run(job.recipe, folder / "results" / "logs" / f"{job.exposure}.{job.rule}.log"):
             continue
-        table = folder / "results" / "benchmarks" / f"{job.exposure}.{job.rule}.tsv"
-        table.parent.mkdir(exist_ok=True)
-        table.write_text("s\th:m:s\tmax_rss\n75.5\t0:01:15\t321.00\n")
+        for path in map(provenance.record_path, job.outputs.values()):
+            record = json.loads(path.read_text())
+            path.write_text(json.dumps({**record, "run": {**record["run"], "seconds": 75.5, "peak_mb": 321}}))
     logging.getLogger().handlers[:] = before
     return folder / "results"
 

@@ -1,6 +1,5 @@
 """Memory that jobs ask for, against what they take: never less, with what Snakemake takes beside them on a cluster, and not much more."""
 
-import json
 import multiprocessing
 import os
 import subprocess
@@ -13,9 +12,9 @@ from jwcal import plan
 
 # Each job is a process of its own, which tells its peak: a child's usage as its parent sees it is never below the parent's own.
 JOB = """
-import json, sys
+import sys
 from jwcal import jobs
-status = jobs.run(sys.argv[1], json.loads(sys.argv[2]), sys.argv[3])
+status = jobs.run(*sys.argv[1:])
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 sys.exit(status)
 """
@@ -65,7 +64,7 @@ def check(folder, data, crds, steps):
     for job in sorted(made.jobs, key=lambda job: job.stage):
         for path in job.outputs.values():
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-c", JOB, job.recipe, json.dumps(job.outputs), str(folder / "log")]
+        command = [sys.executable, "-c", JOB, job.recipe, str(folder / "log")]
         for _ in range(2):  # the first run compiles the kernels that no one has called before
             done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "NUMBA_NUM_THREADS": "1"})
         assert done.returncode == 0, done.stderr

@@ -131,6 +131,5 @@ def test_full_frame_is_the_peers(tmp_path, detector, instrument, axes, parameter
     assert np.abs(exposure.sci - before).std() > 1
     known = np.isfinite(theirs["data"])  # the peer's is NaN in rows without a good reference pixel within reach of the kernel
     assert np.isfinite(exposure.sci).all() and known.mean() > 0.8
-    difference = np.abs(exposure.sci - theirs["data"])[known]
-    assert difference.max() < 1e-4 and np.median(difference) < 1e-5, (difference.max(), np.median(difference))
+    np.testing.assert_array_equal(exposure.sci[known], theirs["data"][known])
     np.testing.assert_array_equal(exposure.pixeldq, theirs["pixeldq"])

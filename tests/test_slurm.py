@@ -1,6 +1,5 @@
 """The workflow on a cluster: a real Slurm of one node, which is this machine (tests marked `slurm`), and what can be told without one."""
 
-import json
 import os
 import re
 import subprocess
@@ -47,8 +46,8 @@ def test_profile_groups_every_rule_of_an_exposure():
 
 
 READS_ONLY = """
-import json, os, sys
-cache, recipe, outputs, log = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), sys.argv[4]
+import os, sys
+cache, recipe, log = sys.argv[1:]
 WRITES = {"os.mkdir", "os.remove", "os.rename", "os.link", "os.symlink", "os.truncate", "os.utime", "os.chmod", "shutil.copyfile"}
 
 def forbid(event, values):
@@ -62,7 +61,7 @@ try:
     open(os.path.join(cache, "probe"), "w")
 except PermissionError:
     from jwcal import jobs
-    status = jobs.run(recipe, outputs, log)
+    status = jobs.run(recipe, log)
     assert "crds" not in sys.modules, "a job asks CRDS"
     sys.exit(status)
 sys.exit("the cache can be written")
@@ -75,7 +74,7 @@ def test_jobs_only_read_the_cache(tiny, tmp_path, no_crds):
     for job in made.jobs:
         for path in job.outputs.values():
             Path(path).parent.mkdir(exist_ok=True)
-        arguments = [str(tiny.crds), job.recipe, json.dumps(job.outputs), str(tmp_path / "log")]
+        arguments = [str(tiny.crds), job.recipe, str(tmp_path / "log")]
         done = subprocess.run([sys.executable, "-c", READS_ONLY, *arguments], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr + (tmp_path / "log").read_text()
         assert all(map(os.path.exists, job.outputs.values()))

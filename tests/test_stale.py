@@ -43,7 +43,7 @@ def program(made, tmp_path):
 def run(planned):
     for job in planned.jobs:
         if job.why or job.after:
-            assert jobs.run(job.recipe, job.outputs, Path(planned.results, "logs", f"{job.rule}.log")) == 0
+            assert jobs.run(job.recipe, Path(planned.results, "logs", f"{job.rule}.log")) == 0
 
 
 def why(config, **changes):

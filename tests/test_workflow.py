@@ -179,11 +179,10 @@ def test_summary_of_a_first_run(first):
     }
 
 
-def test_log_and_benchmark_of_every_job(first, folder):
+def test_log_of_every_job(first, folder):
     results = folder / "die produkte"
     logs = sorted(path.stem for path in (results / "logs").iterdir())
     assert len(first.jobs) == len(logs) == len(names(*SUFFIXES)) - sum(len(suffixes) - 1 for suffixes in _by_job())
-    assert sorted(path.stem for path in (results / "benchmarks").iterdir()) == logs
     log = (results / "logs" / f"{IMAGE}.detector1_ramp_rate_rateints.log").read_text()
     assert "jump COMPLETE" in log and "ipc SKIPPED: switched off" in log and "Traceback" not in log
 
@@ -199,7 +198,7 @@ def test_nothing_but_products_is_left(first, folder):
     assert not [path for path in folder.rglob("*") if path.name.endswith(".tmp")]
     assert {path.suffix for path in (folder / "die daten").rglob("*") if path.is_file()} == {".fits"}
     left = {path.name for path in (folder / "die produkte").iterdir()}
-    assert left == {".jwcal", "associations", "benchmarks", "logs", "stage1", "stage2", "summary.txt"}
+    assert left == {".jwcal", "associations", "logs", "stage1", "stage2", "summary.txt"}
 
 
 # --- further runs ---
@@ -214,6 +213,16 @@ def test_summary_of_a_second_run(second, first):
     """There is one though Snakemake has nothing to do, and the exposures that stop early are told again."""
     assert second.summary[0] == f"jwcal: 0 products made, {len(first.made)} up to date, 0 not made. They are in die produkte"
     assert second.summary[1:] == first.summary[1:]
+
+
+def test_what_is_up_to_date_can_be_asked_for_too(second, first, folder, config):
+    """By an option, by its own target, or by the name of a product."""
+    assert snakemake(folder, "--dry-run", "--forceall", config=config).jobs == first.jobs
+    again = snakemake(folder, "--dry-run", "--forcerun", "image2_cal_i2d", config=config).jobs
+    assert set(again) == {"image2_cal_i2d"} and len(again) == first.jobs.count("image2_cal_i2d")
+    assert snakemake(folder, "--dag", "dot", "everything", config=config).text.count("detector1_ramp_rate_rateints") == 2
+    one = snakemake(folder, "--dry-run", "--force", f"die produkte/stage2/{IMAGE}_cal.fits", config=config)
+    assert one.jobs == ["image2_cal_i2d"] and "no job" not in one.text
 
 
 def test_a_changed_parameter_remakes_what_depends_on_it(changed):

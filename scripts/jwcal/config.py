@@ -3,13 +3,14 @@
 import logging
 import os
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from . import keywords, parameters
 from .errors import ConfigError
 from .nearest import nearest, suggestion
 from .pars import PLUMBING, pars_type
+from .references import environment_of
 from .tables import matches, table
 
 log = logging.getLogger(__name__)
@@ -44,12 +45,15 @@ class Config:
     steps: dict = field(default_factory=dict)  # step -> {parameter: value}
     exp_types: dict = field(default_factory=dict)  # EXP_TYPE -> step -> {parameter: value}
     save: tuple = ()
+    _known: dict = field(
+        default_factory=dict, repr=False, compare=False
+    )  # parameters of a chain's steps: a program has few kinds of exposures
 
-    @property
+    @cached_property
     def crds(self):
         """Settings of CRDS as `references.resolve` takes them."""
         r = self.references
-        return {"context": r.crds_context, "crds_path": r.crds_path, "server_url": r.crds_server_url}
+        return {"context": r.crds_context, "environment": environment_of(r.crds_path, r.crds_server_url)}
 
     def overrides(self, header):
         """The overrides that hold for an exposure: {type: path or "N/A"}."""
@@ -62,6 +66,15 @@ class Config:
     def override(self, kind, header):
         """The file to take for a reference type: a path, "N/A", or None where there is no override."""
         return self.overrides(header).get(kind)
+
+    def chain_parameters(self, chain, exp_type, pars):
+        """The parameters of all steps of a chain, and where each came from: two dicts by step; see `step_parameters`."""
+        kind = repr((chain.pipeline, chain.defaults, exp_type, pars))
+        if kind not in self._known:
+            steps = [step.name for step in chain.steps]
+            self._known[kind] = {s: self.step_parameters(s, exp_type, pars.get(s), chain.defaults.get(s)) for s in steps}
+        known = self._known[kind].items()
+        return {s: dict(values) for s, (values, _) in known}, {s: origins for s, (_, origins) in known}
 
     def step_parameters(self, step, exp_type, pars=None, defaults=None):
         """The parameters of a step for an exposure, `skip` included, and where each came from.

@@ -1,5 +1,9 @@
-"""One job: a recipe, its products, a log. What went wrong is left in one small file for the summary at the end of the run."""
+"""One job: a recipe, its products, a log. What went wrong is left in one small file for the summary at the end of the run.
 
+python -m jwcal.jobs RECIPE --log FILE [--threads N] [--scratch FOLDER]
+"""
+
+import argparse
 import json
 import logging
 import os
@@ -9,21 +13,36 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
+from . import warm
 from .errors import InputError, JwcalError, ProductError, ReferenceError
 from .garbage import seldom_collected
 
 STOPPED = "it was stopped before its end: killed, or out of memory. Run again, with more memory (mem_mb) if that was it."
 
 
-def run(recipe, outputs, log, threads=1, scratch=None):
+def main():
+    """What a rule calls: the job in the run's warm process if there is one, else by itself."""
+    status = warm.ask(sys.argv[1:])
+    return by_itself(sys.argv[1:]) if status is None else status
+
+
+def by_itself(arguments):
+    """Run the job that a command line names; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m jwcal.jobs", description=run.__doc__.partition("\n")[0])
+    parser.add_argument("recipe", help="a file of <results>/.jwcal/recipes")
+    parser.add_argument("--log", required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--scratch", help="folder for ramps that are too large for memory")
+    return run(**vars(parser.parse_args(arguments)))
+
+
+def run(recipe, log, threads=1, scratch=None):
     """Make the products of one recipe.
 
     Parameters
     ----------
     recipe : path
         JSON, as `plan.py` wrote it.
-    outputs : dict
-        Suffix -> path of the product.
     log : path
     threads : int
     scratch : path, optional
@@ -39,7 +58,7 @@ def run(recipe, outputs, log, threads=1, scratch=None):
     _leave(failure, STOPPED)
     try:
         with seldom_collected():
-            _make(json.loads(Path(recipe).read_text()), outputs, scratch)
+            _make(json.loads(Path(recipe).read_text()), scratch)
     except JwcalError as error:
         return _failed(failure, str(error), log)
     except Exception as error:  # a defect of ours: the traceback belongs in the log, a sentence on the screen
@@ -50,7 +69,7 @@ def run(recipe, outputs, log, threads=1, scratch=None):
 
 
 def _set_threads(threads):
-    """How many threads numba may use: it reads the environment when it is imported, and never again."""
+    """How many threads numba may use: what the environment says when it is imported is the most that it can be told later."""
     if "numba" in sys.modules:
         import numba
 
@@ -59,12 +78,12 @@ def _set_threads(threads):
         os.environ["NUMBA_NUM_THREADS"] = str(threads)
 
 
-def _make(plain, outputs, scratch):
+def _make(plain, scratch):
     from . import provenance, stale
 
     started = time.time()
     made_from, inputs = plain.pop("made_from"), stale.inputs_of(plain)
-    source = plain.pop("input")
+    source, outputs = plain.pop("input"), plain.pop("outputs")
     plain.pop("stale", None)
     before = provenance.measured(inputs)
     if stale.take_back(outputs.values(), made_from, before):
@@ -150,3 +169,7 @@ def start_logging(path=None, level=logging.INFO):
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -9,6 +9,7 @@ from . import chains, codebase, fingerprint, pars, program, provenance, ramp, re
 from . import config as configuration
 from .associations import chosen, members
 from .errors import ConfigError, JwcalError
+from .patterns import one_of
 from .products import root_and_suffix
 from .run import Recipe
 from .stale import STATE
@@ -41,9 +42,9 @@ class Job:
         return "_".join([self.pipeline.replace("-", "_"), *self.outputs])
 
     @property
-    def benchmark(self):
-        """The table of its time and memory, which Snakemake writes."""
-        return str(Path(self.recipe).parents[2] / "benchmarks" / f"{self.exposure}.{self.rule}.tsv")
+    def is_current(self):
+        """Whether its products are up to date, and those that they are made from too."""
+        return not self.why and not self.after
 
 
 @dataclass
@@ -82,17 +83,13 @@ class Plan:
         """The log of a rule's jobs, with the exposure as a wildcard."""
         return str(Path(self.results, "logs", f"{{exposure}}.{rule}.log"))
 
-    def benchmark_pattern(self, rule):
-        """The table of a rule's time and memory, with the exposure as a wildcard."""
-        return str(Path(self.results, "benchmarks", f"{{exposure}}.{rule}.tsv"))
-
     def rules(self, stage):
         """Names of the rules of a stage."""
         return sorted({job.rule for job in self.jobs if job.stage == stage})
 
     def exposures(self, rule):
-        """Exposures that a rule is for."""
-        return [job.exposure for job in self.jobs if job.rule == rule]
+        """A regular expression for the exposures that a rule is for."""
+        return one_of(job.exposure for job in self.jobs if job.rule == rule)
 
     def job(self, rule, exposure):
         """The job of a rule for an exposure."""
@@ -128,10 +125,10 @@ class Plan:
         words = job.why or [f"{name} is made again; if it comes out the same, nothing is computed" for name in job.after]
         return "; ".join(words[:REASONS] + [f"and {len(words) - REASONS} more"] * (len(words) > REASONS)) or "asked for"
 
-    def targets(self):
-        """All products, and the refusal of the files that can't be used."""
-        products = [path for job in self.jobs for path in job.outputs.values()]
-        return products + [self.refused] * bool(self.problems)
+    def targets(self, whole=True):
+        """The products, all of them or those that are to be made, and the refusal of the files that can't be used; never nothing."""
+        products = [path for job in self.jobs if whole or not job.is_current for path in job.outputs.values()]
+        return products + [self.refused] * bool(self.problems) or [str(self.file)]
 
     def keep(self):
         """Keep the products that may turn out to be up to date; see `stale.keep`."""
@@ -141,10 +138,15 @@ class Plan:
         """Keep what the run has made known; see `stale.remember`."""
         stale.remember(self.jobs, self.results)
 
+    @property
+    def file(self):
+        """Where it is saved."""
+        return Path(self.results, STATE, "plan.json")
+
     def save(self):
         """Leave the plan for the jobs of a cluster, which read the Snakefile again."""
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("jobs", "recipes", "lock")}
-        stale.write(Path(self.results, STATE, "plan.json"), {**plain, "jobs": [vars(job) for job in self.jobs]})
+        stale.write(self.file, {**plain, "jobs": [vars(job) for job in self.jobs]})
 
 
 def load(settings):
@@ -155,7 +157,7 @@ def load(settings):
     settings : dict
         The configuration.
     """
-    plain = json.loads(Path(settings["results"], STATE, "plan.json").read_text())
+    plain = json.loads(Plan(settings["results"]).file.read_text())
     return Plan(**{**plain, "jobs": [Job(**job) for job in plain["jobs"]]})
 
 
@@ -207,7 +209,8 @@ def _judge(plan):
     plain = {}
     for job in plan.jobs:
         recipe = plan.recipes[job.recipe]
-        plain[job.recipe] = {**recipe.to_dict(), "input": job.input, "made_from": provenance.ingredients(recipe, code, digests)}
+        made_from = provenance.ingredients(recipe, code, digests)
+        plain[job.recipe] = {**recipe.to_dict(), "input": job.input, "outputs": job.outputs, "made_from": made_from}
     bad = stale.judge(sorted(plan.jobs, key=lambda job: job.stage), plain, code, digests)
     plan.problems += filter(None, bad.values())
     plan.jobs = [job for job in plan.jobs if job.recipe not in bad]
@@ -290,9 +293,7 @@ def recipe_for(pipeline, header, config, name=""):
     where = {**config.crds, "overrides": config.overrides(header), "file": name}
     steps = [step.name for step in chain.steps]
     from_crds = pars.step_parameters(header, pipeline, steps, **where)
-    exp_type = header.get("EXP_TYPE")
-    resolved = {s: config.step_parameters(s, exp_type, from_crds.get(s), chain.defaults.get(s)) for s in steps}
-    parameters = {s: values for s, (values, _) in resolved.items()}
+    parameters, origins = config.chain_parameters(chain, header.get("EXP_TYPE"), from_crds)
     wanted = _wanted(chain, config.save, parameters)
     required, optional = chains.reference_types([step for step in steps if not parameters[step]["skip"]])
     found = references.resolve(header, required, optional=optional, **where)
@@ -308,7 +309,7 @@ def recipe_for(pipeline, header, config, name=""):
         list(chain.reads),
         association={} if "uncal" in chain.reads else dict(ALONE),
         origins={
-            s: {name: origin for name, origin in origins.items() if origin != configuration.DEFAULT} for s, (_, origins) in resolved.items()
+            step: {name: origin for name, origin in by_name.items() if origin != configuration.DEFAULT} for step, by_name in origins.items()
         },
     )
 

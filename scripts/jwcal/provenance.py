@@ -18,7 +18,7 @@ KEYWORD = "PROVFILE"  # in a product's header: the name of its record
 
 def record_path(product):
     """Where the record of a product lies: jw..._rate.json beside jw..._rate.fits."""
-    return Path(product).with_suffix(".json")
+    return Path(os.path.splitext(product)[0] + ".json")
 
 
 def ingredients(recipe, code, digests):
@@ -43,9 +43,9 @@ def ingredients(recipe, code, digests):
     """
     on = [e for e in recipe.entries if isinstance(e, Step) and not recipe.parameters.get(e.name, {}).get("skip")]
     steps = [e.name for e in on]
-    found = {
+    return {
         "pipeline": recipe.pipeline,
-        "chain": [[e.name, e.arguments] for e in on],
+        "chain": [[e.name, dict(e.arguments)] for e in on],
         "association": recipe.association,
         "models": {new: e.model for e in recipe.entries if isinstance(e, Save) and e.model for new in e.suffixes.values()},
         "parameters": {step: {k: _value(v, digests) for k, v in recipe.parameters.get(step, {}).items()} for step in steps},
@@ -53,12 +53,13 @@ def ingredients(recipe, code, digests):
         "code": code.modules(steps),
         "libraries": code.libraries(steps),
     }
-    return json.loads(json.dumps(found))  # as it comes back from a record
 
 
 def _value(value, digests):
     """A parameter; one that names a file (a mask, a flat of the user's) with its content."""
     is_file = isinstance(value, str) and value.endswith((".fits", ".asdf")) and os.path.isfile(value)
+    if isinstance(value, tuple):
+        return list(value)  # as it comes back from a record
     return f"{value} {digests.of(value)}" if is_file else value
 
 
@@ -163,11 +164,13 @@ def known_digest(product):
 
 def run_facts(started, steps):
     """When, where and how long a job ran, and its steps: what a record keeps and nothing is compared with."""
+    import numba  # not for those who only read records
+
     return {
         "started": time.strftime(TIME, time.gmtime(started)),
         "seconds": round(time.time() - started, 3),
         "host": socket.gethostname(),
-        "threads": int(os.environ.get("NUMBA_NUM_THREADS", os.cpu_count())),
+        "threads": numba.get_num_threads(),
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "steps": steps,
     }
@@ -241,7 +244,7 @@ def _code_change(steps, code):
     return in_words
 
 
-def input_changes(record, inputs, digests, again=()):
+def input_changes(record, inputs, digests, again=(), read=read):
     """In words, which inputs are not those that a product was made from.
 
     Parameters
@@ -252,6 +255,8 @@ def input_changes(record, inputs, digests, again=()):
     digests : fingerprint.Digests
     again : set of path
         Products that are made again in this run: their content is not known yet.
+    read : callable
+        Gives the record of a product.
 
     Returns
     -------

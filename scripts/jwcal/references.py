@@ -69,7 +69,7 @@ class Resolved(NamedTuple):
     context: str  # jwst_NNNN.pmap; empty where crds was not needed
 
 
-def resolve(header, types, *, optional=(), context=None, crds_path=None, server_url=None, overrides=None, file=None):
+def resolve(header, types, *, optional=(), context=None, crds_path=None, server_url=None, environment=None, overrides=None, file=None):
     """Find the reference files of an exposure.
 
     Parameters
@@ -86,6 +86,8 @@ def resolve(header, types, *, optional=(), context=None, crds_path=None, server_
         the server or the cache knows.
     crds_path, server_url : optional
         Cache folder and server; without them CRDS_PATH and CRDS_SERVER_URL, else no server.
+    environment : optional
+        What `environment_of` made of these two, for whoever resolves thousands of exposures.
     overrides : dict, optional
         type -> path, "N/A", or "crds://<file>" for another file of the cache or the server.
     file : path, optional
@@ -105,7 +107,7 @@ def resolve(header, types, *, optional=(), context=None, crds_path=None, server_
     given = {k: str(v) for k, v in (overrides or {}).items() if k in types}
     named = {k: v.removeprefix("crds://") for k, v in given.items() if v.startswith("crds://")}
     ask = [k for k in types if k not in given]
-    environment = _environment(crds_path, server_url)
+    environment = environment or environment_of(crds_path, server_url)
     _recall(environment)
     if not named and required.isdisjoint(ask) and (not ask or _absent(environment)):
         used, names, paths = "", dict.fromkeys(ask, NOT_APPLICABLE), {}
@@ -133,7 +135,7 @@ def recommend(header, types, *, context=None, crds_path=None, server_url=None, f
     context : str
     """
     file = file or header.get("FILENAME")
-    environment = _environment(crds_path, server_url)
+    environment = environment_of(crds_path, server_url)
     used = _context(environment, context, file)
     best = _best(environment, used, header, list(types), file)
     return {kind: None if name.startswith("NOT FOUND") else name for kind, name in best.items()}, used
@@ -149,7 +151,7 @@ def default_context(context=None, crds_path=None, server_url=None):
     ReferenceError
         There is neither a cache nor a server that knows.
     """
-    return _context(_environment(crds_path, server_url), context, None)
+    return _context(environment_of(crds_path, server_url), context, None)
 
 
 def forget():
@@ -171,7 +173,7 @@ _recalled = {}  # environment -> how many of its answers are on disk
 _own = {}  # "defaults": the variables that crds sets by itself
 
 
-def _environment(crds_path, server_url):
+def environment_of(crds_path, server_url):
     """The CRDS_ variables that crds is to see; hashable."""
     variables = {k: v for k, v in os.environ.items() if k.startswith("CRDS_")}
     if crds_path:
@@ -341,9 +343,11 @@ def _best(environment, context, header, types, file):
     rules = _remember((*scope, "rules"), lambda: _ask_rules(*scope, file))
     if not KEYWORDS.keys() >= set(rules.parkeys):
         _import(environment)
-    values = _values(rules, header)
-    signature = tuple((k, str(v)) for k, v in values.items() if k not in DATE)
-    return _remember((*scope, _epoch(rules, values, environment), signature), lambda: _ask_best(environment, context, values, types, file))
+    signature = tuple(repr(_value(header, parkey)) for parkey in rules.parkeys if parkey not in DATE)
+    return _remember(
+        (*scope, _epoch(rules, header, environment), signature),
+        lambda: _ask_best(environment, context, _values(rules, header), types, file),
+    )
 
 
 def _scope(environment, context, header, types, file):
@@ -414,9 +418,10 @@ def _schema_keyword(parkey):
     return schema.dm_to_fits(parkey)
 
 
-def _epoch(rules, values, environment):
+def _epoch(rules, header, environment):
     """Between which USEAFTER dates the exposure lies; the words of its header where they are no date."""
-    words = " ".join(str(values.get(key, "UNDEFINED")) for key in DATE)
+    values = [_value(header, key) for key in DATE]
+    words = " ".join("UNDEFINED" if value is None else str(value) for value in values)
     if not rules.dates:
         return words
     if ISO.fullmatch(words):  # crds loses up to a microsecond of it; where that makes no difference it need not be asked

@@ -7,6 +7,7 @@ out that its input comes out the same: then `take_back` puts the products that `
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import time
@@ -85,6 +86,7 @@ def judge(jobs, recipes, code, digests):
     dict
         Of the jobs whose input can't be read: path of the recipe -> message, empty where another job's message says it.
     """
+    read = functools.cache(provenance.read)
     again, lost = set(), set()  # products that are made in this run, and that can't be made
     bad = {}
     for job in jobs:
@@ -92,7 +94,7 @@ def judge(jobs, recipes, code, digests):
         inputs = inputs_of(recipe)
         try:
             if lost.isdisjoint(path for path, _ in inputs):
-                job.why[:] = _reasons(job, recipe["made_from"], inputs, again, code, digests)
+                job.why[:] = _reasons(job, recipe["made_from"], inputs, again, code, digests, read)
             else:
                 bad[job.recipe] = ""
         except InputError as error:
@@ -114,7 +116,7 @@ def inputs_of(recipe):
     return [(recipe["input"], "science"), *((m["path"], m["exptype"]) for m in recipe.get("members", ()))]
 
 
-def _reasons(job, made_from, inputs, again, code, digests):
+def _reasons(job, made_from, inputs, again, code, digests, read):
     """In words, why a job has to run whatever the jobs before it make; [] if that is not so."""
     missing = [Path(path).name for path in job.outputs.values() if not os.path.exists(path)]
     if len(missing) == len(job.outputs):
@@ -123,21 +125,21 @@ def _reasons(job, made_from, inputs, again, code, digests):
         return [f"there is no {name}" for name in missing]
     words = {}
     for product in job.outputs.values():
-        record = provenance.read(product)
+        record = read(product)
         if record is None:
             return [f"there is no record of how {Path(product).name} was made"]
         made = record["product"]
         if digests.of(product, made["size"], made["mtime_ns"], made["digest"]) != made["digest"]:
             words[f"{Path(product).name} is not what was made"] = True
         words.update(dict.fromkeys(provenance.changes(record, made_from, code)))
-        words.update(dict.fromkeys(provenance.input_changes(record, inputs, digests, again)))
+        words.update(dict.fromkeys(provenance.input_changes(record, inputs, digests, again, read)))
     return list(words)
 
 
 def _tell(job, recipe):
     """Write a job's recipe, with a time that tells Snakemake whether the job is stale."""
     path = Path(job.recipe)
-    made = [file for file in (*job.outputs.values(), job.benchmark) if os.path.exists(file)]  # what Snakemake takes the job's age from
+    made = [file for file in job.outputs.values() if os.path.exists(file)]  # what Snakemake takes the job's age from
     if job.why:
         now = time.time_ns()
         for file in made:

@@ -63,7 +63,7 @@ def correct_exposure(exposure, refs, limit, preserve, means=None):
 def five_outputs(pixeldq, options):
     """Prepare the subtraction of the means of the first and last lines from each output of IRS2 readout, odd and even samples apart.
 
-    Returns a function that corrects frames (frame, row, col) in place.
+    Returns a function that corrects frames (frame, row, col) in place; which of them are the exposure's first makes no difference.
     """
     rows, columns = np.indices(pixeldq.shape, sparse=True)
     parities = 2 if options.odd_even_columns else 1
@@ -73,8 +73,8 @@ def five_outputs(pixeldq, options):
     labels = np.where(columns < BORDER, output, np.where(columns >= pixeldq.shape[1] - BORDER, layout.OUTPUTS * parities + output, -1))
     pixels, starts = sets(np.where((pixeldq & DO_NOT_USE) == 0, labels, -1), 2 * layout.OUTPUTS * parities)
 
-    def subtract(frames):
+    def subtract(frames, first):
         offsets = offsets_of(frames, pixels, starts, parities, options.siglimit)[:, output[:, 0]]
-        subtract_signals(frames, np.zeros((len(frames), frames.shape[2])), offsets)
+        subtract_signals(frames, np.zeros((len(frames), frames.shape[2])), offsets, False)
 
     return subtract

@@ -1,32 +1,37 @@
 """Reference pixels: their clipped means and running medians, and the subtraction of the signal that they show.
 
-Sums are kept in double precision; only what is put back into the ramp is rounded to float32.
+All work in the precision of what they are given, in the order of numpy: in float32 the last digit of a mean is the peer's then, and with it
+that of all the samples that the mean is subtracted from.
 """
 
 import numpy as np
 from numba import njit, prange
 
+from .pairwise_sum import pairwise_sum
+
 
 @njit(cache=True, nogil=True)
-def _clipped_mean(x, n, limit):
-    """Mean of the first n values of x, which is reordered, after clipping until nothing lies beyond `limit` standard deviations."""
+def _mean(x):
+    return x.dtype.type(pairwise_sum(x) / x.size)
+
+
+@njit(cache=True, nogil=True)
+def _clipped_mean(x, limit):
+    """Mean of the values x (n,), which are reordered, after clipping until nothing lies beyond `limit` standard deviations."""
+    if (x == x[0]).all():
+        return x[0]  # and not what rounding makes of it
     while True:
-        total = 0.0
-        for i in range(n):
-            total += x[i]
-        mean = total / n
-        squares = 0.0
-        for i in range(n):
-            squares += (x[i] - mean) ** 2
-        reach = limit * np.sqrt(squares / n)
+        mean = _mean(x)
+        away = x - mean
+        reach = x.dtype.type(limit) * np.sqrt(_mean(away * away))
         kept = 0
-        for i in range(n):
+        for i in range(x.size):
             if mean - reach <= x[i] <= mean + reach:
                 x[kept] = x[i]
                 kept += 1
-        if kept == n or kept == 0:
+        if kept == x.size or kept == 0:
             return mean
-        n = kept
+        x = x[:kept]
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -37,7 +42,7 @@ def clipped_means(samples, starts, limit):
 
     Parameters
     ----------
-    samples : (frame, sample) float32
+    samples : (frame, sample) float32 or float64
         Pixel values, the sets one after the other; those that are not finite are left out.
     starts : (set + 1,) int
         Where in a frame's samples each set begins, and the end of the last one.
@@ -46,19 +51,16 @@ def clipped_means(samples, starts, limit):
 
     Returns
     -------
-    (frame, set) float64, NaN for a set without samples
+    (frame, set) as samples, NaN for a set without samples
     """
     frames, sets = samples.shape[0], starts.size - 1
-    means = np.empty((frames, sets))
+    means = np.full((frames, sets), np.nan, samples.dtype)
     for f in prange(frames):
-        x = np.empty(samples.shape[1])
         for s in range(sets):
-            n = 0
-            for i in range(starts[s], starts[s + 1]):
-                if np.isfinite(samples[f, i]):
-                    x[n] = samples[f, i]
-                    n += 1
-            means[f, s] = _clipped_mean(x, n, limit) if n else np.nan
+            x = samples[f, starts[s] : starts[s + 1]]
+            x = x[np.isfinite(x)]
+            if x.size:
+                means[f, s] = _clipped_mean(x, limit)
     return means
 
 
@@ -82,7 +84,7 @@ def running_medians(values, good, first, size, length):
 
     Parameters
     ----------
-    values : (frame, row, column) float
+    values : (frame, row, column) float32 or float64
     good : (row, column) bool
     first : int
         Detector row of the first row.
@@ -93,12 +95,12 @@ def running_medians(values, good, first, size, length):
 
     Returns
     -------
-    (frame, row) float64, NaN where the window holds no good value
+    (frame, row) float64, NaN where the window holds no good value; the mean of two middle values is rounded as these are
     """
     frames, rows, columns = values.shape
     medians = np.empty((frames, rows))
     for f in prange(frames):
-        x = np.empty(length * columns)
+        x = np.empty(length * columns, values.dtype)
         for r in range(rows):
             n = _window(values[f], good, first + r, first, size, length // 2, x)
             medians[f, r] = np.median(x[:n]) if n else np.nan
@@ -106,21 +108,26 @@ def running_medians(values, good, first, size, length):
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def subtract_signals(frames, along_x, along_y):
+def subtract_signals(frames, along_x, along_y, x_first):
     """Subtract from each pixel a value of its column and a value of its row, in place.
 
     Parameters
     ----------
     frames : (frame, y, x) float32
-    along_x : (frame, x) float64
-    along_y : (frame, y) float64
+    along_x : (frame, x) float32 or float64
+    along_y : (frame, y) float32 or float64
+    x_first : bool
+        Whether to begin with `along_x`. If what comes first is float32, this difference is rounded, too.
     """
     n, ny, nx = frames.shape
     for line in prange(n * ny):
         f, y = line // ny, line % ny
         level = along_y[f, y]
         for x in range(nx):
-            frames[f, y, x] = np.float32(frames[f, y, x] - along_x[f, x] - level)
+            if x_first:
+                frames[f, y, x] = np.float32((frames[f, y, x] - along_x[f, x]) - level)
+            else:
+                frames[f, y, x] = np.float32((frames[f, y, x] - level) - along_x[f, x])
 
 
 @njit(cache=True, nogil=True, parallel=True)

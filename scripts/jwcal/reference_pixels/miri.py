@@ -39,5 +39,5 @@ def correct(exposure, odd_even_rows, siglimit):
     samples = (samples - samples[:, :1]).reshape(-1, rows.size)
     means = clipped_means(samples, starts, siglimit).reshape(*sci.shape[:2], 2, OUTPUTS, parities)
     means = np.broadcast_to(either(means[:, :, 0], means[:, :, 1]), (*sci.shape[:2], OUTPUTS, 2)).swapaxes(-2, -1)
-    subtract_from_growth(sci, means[..., np.arange(shape[1]) % OUTPUTS].astype(np.float32))
+    subtract_from_growth(sci, means[..., np.arange(shape[1]) % OUTPUTS])
     log.info("MIRI: %d reference pixels", rows.size)

@@ -11,9 +11,9 @@ import numpy as np
 from .. import stripes
 from ..dq import DO_NOT_USE, REFERENCE_PIXEL
 from ..errors import InputError, Skip
-from ..kernels.reference_pixels import clipped_means, running_medians, subtract_signals
+from ..kernels.reference_pixels import running_medians, subtract_signals
 from .optimal import subtract_prediction
-from .sets import BORDER, either, offsets_of, sets
+from .sets import BORDER, either, means_of, offsets_of, sets
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +50,11 @@ class Readout(NamedTuple):
         return array if abs(self.fast) == 1 else array.swapaxes(-2, -1)
 
     def subtract(self, frames, columns, rows):
-        """Subtract (frame, column) and (frame, row) from frames (frame, y, x), in place."""
+        """Subtract (frame, column) and then (frame, row) from frames (frame, y, x), in place."""
         columns, rows = columns[:, :: np.sign(self.fast)], rows[:, :: np.sign(self.slow)]
-        along_x, along_y = (columns, rows) if abs(self.fast) == 1 else (rows, columns)
-        subtract_signals(frames, np.ascontiguousarray(along_x), np.ascontiguousarray(along_y))
+        upright = abs(self.fast) == 1
+        along_x, along_y = (columns, rows) if upright else (rows, columns)
+        subtract_signals(frames, np.ascontiguousarray(along_x), np.ascontiguousarray(along_y), upright)
 
 
 def readout_of(header):
@@ -97,6 +98,8 @@ def is_full(exposure):
 def four_outputs(readout, pixeldq, options):
     """Prepare the correction of a detector read by 4 amplifiers of 512 columns each.
 
+    With the side pixels' correction all is in double precision, but for an exposure's first frame: that is where the peer changes over.
+
     Parameters
     ----------
     readout : Readout
@@ -106,7 +109,7 @@ def four_outputs(readout, pixeldq, options):
     Returns
     -------
     callable
-        Corrects frames (frame, y, x) in place.
+        Corrects frames (frame, y, x) in place, given how many of them are the exposure's first.
     """
     good = readout.to_detector(pixeldq & DO_NOT_USE) == 0
     rows, columns = readout.row + np.arange(good.shape[0]), readout.column + np.arange(good.shape[1])
@@ -120,15 +123,21 @@ def four_outputs(readout, pixeldq, options):
         raise Skip("no usable reference pixel")
     log.info("4 outputs: %d reference pixels in the first and last rows", pixels[0].size)
 
-    def correct(frames):
+    def correct_in(kind, frames):
         view = readout.to_detector(frames)
-        offsets = offsets_of(view, pixels, starts, parities, options.siglimit)[:, output]
+        offsets = offsets_of(view, pixels, starts, parities, options.siglimit, kind)[:, output]
+        if options.use_side_ref_pixels and options.sirs:
+            return subtract_prediction(view, offsets, options.sirs)
         side = np.zeros(view.shape[:2])
-        if options.use_side_ref_pixels and not options.sirs:
+        if options.use_side_ref_pixels:
             side = options.side_gain * _side_signal(view, offsets, good, columns, readout.row, options.side_smoothing_length)
         readout.subtract(frames, offsets, side)
-        if options.use_side_ref_pixels and options.sirs:
-            subtract_prediction(view, options.sirs)
+
+    def correct(frames, first):
+        single = first if options.use_side_ref_pixels else len(frames)
+        for part, kind in ((frames[:single], np.float32), (frames[single:], np.float64)):
+            if len(part):
+                correct_in(kind, part)
 
     return correct
 
@@ -163,8 +172,8 @@ def one_output(readout, pixeldq, options, edgeless=False):
     pixels, starts = sets(np.where(reference, parity, -1), parities)
     log.info("1 output: %d reference pixels", pixels[0].size)
 
-    def correct(frames):
-        means = clipped_means(readout.to_detector(frames)[:, *pixels], starts, options.siglimit)
+    def correct(frames, first):
+        means = means_of(readout.to_detector(frames), pixels, starts, options.siglimit)
         means = np.where(np.isnan(means), means[:, ::-1], means)  # a parity without reference pixels takes the other one's
         readout.subtract(frames, np.nan_to_num(means)[:, parity], np.zeros((len(frames), reference.shape[0])))
 
@@ -193,8 +202,8 @@ def striped(place, first, pixeldq, options):
     readout = Readout(place.fast, place.slow, first, 0)
     log.info("stripes: %d reference pixels", pixels[0].size)
 
-    def correct(frames):
-        means = clipped_means(place.to_detector(frames)[:, *pixels], starts, options.siglimit).reshape(len(frames), -1, parities)
+    def correct(frames, first):
+        means = means_of(place.to_detector(frames), pixels, starts, options.siglimit).reshape(len(frames), -1, parities)
         means[np.isnan(means).any(axis=-1)] = 0  # one parity alone would make stripes
         readout.subtract(frames, means.reshape(len(frames), -1)[:, output], np.zeros((len(frames), flags.shape[0])))
 

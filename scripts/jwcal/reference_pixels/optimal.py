@@ -43,9 +43,13 @@ def _filter(entry, path, sigreject, gaussmooth, halfwidth):
     return sirs.Filter(*(sirs.taps(side, gaussmooth, halfwidth) for side in sides), sigreject)
 
 
-def subtract_prediction(view, optimal):
-    """Subtract from each output what its SIRS filter makes of the side reference pixels; view (frame, row, column), in place."""
-    for frame in view:
-        noise = sirs.predict(frame[:, :BORDER].astype(float), frame[:, -BORDER:].astype(float), optimal)
-        for k, output in enumerate(np.split(frame, OUTPUTS, axis=1)):
-            output -= noise[:, k, None]
+def subtract_prediction(view, offsets, optimal):
+    """Subtract offsets (frame, column), and from each output what its SIRS filter makes of the side reference pixels then.
+
+    The frames, view (frame, row, column), are changed in place.
+    """
+    for frame, offset in zip(view, offsets, strict=True):
+        left, right = ((frame[:, side] - offset[side]).astype(float) for side in (np.s_[:BORDER], np.s_[-BORDER:]))
+        noise = sirs.predict(left, right, optimal)
+        for k, (output, own) in enumerate(zip(np.split(frame, OUTPUTS, axis=1), np.split(offset, OUTPUTS), strict=True)):
+            output[...] = (output - own) - noise[:, k, None]

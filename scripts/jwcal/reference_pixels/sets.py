@@ -26,20 +26,28 @@ def either(a, b):
     return np.where(np.isnan(a), b, np.where(np.isnan(b), a, 0.5 * (a + b)))
 
 
-def offsets_of(frames, pixels, starts, parities, siglimit):
-    """Clipped means of the reference pixels of each output and parity, both ends averaged, (frame, output x parity)."""
-    means = clipped_means(frames[:, *pixels], starts, siglimit).reshape(len(frames), 2, -1, parities)
+def means_of(frames, pixels, starts, siglimit, kind=np.float32):
+    """Clipped means of sets of pixels, worked out in the precision `kind`: (frame, set)."""
+    return clipped_means(np.ascontiguousarray(frames[:, *pixels], kind), starts, siglimit)
+
+
+def offsets_of(frames, pixels, starts, parities, siglimit, kind=np.float32):
+    """Clipped means of the reference pixels of each output and parity, both ends averaged, (frame, output x parity) of the type `kind`."""
+    means = means_of(frames, pixels, starts, siglimit, kind).reshape(len(frames), 2, -1, parities)
     means = either(means[:, 0], means[:, 1])
     means[np.isnan(means).any(axis=-1)] = 0  # one parity alone would make stripes
     return means.reshape(len(frames), -1)
 
 
 def correct_frames(exposure, correction):
-    """Apply a function that corrects frames (frame, y, x) in place to the groups and the zero frames."""
-    correction(exposure.sci.reshape(-1, *exposure.sci.shape[-2:]))
+    """Apply a function that corrects frames (frame, y, x) in place to the groups and the zero frames.
+
+    It is told how many of the frames are the exposure's first.
+    """
+    correction(exposure.sci.reshape(-1, *exposure.sci.shape[-2:]), int(exposure.integrations.start == 0))
     zeroframe = exposure.extra.get("ZEROFRAME")
     if zeroframe is not None:
         unknown = zeroframe == 0  # there is no zero frame: nothing to correct, and no reference either
         zeroframe[unknown] = np.nan
-        correction(zeroframe)
+        correction(zeroframe, 0)
         zeroframe[unknown] = 0

@@ -4,6 +4,7 @@ A handler of Snakemake's log, whose records name each job that starts, ends or f
 """
 
 import logging
+import math
 import statistics
 import sys
 import threading
@@ -12,7 +13,7 @@ from collections import Counter, defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from .records import benchmark
+from .. import provenance
 from .words import roughly
 
 EVERY, EVERY_IN_A_FILE = 10, 60  # seconds between two lines, on a terminal and elsewhere
@@ -55,19 +56,20 @@ class Progress:
     finished: Counter = field(default_factory=Counter)
     failed: set = field(default_factory=set)  # of (job number, rule)
     seconds: dict = field(default_factory=lambda: defaultdict(list))  # rule -> times of its jobs
-    running: dict = field(default_factory=dict)  # job number -> (rule, when it started, its benchmark)
+    running: dict = field(default_factory=dict)  # job number -> (rule, when it started, one of its products)
 
-    def start(self, job, rule, table, now):
+    def start(self, job, rule, product, now):
         """A job starts, or is tried again."""
         self.failed.discard((job, rule))
-        self.running[job] = rule, now, table
+        self.running[job] = rule, now, product
 
     def finish(self, job, now):
-        """A job is done; its time is what its benchmark says, which knows nothing of a cluster's queue."""
+        """A job is done; its time is what its product's record says, which knows nothing of a cluster's queue."""
         if job in self.running:
-            rule, began, table = self.running.pop(job)
+            rule, began, product = self.running.pop(job)
+            record = provenance.read(product) if product else None
             self.finished[rule] += 1
-            self.seconds[rule].append((table and benchmark(table)[0]) or now - began)
+            self.seconds[rule].append(min(record["run"]["seconds"] if record else math.inf, now - began))
 
     def fail(self, job, rule):
         """A job has failed."""
@@ -149,8 +151,7 @@ class Follower(logging.Handler):
     def _changes(self, record, now):
         event = getattr(record, "event", None)
         if event == "job_info":
-            table = record.benchmark
-            self.progress.start(record.jobid, record.rule_name, table and str(table), now)
+            self.progress.start(record.jobid, record.rule_name, next(iter(record.output), None), now)
         elif event == "job_finished":
             self.progress.finish(record.job_id, now)
         elif event == "job_error":

@@ -1,6 +1,5 @@
 """What a run left in its results folder: jobs and their state, times, records of provenance. The only module that knows where it lies."""
 
-import csv
 import json
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -100,9 +99,8 @@ def _job(folder, planned, at_work):
     message = failed.read_text(errors="replace").strip() if failed.exists() else ""
     if message and not (at_work and message == STOPPED):  # which a job leaves while it runs
         job.message, job.log_end = message, _end(job.log)
-    job.seconds, job.peak_mb = benchmark(folder / "benchmarks" / f"{name}.tsv")
     run = next((product.record["run"] for product in products if product.record), None)
-    if job.seconds is None and run:
+    if run:
         job.seconds, job.peak_mb = run["seconds"], run["peak_mb"]
     return job
 
@@ -110,26 +108,6 @@ def _job(folder, planned, at_work):
 def _product(path, suffix):
     exists = path.exists()
     return Product(path, suffix, exists, (provenance.read(path) or {}) if exists else {})
-
-
-def benchmark(path):
-    """Seconds and peak memory (MB) of a job, from the table that Snakemake leaves; None where it does not say.
-
-    Memory of a job that was too short to be looked at is not known.
-    """
-    try:
-        with open(path, newline="") as file:
-            row = list(csv.DictReader(file, delimiter="\t"))[-1]
-    except (OSError, IndexError, csv.Error):
-        return None, None
-    return _number(row.get("s")), _number(row.get("max_rss")) or None
-
-
-def _number(text):
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return None
 
 
 def _end(log):
