@@ -36,7 +36,7 @@ def correct(exposure, odd_even_rows, siglimit):
     if not (np.diff(starts).reshape(2, -1).sum(axis=0) > 0).all():
         raise Skip("an output has no usable reference pixel")
     samples = sci[:, :, rows, columns]
-    samples = (samples - samples[:, :1]).reshape(-1, rows.size)
+    samples = np.ascontiguousarray((samples - samples[:, :1]).reshape(-1, rows.size))
     means = clipped_means(samples, starts, siglimit).reshape(*sci.shape[:2], 2, OUTPUTS, parities)
     means = np.broadcast_to(either(means[:, :, 0], means[:, :, 1]), (*sci.shape[:2], OUTPUTS, 2)).swapaxes(-2, -1)
     subtract_from_growth(sci, means[..., np.arange(shape[1]) % OUTPUTS])

@@ -25,18 +25,22 @@ SLOW, FAST = 6000, 200000  # cycles a frame to which the amplifier's reference p
 FILLED = 2 * np.count_nonzero(IS_REFERENCE) / TICKS  # part of the time that the reference pixels' signal is spread over
 
 
-def simulate_irs2(out, *, exp_type="NRS_IFU", detector="NRS1", readpatt="NRSIRS2RAPID", common=COMMON, own=OWN, seed=1, **options):
+def simulate_irs2(
+    out, *, exp_type="NRS_IFU", detector="NRS1", readpatt="NRSIRS2RAPID", subarray="FULL", common=COMMON, own=OWN, seed=1, **options
+):
     """Simulate a full frame of IRS2 readout; parameters and result as `simulate_exposure`. Its `ramp` has the detector's pixels alone.
 
     Parameters
     ----------
+    subarray : str or instruments.Subarray
+        For tests a frame may have fewer lines (columns).
     common, own : float
         DN rms of the noise of a frame that all outputs share, and of that of each amplifier.
     """
     nframes = 5 if readpatt == "NRSIRS2" else 1
     header = {"READPATT": readpatt, "NRS_NORM": 16, "NRS_REF": 4, "NOUTPUTS": OUTPUTS, **options.pop("header", {})}
-    timing = {"readpatt": "NRSRAPID", "nframes": nframes, "tframe": TFRAME, "subarray": "FULL"}
-    sensor = options.pop("sensor", None) or make_detector("NIRSPEC", detector, "FULL", flicker=0.0, offsets=0.0)
+    timing = {"readpatt": "NRSRAPID", "nframes": nframes, "tframe": TFRAME, "subarray": subarray}
+    sensor = options.pop("sensor", None) or make_detector("NIRSPEC", detector, subarray, flicker=0.0, offsets=0.0)
     made = simulate_exposure(out, exp_type=exp_type, detector=detector, seed=seed, sensor=sensor, header=header, **timing, **options)
     rng = np.random.default_rng([seed, 712])
     with fits.open(made.uncal, memmap=False) as hdus:
@@ -127,7 +131,8 @@ def write_references(files, detector="NRS1", bad=()):
     for kind in ("mask", "superbias"):
         expand(files[kind], layout)
     mask = Path(files["mask"])
-    refpix = write_refpix(mask.with_name(mask.name.replace("mask", "refpix")), detector, bad=bad)
+    lines = fits.getheader(mask, "DQ")["NAXIS1"]
+    refpix = write_refpix(mask.with_name(mask.name.replace("mask", "refpix")), detector, lines=lines, bad=bad)
     return {**files, "refpix": refpix}
 
 
