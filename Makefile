@@ -1,7 +1,8 @@
 # make demo     simulate a small program and calibrate it, with pictures
 # make report   what a run made, as one HTML page: make report RESULTS=folder (default: that of the demo)
 # make test     all tests, a parity subset against the peer included
-# make parity   all parity tests        make lint   style and workflow checks
+# make parity   all tests against the peer, and the others that take minutes
+# make lint     style and workflow checks
 # make test-slurm   the workflow on a real Slurm of one node (as root; installs Debian's packages)
 # Everything is installed into .venv (and .venv-peer) from envs/.
 
@@ -31,7 +32,7 @@ test-slurm: .venv/kernels
 	$(BIN)/python -m pytest -m slurm tests/test_slurm.py $(ARGS)
 
 parity: .venv/kernels .venv-peer/ready
-	$(BIN)/python -m pytest -m parity -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "parity or full" -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: .venv/ready
 	$(BIN)/ruff check scripts tests benchmarks

@@ -492,6 +492,9 @@ class Tree:
     def __getitem__(self, kind):
         return self if kind == "pastasoss" else self.refs[kind]
 
+    def strip(self, rows):
+        return self.refs.strip(rows)
+
 
 def test_soss_traces_are_no_background(tmp_path):
     sci = ramp_of(np.random.default_rng(1), (1, 3, 96, 2048), 2.0, stripes=1)

@@ -182,13 +182,13 @@ class InBlocks:
     """An exposure whose integrations are lent out two at a time, as copies: what `prepare` gets."""
 
     def __init__(self, exposure):
-        self.whole, self.raw = exposure, exposure.sci
+        self.whole, self.shape = exposure, exposure.sci.shape
         self.header, self.pixeldq = exposure.header, exposure.pixeldq
 
     def blocks(self):
-        for first in range(0, len(self.raw), 2):
+        for first in range(0, self.shape[0], 2):
             ints = slice(first, first + 2)
-            pixels = Pixels(sci=self.raw[ints].copy(), dq=self.pixeldq)
+            pixels = Pixels(sci=self.whole.sci[ints].copy(), dq=self.pixeldq)
             yield self.whole.block(pixels, integrations=ints)
 
 

@@ -5,8 +5,9 @@ import pytest
 
 import make
 from jwcal import dq, ramp, run
+from jwcal import parameters as jwcal_parameters
 from jwcal.chains import Save, Step
-from jwcal.exposure import dead_groups
+from jwcal.exposure import Pixels, dead_groups
 
 SHAPE = (5, 4, 24, 8)
 
@@ -68,8 +69,6 @@ def steps(monkeypatch):
 
         @staticmethod
         def apply(exposure, refs):
-            from jwcal.exposure import Pixels
-
             alive = ~exposure.dead_groups[0]
             cube = exposure.sci[:, alive].mean(axis=1, dtype=np.float64).astype(np.float32) + exposure.extra["ZEROFRAME"]
             flags = np.bitwise_or.reduce(exposure.groupdq, axis=1).astype(np.uint32)
@@ -112,7 +111,53 @@ def test_times_of_all_strips_add_up(steps, ramp_of_noise, monkeypatch, tmp_path)
     apply = module.apply
     monkeypatch.setattr(module, "apply", staticmethod(lambda *given: (strips.append(1), apply(*given))[1]))
     rate, rateints = run.run(run.Recipe("toy", steps), exposure_of(ramp_of_noise), scratch=tmp_path)
-    assert len(strips) > 1 and rate.seconds["ramp_fit"] + rateints.seconds["ramp_fit"] == len(strips)
+    assert len(strips) > 1 and rate.seconds["ramp_fit"] == rateints.seconds["ramp_fit"] == len(strips)
+
+
+def test_a_step_goes_through_all_before_and_after(steps, ramp_of_noise, monkeypatch, tmp_path):
+    """`prepare` sees what the steps before did, keeps nothing and is there for `apply`; `finish` sees what `apply` did, and keeps it."""
+    level = float(np.median(ramp_of_noise[:, 0]))
+
+    class Above:
+        REFERENCES = ()
+
+        @staticmethod
+        def walks_itself(exposure, parameters):
+            return exposure.shape == SHAPE and parameters["times"] == 2
+
+        @staticmethod
+        def prepare(exposure, refs, *, times):
+            def look(strip):
+                median = np.median(strip.sci, axis=(0, 1))
+                strip.sci[:] = np.nan
+                return [strip.derive([Pixels(sci=median)], "median")]
+
+            (found,) = ramp.put_together(exposure, exposure.strips(), look)
+            return found.sci * times
+
+        @staticmethod
+        def apply(exposure, refs, *, times: int = 2):
+            assert exposure.prepared["above"].shape == SHAPE[2:]
+            exposure.sci -= exposure.prepared["above"]
+            return exposure
+
+        @staticmethod
+        def finish(exposure, refs, *, times):
+            for block in exposure.blocks(keep=True):
+                assert block.shape == block.sci.shape != SHAPE and (block.sci < 0).mean() > 0.9
+                block.sci += level
+
+    modules = {step.name: run.step_module(step.name) for step in steps} | {"above": Above}
+    for module in (run, ramp, jwcal_parameters):
+        monkeypatch.setattr(module, "step_module", modules.get)
+    monkeypatch.setattr(ramp, "LARGE", 1024)
+    recipe = run.Recipe("toy", [steps[0], Step("above"), steps[3]], {"above": {"times": 2}})
+    exposure = exposure_of(ramp_of_noise)
+    _, rateints = run.run(recipe, exposure, scratch=tmp_path)
+    added = ramp_of_noise + np.arange(SHAPE[0], dtype=np.float32)[:, None, None, None]
+    wanted = (added - 2 * np.median(added, axis=(0, 1)) + np.float32(level)).mean(axis=1) + ramp_of_noise[:, 0]
+    np.testing.assert_allclose(rateints.sci, wanted, rtol=1e-5, atol=1e-2)
+    assert exposure.prepared == {} and exposure.samples is None and rateints.seconds["above"] > 0
 
 
 def test_a_ramp_that_is_a_product_stays_whole(steps, ramp_of_noise, monkeypatch):

@@ -41,7 +41,7 @@ def image(reference, exposure, extname="SCI", pixels=None):
 def bits(reference, exposure, extname="DQ", pixels=None):
     """The data quality of a reference with the standard bits, (row, col) uint32; zeros where it has none. Otherwise as `image`."""
     if not reference.has(extname):
-        return np.zeros(pixels or exposure.sci.shape[-2:], np.uint32)
+        return np.zeros(pixels or exposure.shape[-2:], np.uint32)
     flags = reference.dq(extname)
     check(flags.shape, reference, exposure, extname, pixels)
     return flags
@@ -49,7 +49,7 @@ def bits(reference, exposure, extname="DQ", pixels=None):
 
 def check(shape, reference, exposure, extname, pixels=None):
     """Raise as `image` does unless this, the shape of a reference's extension after its cut, is that of the exposure's pixels."""
-    samples = exposure.sci.shape[-2:]
+    samples = exposure.shape[-2:]
     pixels = pixels or samples
     if shape == pixels:
         return

@@ -144,11 +144,12 @@ class Exposure:
         self.members = Members()  # of its association: what steps subtract from it...
         self.tree = None  # all of a product that is an ASDF file
         self.read_times = None  # of each group's reads, s, where groups do not follow each other evenly
-        self.prepared = {}  # step -> exposures: what its `prepare` found out about the whole exposure (see ramp.py)
+        self.prepared = {}  # step -> what its `prepare` found out about the whole exposure
         self.raw = None  # where the samples of a ramp come from that was not read yet: .shape, .read(slice)
+        self.samples = None  # ramp.Ramp in which the samples are while they are walked
         # where this block stands in the whole exposure (see ramp.py); a whole exposure has the defaults
         self.integrations = slice(0, None)
-        self.rows = slice(0, None)
+        self.rows = self.inner = slice(0, None)  # `inner`: without the halo
         self._dead_groups = None
 
     @property
@@ -160,6 +161,31 @@ class Exposure:
         if self.raw is not None:
             self.sci, self.groupdq = self.raw.read(slice(0, self.raw.shape[0]))
             self.raw = None
+
+    @property
+    def shape(self):
+        """Of the samples (int, group, row, col), in memory or not, or of the image."""
+        return next(held for held in (self.sci, self.samples, self.raw) if held is not None).shape
+
+    def blocks(self, keep=False):
+        """Go through a ramp by whole integrations: exposures that hold some of them. One that is in memory is its only block.
+
+        Parameters
+        ----------
+        keep : bool
+            Whether what is done to the samples is kept (what is done to the pixels' flags always is).
+        """
+        return iter([self]) if self.samples is None else self.samples.blocks(self, keep)
+
+    def strips(self, halo=0, keep=False, last=False):
+        """Go through a ramp by strips of rows, with all integrations; see `blocks`, and `ramp.Ramp.strips`."""
+        return iter([self]) if self.samples is None else self.samples.strips(self, halo, keep, last)
+
+    @property
+    def own(self):
+        """Which of a strip's rows are not its halo: a slice of its arrays."""
+        first = self.inner.start - self.rows.start
+        return slice(first, None if self.inner.stop is None else self.inner.stop - self.rows.start)
 
     @property
     def dead_groups(self):
@@ -176,12 +202,13 @@ class Exposure:
             raise InputError(f"one image expected, {len(self.pixels)} found", file=self.name)
         return self.pixels[0]
 
-    def block(self, pixels, integrations=None, rows=None):
+    def block(self, pixels, integrations=None, rows=None, inner=None):
         """A part of this exposure that shares its keywords, tables and bookkeeping."""
         part = copy.copy(self)
-        part.pixels = [pixels]
+        part.pixels, part.samples = [pixels], None
         part.integrations = integrations or self.integrations
         part.rows = rows or self.rows
+        part.inner = inner or part.rows
         return part
 
     def derive(self, pixels, suffix):

@@ -17,6 +17,7 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
 from .errors import InputError, ProductError, ReferenceError
+from .threads import parts, side_by_side
 
 AGAIN = "Fetch the file again"
 
@@ -217,9 +218,9 @@ def _field(kind):
 # --- arrays ----------------------------------------------------------------------------------------------------------
 #
 # Images go from and to files through one small buffer: new memory costs more than the reading, and astropy's conversions
-# hold a large array two or three times.
+# hold a large array two or three times. Each thread has such a buffer.
 
-BUFFER = 2**20  # bytes: it stays in the processor's cache
+BUFFER = 2**18  # bytes: it stays in the processor's cache
 
 
 class Stored(NamedTuple):
@@ -239,37 +240,42 @@ class Stored(NamedTuple):
             The file can't be read, or is shorter than its headers say.
         """
         out, size = out.reshape(-1), self.kind.itemsize
-        buffer = np.empty(min(out.size, BUFFER // size), self.kind)
+
+        def fill(part):
+            values = np.empty(part.stop - part.start, self.kind.newbyteorder(">"))
+            read_at(file, values, self.offset + (first + part.start) * size)
+            out[part] = _shifted(values)
+
         with open(self.path, "rb", buffering=0) as file:
-            file.seek(self.offset + first * size)
-            for start in range(0, out.size, max(buffer.size, 1)):
-                part = buffer[: out.size - start]
-                _read_all(file, part)
-                _swap(part)
-                _shift(part)
-                out[start : start + part.size] = part
+            side_by_side(fill, parts(out.size, BUFFER // size))
 
 
-def _read_all(file, array):
-    view = memoryview(array).cast("B")
+def read_at(file, array, offset):
+    """Fill an array with the bytes of an open file from `offset` on; OSError where it ends too soon."""
+    view = memoryview(array.view(np.uint8)).cast("B")
     while view:
-        done = file.readinto(view)
+        done = os.preadv(file.fileno(), [view], offset)
         if not done:
             raise OSError("the file ends too soon")
-        view = view[done:]
+        view, offset = view[done:], offset + done
 
 
-def _swap(array):
-    """From FITS' order of bytes to the machine's or back, in place."""
-    if sys.byteorder == "little":
-        array.byteswap(inplace=True)
+def write_at(file, array, offset):
+    """Write an array's bytes to an open file from `offset` on."""
+    view = memoryview(array.view(np.uint8)).cast("B")
+    while view:
+        done = os.pwrite(file.fileno(), view, offset)
+        view, offset = view[done:], offset + done
 
 
-def _shift(array):
-    """From integers of a sign that FITS does not know to those that it stores, shifted by half of their range, or back, in place."""
-    if array.dtype.kind in "iu" and (array.dtype.kind == "u") != (array.itemsize == 1):
-        bits = array.view(f"u{array.itemsize}")
-        bits ^= bits.dtype.type(1 << (8 * array.itemsize - 1))
+def _shifted(array):
+    """Integers of a sign that FITS does not know as those that it stores, shifted by half of their range, or back; others as they are."""
+    if array.dtype.kind not in "iu" or (array.dtype.kind == "u") == (array.itemsize == 1):
+        return array
+    shifted = array.astype(array.dtype.newbyteorder("="))
+    bits = shifted.view(f"u{array.itemsize}")
+    bits ^= bits.dtype.type(1 << (8 * array.itemsize - 1))
+    return shifted
 
 
 def stored(hdu, path):
@@ -313,13 +319,14 @@ def _table_bytes(hdu):
 def _write_image(file, array):
     """Write an array as FITS stores it, filled up to whole blocks."""
     flat = np.ascontiguousarray(array).reshape(-1)
-    buffer = np.empty(BUFFER // flat.itemsize, flat.dtype.newbyteorder("="))
-    for start in range(0, flat.size, buffer.size):
-        part = buffer[: flat.size - start]
-        part[:] = flat[start : start + part.size]
-        _shift(part)
-        _swap(part)
-        _write_all(file, part)
+    first, size = file.tell(), flat.itemsize
+
+    def put(part):
+        values = _shifted(flat[part])
+        write_at(file, values.astype(values.dtype.newbyteorder(">")), first + part.start * size)
+
+    side_by_side(put, parts(flat.size, BUFFER // size))
+    file.seek(first + flat.nbytes)
     _write_all(file, bytes(-flat.nbytes % BLOCK))
 
 
@@ -399,14 +406,14 @@ class ReferenceFile:
             yield from (table[first : first + size] for first in range(0, count, size))
             return
         with open(self.path, "rb", buffering=0) as file:
-            file.seek(offset)
             for first in range(0, count, size):
                 part = np.empty(min(size, count - first), kind)
                 try:
-                    _read_all(file, part.view(np.uint8))
+                    read_at(file, part, offset + first * kind.itemsize)
                 except OSError as error:
                     raise ReferenceError(f"the {self.kind} reference can't be read: {error}", self.path, AGAIN) from None
-                _swap(part)
+                if sys.byteorder == "little":
+                    part.byteswap(inplace=True)
                 yield part
 
     @property

@@ -1,25 +1,26 @@
 """Walking a ramp that is too large for memory.
 
 Most of stage 1 looks at one integration at a time; jump and ramp_fit look at one pixel at a time, but in all integrations.
-So a large ramp is walked twice: by blocks of whole integrations, then by strips of rows. Between the walks it lies in a
+So a large ramp is walked twice: by blocks of whole integrations, then by strips of rows. Between the walks it lies in
 scratch files, which are read and written with plain I/O: that is the system's cache, which it can take back, and not the job's memory.
+A step that has to know all of the exposure before it changes a part goes through it by itself first: see docs/architecture.md.
 """
 
 import math
-import os
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from .chains import Step
 from .exposure import Pixels, dead_groups
+from .fitsio import read_at, write_at
 from .parameters import parameters_of, step_module
+from .threads import parts, side_by_side
 
 LARGE = 128 * 2**20  # bytes of samples: a ramp of more is walked, in blocks or strips of this size where one integration is not larger
 FILES = 64  # at most, for the samples, and as many for the flags
+INTEGRATIONS = 16  # that one thread copies at a time
 
 
 def is_large(shape):
@@ -27,71 +28,59 @@ def is_large(shape):
     return shape[0] > 1 and 4 * np.prod(shape, dtype=np.int64) > LARGE
 
 
-@dataclass(frozen=True)
-class Part(Step):
-    """What a step does in another walk, after its `apply` has seen all of the exposure: one of its `parts`, modules like a step's."""
-
-    module: object = None
-
-
-def module(step):
-    """The module of a step, or of a part of one."""
-    return step.module if isinstance(step, Part) else step_module(step.name)
-
-
 def parameters(step, recipe):
-    """The parameters that a step is called with: those that are given; for a part of it all."""
-    given = dict(recipe.parameters.get(step.name, {}))
-    return {name: p.default for name, p in parameters_of(step.name).items()} | given if isinstance(step, Part) else given
+    """All parameters of a step, those that are not given with their defaults."""
+    return {name: p.default for name, p in parameters_of(step.name).items()} | recipe.parameters.get(step.name, {})
 
 
-def with_parts(step, recipe):
-    """A step, and what its `parts(parameters)` says has to be done after it."""
-    found = getattr(step_module(step.name), "parts", None)
-    wanted = found(parameters(Part(step.name), recipe)) if found else ()
-    return [step, *(Part(step.name, step.arguments, part) for part in wanted)]
+def walks_itself(function, step, exposure, recipe):
+    """Whether a step has this function, "prepare" or "finish", and has to go through the exposure in it."""
+    module = step_module(step.name)
+    needed = getattr(module, "walks_itself", None)
+    return hasattr(module, function) and (needed is None or needed(exposure, parameters(step, recipe)))
 
 
-def walks(steps, exposure):
-    """Steps grouped by what they walk by: [("integrations", [...]), ("rows", [...]), ...]. One that prepares itself begins a group."""
-    groups = []
+def walks(steps, exposure, recipe):
+    """Steps grouped by what they walk by, [("integrations", [...]), ("rows", [...]), ...].
+
+    One that walks itself before (`prepare`) is the first of its group, one that does so after (`finish`) the last.
+    """
+    groups, ended = [], True
     for step in steps:
-        kind = getattr(module(step), "WALKS", "integrations")
-        if not groups or groups[-1][0] != kind or prepares(module(step), exposure):
+        kind = getattr(step_module(step.name), "WALKS", "integrations")
+        if ended or groups[-1][0] != kind or walks_itself("prepare", step, exposure, recipe):
             groups.append((kind, []))
         groups[-1][1].append(step)
+        ended = walks_itself("finish", step, exposure, recipe)
     return groups
-
-
-def prepares(module, exposure):
-    """Whether a step has a `prepare` that must have seen all of this exposure before its `apply` sees any."""
-    return hasattr(module, "prepare") and getattr(module, "prepares", lambda exposure: True)(exposure)
 
 
 def halo(steps, recipe):
     """Rows beyond a strip that the steps look at."""
     total = 0
     for step in steps:
-        margin = getattr(module(step), "HALO", 0)
+        margin = getattr(step_module(step.name), "HALO", 0)
         total += margin(recipe.parameters.get(step.name, {})) if callable(margin) else margin
     return total
 
 
 @contextmanager
-def opened(source, scratch=None):
-    """A `Ramp` whose scratch files go when the block ends.
+def walked(exposure, scratch=None):
+    """Put the samples of an exposure into scratch files, for its `blocks` and `strips`, until the block ends.
 
     Parameters
     ----------
-    source : object with .shape (int, group, row, col) and .read(slice of integrations, empty) -> (sci, groupdq)
+    exposure : Exposure
+        Its `raw`: .shape (int, group, row, col) and .read(slice of integrations, empty) -> (sci, groupdq).
     scratch : path, optional
         Folder for the scratch files; by default the system's folder for temporary files.
     """
-    ramp = Ramp(source, scratch)
+    exposure.samples = Ramp(exposure.raw, scratch)
     try:
-        yield ramp
+        yield
     finally:
-        ramp.close()
+        exposure.samples.close()
+        exposure.samples = None
 
 
 class Ramp:
@@ -124,7 +113,7 @@ class Ramp:
             self._buffers[key] = np.empty(size + size // 4, kind)  # spare memory costs nothing until it is touched
         return self._buffers[key][:size].reshape(shape)
 
-    def integrations(self, exposure, halo=0, keep=True):
+    def blocks(self, exposure, keep):
         """Blocks of whole integrations; what is done to them is kept if asked (what is done to the pixels' flags always)."""
         nints, ngroups, ny, nx = self.shape
         step = int(max(1, LARGE // (4 * ngroups * ny * nx)))
@@ -157,7 +146,7 @@ class Ramp:
         rows = slice(0, self._sci.shape[2])
         return self._sci.read(ints, rows, empty), self._groupdq.read(ints, rows, empty)
 
-    def strips(self, exposure, halo=0, keep=True, last=False):
+    def strips(self, exposure, halo, keep, last):
         """Strips of rows with all integrations and `halo` rows more on each side; what is done to the rows between is kept if asked.
 
         After the `last` walk there is nothing left: the system gets a scratch file's memory back as soon as its rows are read.
@@ -165,7 +154,7 @@ class Ramp:
         nints, _, ny, _ = self.shape
         ints, high = slice(0, nints), self._high
         if self._read == self.source.read:  # no walk has filled the scratch files yet
-            for _ in self.integrations(exposure):
+            for _ in self.blocks(exposure, keep=True):
                 pass
         done = None
         for number, first in enumerate(range(0, ny, high)):
@@ -178,8 +167,8 @@ class Ramp:
                 self._groupdq.drop(rows.start)
             if done:  # only now: this strip's halo had to see the rows of the one before as they were
                 self._write_strip(done)
-            strip = exposure.block(_lend(exposure, pixels, self.shape, ints, rows), rows=rows)
-            strip.inner, strip.dead_groups = inner, self._dead
+            strip = exposure.block(_lend(exposure, pixels, self.shape, ints, rows), rows=rows, inner=inner)
+            strip.dead_groups = self._dead
             yield strip
             _take_back(exposure, strip)
             done = strip if keep else None
@@ -188,9 +177,8 @@ class Ramp:
             self._write_strip(done)
 
     def _write_strip(self, strip):
-        part = slice(strip.inner.start - strip.rows.start, strip.inner.stop - strip.rows.start)
-        self._sci.write_rows(strip.inner, strip.sci[:, :, part])
-        self._groupdq.write_rows(strip.inner, strip.groupdq[:, :, part])
+        self._sci.write_rows(strip.inner, strip.sci[:, :, strip.own])
+        self._groupdq.write_rows(strip.inner, strip.groupdq[:, :, strip.own])
 
 
 def _lend(exposure, pixels, shape, ints, rows):
@@ -224,38 +212,61 @@ def _take_back(exposure, block):
             whole.extra[name] = array
 
 
-def paste(wholes, parts, strip, shape):
-    """Put the results of a strip into those of the whole exposure.
+def put_together(exposure, strips, make):
+    """What is made of the strips of an exposure, put together.
 
     Parameters
     ----------
-    wholes : list of Exposure, or None before the first strip
-    parts : list of Exposure
-        What ramp_fit made of the strip, halo included.
-    strip : Exposure
-    shape : (int, group, row, col) of the ramp
+    exposure : Exposure
+    strips : iterable of Exposure
+        Its `strips()`.
+    make : callable
+        make(strip) -> list of Exposure whose planes have the strip's rows, its halo included.
 
     Returns
     -------
     list of Exposure
     """
-    rows, inner = strip.rows, strip.inner
-    part = slice(inner.start - rows.start, inner.stop - rows.start)
-    if wholes is None:
-        wholes = parts
-        saved = [dict(whole.pixels[0].planes()) for whole in wholes]
-        for whole, planes in zip(wholes, saved, strict=True):
-            for name, array in planes.items():
-                full = np.empty((*array.shape[:-2], shape[2], array.shape[-1]), array.dtype)
-                full[..., inner, :] = array[..., part, :]
-                setattr(whole.pixels[0], name, full)
-        return wholes
-    for whole, result in zip(wholes, parts, strict=True):
+    wholes = None
+    for strip in strips:
+        made = make(strip)
+        if strip.rows == slice(0, None):
+            return made
+        if wholes is None:
+            wholes = made
+            _extend(wholes, strip, exposure.shape[2])
+        else:
+            _paste(wholes, made, strip)
+        del made  # it must not wait for the next strip's
+    return wholes
+
+
+def _extend(wholes, strip, ny):
+    """Give the results of the first strip the rows of the whole exposure."""
+    pairs = []
+    for whole in wholes:
+        for name, array in whole.pixels[0].planes():
+            full = np.empty((*array.shape[:-2], ny, array.shape[-1]), array.dtype)
+            pairs.append((full[..., strip.inner, :], array[..., strip.own, :]))
+            setattr(whole.pixels[0], name, full)
+    _copy(pairs)
+
+
+def _paste(wholes, made, strip):
+    """Put the results of a strip into those of the whole exposure."""
+    pairs = []
+    for whole, result in zip(wholes, made, strict=True):
         for name, array in result.pixels[0].planes():
-            getattr(whole.pixels[0], name)[..., inner, :] = array[..., part, :]
+            pairs.append((getattr(whole.pixels[0], name)[..., strip.inner, :], array[..., strip.own, :]))
         # the strips share one book of times; what only the results have is added up
         whole.seconds = {k: v if k in strip.seconds else v + whole.seconds.get(k, 0.0) for k, v in result.seconds.items()}
-    return wholes
+    _copy(pairs)
+
+
+def _copy(pairs):
+    """Copy arrays: (to, from)."""
+    some = [(to[part], array[part]) for to, array in pairs for part in parts(len(to), INTEGRATIONS)]
+    side_by_side(lambda pair: np.copyto(*pair), some)
 
 
 class _Scratch:
@@ -275,19 +286,24 @@ class _Scratch:
             file.close()
 
     def _pieces(self, shape, ints, rows):
-        """(file, offset in it, place in the block) of the rows that lie side by side: those of one group in one file."""
+        """For each integration (file, offset in it, place in the block) of rows that lie side by side: those of one group in one file."""
         _, ngroups, ny, nx = shape
-        for number in range(rows.start // self.rows, -(-rows.stop // self.rows)):
-            top = number * self.rows
-            high = min(self.rows, ny - top)
-            first, end = max(rows.start, top), min(rows.stop, top + high)
-            for i in range(ints.start, ints.stop):
+        numbers = range(rows.start // self.rows, -(-rows.stop // self.rows))
+
+        def of(i):
+            for turn in range(len(numbers)):
+                number = numbers[(turn + i) % len(numbers)]  # not all in one file at once: it takes one writer at a time
+                top = number * self.rows
+                high = min(self.rows, ny - top)
+                first, end = max(rows.start, top), min(rows.stop, top + high)
                 for g in range(ngroups):
                     offset = ((i * ngroups + g) * high + first - top) * nx * self.kind.itemsize
                     yield self.files[number], offset, (i - ints.start, g, slice(first - rows.start, end - rows.start))
 
+        return [of(i) for i in range(ints.start, ints.stop)]
+
     def write(self, ints, array):
-        """Whole integrations. They may have fewer rows than those that were written before: then all are written anew, in order."""
+        """Whole integrations. They may have fewer rows than those that were written before; then all are written anew."""
         self._write(array, self._pieces(array.shape, ints, slice(0, array.shape[2])))
 
     def write_rows(self, rows, array):
@@ -295,29 +311,20 @@ class _Scratch:
         self._write(array, self._pieces(self.shape, slice(0, self.shape[0]), rows))
 
     def _write(self, array, pieces):
-        for file, offset, place in pieces:
-            _put(file, np.ascontiguousarray(array[place], self.kind), offset)
+        def put(those):
+            for file, offset, place in those:
+                write_at(file, np.ascontiguousarray(array[place], self.kind), offset)
+
+        side_by_side(put, pieces)
 
     def read(self, ints, rows, empty):
         """Some rows of some integrations; `empty(shape, kind)` gives the memory."""
         _, ngroups, _, nx = self.shape
         array = empty((ints.stop - ints.start, ngroups, rows.stop - rows.start, nx), self.kind)
-        for file, offset, place in self._pieces(self.shape, ints, rows):
-            _get(file, array[place], offset)
+
+        def get(those):
+            for file, offset, place in those:
+                read_at(file, array[place], offset)
+
+        side_by_side(get, self._pieces(self.shape, ints, rows))
         return array
-
-
-def _put(file, array, offset):
-    view = memoryview(array).cast("B")
-    while view:
-        done = os.pwrite(file.fileno(), view, offset)
-        view, offset = view[done:], offset + done
-
-
-def _get(file, array, offset):
-    view = memoryview(array).cast("B")
-    while view:
-        done = os.preadv(file.fileno(), [view], offset)
-        if not done:
-            raise OSError("the scratch file is shorter than what was written to it")
-        view, offset = view[done:], offset + done

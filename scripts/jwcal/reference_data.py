@@ -86,7 +86,7 @@ class Reference:
             return np.zeros((int(self._science["SUBSIZE2"]), int(self._science["SUBSIZE1"])), np.uint32)[self._rows]
         key = f"{extname} renamed"
         if key not in self._arrays:
-            bits = self._cut(self._file.array(extname), extname).astype(np.uint32)
+            bits = np.ascontiguousarray(self._cut(self._file.array(extname), extname), np.uint32)
             definitions = self._file.table("DQ_DEF") if "DQ_DEF" in self._file else None
             self._arrays[key] = standard_bits(bits, definitions, self.path)
         return self._arrays[key][..., self._rows, :]
@@ -184,6 +184,8 @@ class References:
 
     def strip(self, rows):
         """These references for a strip of rows."""
+        if rows == slice(0, None):
+            return self
         part = object.__new__(References)
         part._refs = {k: r.strip(rows) for k, r in self._refs.items()}
         part._wholes = self._wholes
@@ -205,7 +207,8 @@ def standard_bits(bits, definitions, path=""):
     """
     if definitions is None:
         return bits
-    here = int(np.bitwise_or.reduce(bits, axis=None))  # a few of the bits that are defined
+    from .kernels.standard_bits import moved_bits  # kernels are for who has pixels
+
     same, moved = 0, []
     columns = {name.upper(): name for name in definitions.dtype.names}
     for value, name in zip(definitions[columns["VALUE"]], definitions[columns["NAME"]], strict=True):
@@ -216,12 +219,7 @@ def standard_bits(bits, definitions, path=""):
             continue
         if int(value) == standard:
             same |= standard
-        elif int(value) & here:
-            moved.append((np.uint32(value), np.uint32(standard)))
-    out = bits & np.uint32(same)
-    if moved:
-        flagged = np.flatnonzero(bits)  # few pixels are
-        given, moved_to = bits.reshape(-1)[flagged], out.reshape(-1)
-        for value, standard in moved:
-            moved_to[flagged[(given & value) != 0]] |= standard
-    return out
+        elif value:
+            moved.append((int(value), standard))
+    given, moved_to = np.array(moved, np.uint32).reshape(-1, 2).T.copy()
+    return moved_bits(np.ascontiguousarray(bits).reshape(-1), np.uint32(same), given, moved_to).reshape(bits.shape)

@@ -170,12 +170,11 @@ def apply(entry, exposure, refs, recipe):
 
 
 def _call(function, entry, exposure, refs, recipe):
-    """Call `apply`, or another function of a step's module that takes the same arguments; raises Skip or an error that names the file."""
-    module, parameters = ramp.module(entry), ramp.parameters(entry, recipe)
+    """Call a step's `apply`, or its `prepare` or `finish` with the same arguments; raises Skip or an error that names the file."""
+    module = step_module(entry.name)
+    parameters = dict(recipe.parameters.get(entry.name, {})) if function == "apply" else ramp.parameters(entry, recipe)
     if parameters.pop("skip", getattr(module, "SKIP", False)):
         raise Skip("switched off")
-    if isinstance(entry, ramp.Part) and exposure.steps[entry.name][0] == SKIPPED:
-        raise Skip(exposure.steps[entry.name][1])
     for kind in getattr(module, "REFERENCES", ()):
         if kind not in refs:
             exposure.references[kind] = "N/A"
@@ -211,23 +210,26 @@ def _walk(recipe, exposure, refs, scratch):
     names = [None if isinstance(e, Save) else e.name for e in recipe.entries]
     end = names.index("ramp_fit") + 1
     steps = [e for e in recipe.entries[:end] if not isinstance(e, Save) and not _is_off(e, exposure, recipe)]
-    walks = ramp.walks([part for step in steps for part in ramp.with_parts(step, recipe)], exposure)
-    with ramp.opened(exposure.raw, scratch) as samples:
-        for kind, steps in walks[:-1]:
-            _prepare(steps[0], samples, exposure, refs, recipe)
-            each = samples.integrations if kind == "integrations" else samples.strips
-            for block in each(exposure, halo=ramp.halo(steps, recipe)):
-                for entry in steps:
-                    apply(entry, block, refs if kind == "integrations" else refs.strip(block.rows), recipe)
+    *walks, (_, last) = ramp.walks(steps, exposure, recipe)
+    with ramp.walked(exposure, scratch):
+        for kind, steps in walks:
+            _go_through("prepare", steps[0], exposure, refs, recipe)
+            pieces = exposure.blocks(keep=True) if kind == "integrations" else exposure.strips(ramp.halo(steps, recipe), keep=True)
+            for piece in pieces:
+                _apply_all(steps, piece, refs, recipe)
+            _go_through("finish", steps[-1], exposure, refs, recipe)
             exposure.prepared.clear()
-        results = None
-        kind, steps = walks[-1]
-        for strip in samples.strips(exposure, halo=ramp.halo(steps, recipe), keep=False, last=True):
-            current = [strip]
-            for entry in steps:
-                current = [after for before in current for after in apply(entry, before, refs.strip(strip.rows), recipe)]
-            results = ramp.paste(results, current, strip, samples.shape)
+        strips = exposure.strips(ramp.halo(last, recipe), last=True)
+        results = ramp.put_together(exposure, strips, lambda strip: _apply_all(last, strip, refs, recipe))
     return results, list(recipe.entries[end:])
+
+
+def _apply_all(steps, piece, refs, recipe):
+    """Several steps, one after the other, on a block or strip; returns what the last one gives."""
+    cut = refs.strip(piece.rows)
+    for entry in steps:
+        results = apply(entry, piece, cut, recipe)
+    return results
 
 
 def _is_off(entry, exposure, recipe):
@@ -238,27 +240,12 @@ def _is_off(entry, exposure, recipe):
     return off
 
 
-def _prepare(entry, samples, exposure, refs, recipe):
-    """Let a step find out what it has to know of all integrations before it gets blocks of them.
-
-    By strips of rows, what it returns being put together; or, if it `PREPARES` by integrations, left by it in the pixels' flags.
-    If it `PREPARES` the exposure, it is called once, and goes through `exposure.blocks()` as often as it likes; nothing of that is kept.
-    """
-    module = ramp.module(entry)
-    if not ramp.prepares(module, exposure):
+def _go_through(function, entry, exposure, refs, recipe):
+    """Let a step go through all of the exposure before its walk ("prepare") or after it ("finish"), if it has to."""
+    skipped = exposure.steps.get(entry.name, (None,))[0] == SKIPPED
+    if skipped or not ramp.walks_itself(function, entry, exposure, recipe):
         return
-    by = getattr(module, "PREPARES", "rows")
-    if by == "exposure":
-        exposure.blocks = lambda: samples.integrations(exposure, keep=False)
-        with suppress(Skip):
-            exposure.prepared[entry.name] = _call("prepare", entry, exposure, refs, recipe)
-        return
-    by_rows = by == "rows"
-    results = None
-    for part in (samples.strips if by_rows else samples.integrations)(exposure, keep=False):
-        try:
-            found = _call("prepare", entry, part, refs.strip(part.rows) if by_rows else refs, recipe)
-        except Skip:  # its `apply` will say so itself
-            return
-        results = ramp.paste(results, found, part, samples.shape) if by_rows else found
-    exposure.prepared[entry.name] = results
+    began = time.perf_counter()
+    with suppress(Skip):  # its `apply` says so itself
+        exposure.prepared[entry.name] = _call(function, entry, exposure, refs, recipe)
+    exposure.seconds[entry.name] = exposure.seconds.get(entry.name, 0.0) + time.perf_counter() - began

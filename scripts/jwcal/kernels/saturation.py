@@ -12,6 +12,40 @@ NONE = np.uint16(65535)  # no such group
 
 
 @njit(parallel=True, cache=True, nogil=True)
+def usable_thresholds(threshold, flags, rows, unknown, above, pixeldq, unchecked):
+    """Thresholds that every pixel can be compared with, and the flags of those that should not be.
+
+    Parameters
+    ----------
+    threshold : ndarray of float32, (row, col), DN
+    flags : ndarray of uint32, (row, col)
+        Of the thresholds.
+    rows : ndarray of int, (row,)
+        The rows of `pixeldq` that these are.
+    unknown : uint32
+        The flag of a threshold that is not known; it is set where it is NaN.
+    above : float32
+        Stands for it: higher than any value.
+    pixeldq : ndarray of uint32, (row, col)
+        Takes the flags over.
+    unchecked : ndarray of bool, (row, col)
+        Filled: where the threshold is not known.
+
+    Returns
+    -------
+    ndarray of float32, (row, col)
+    """
+    usable = np.empty(threshold.shape, np.float32)
+    for y in prange(rows.size):
+        for x in range(threshold.shape[1]):
+            found = flags[y, x] | (unknown if np.isnan(threshold[y, x]) else np.uint32(0))
+            unchecked[y, x] = (found & unknown) != 0
+            usable[y, x] = above if unchecked[y, x] else threshold[y, x]
+            pixeldq[rows[y], x] |= found
+    return usable
+
+
+@njit(parallel=True, cache=True, nogil=True)
 def first_saturated(groups, rows, threshold, low, groupdq, first):
     """Find the first group at or above the threshold, and flag values that the converter could not tell from nothing.
 

@@ -12,11 +12,10 @@ from .. import aligned
 from ..dq import DO_NOT_USE, JUMP_DET, REFERENCE_PIXEL, SATURATED
 from ..exposure import Pixels
 from ..kernels import showers
+from ..ramp import put_together
 from . import ellipses, events
 
 log = logging.getLogger(__name__)
-
-WALKS = "integrations"
 
 JUMP, FULL, UNUSABLE = np.uint8(JUMP_DET), np.uint8(SATURATED), np.uint8(DO_NOT_USE)
 BAD = JUMP | FULL | UNUSABLE
@@ -25,8 +24,8 @@ LARGEST_RATE = 6.0  # electrons/s that a shower may add
 CLIP = 5.0  # sigma
 
 
-def prepare(exposure, refs, *, minimum_sigclip_groups, **_):
-    """The usual difference of each pixel, and its noise, from all integrations.
+def usual(exposure, refs, minimum_sigclip_groups):
+    """The usual difference of each pixel of a strip, and its noise, from all integrations.
 
     Returns
     -------
@@ -51,7 +50,7 @@ def prepare(exposure, refs, *, minimum_sigclip_groups, **_):
     return [exposure.derive([Pixels(sci=median, err=sigma)], "differences")]
 
 
-def apply(
+def flag_showers(
     exposure,
     refs,
     *,
@@ -71,11 +70,10 @@ def apply(
 
     The parameters are those of the jump step.
     """
-    found = exposure.prepared.get("jump")
-    found = prepare(exposure, refs, minimum_sigclip_groups=minimum_sigclip_groups) if found is None else found
+    found = put_together(exposure, exposure.strips(), lambda strip: usual(strip, refs.strip(strip.rows), minimum_sigclip_groups))
     if not found:
         log.warning("fewer than %d differences: no search for showers", LEAST_DIFFERENCES)
-        return exposure
+        return
     gain = aligned.image(refs["gain"], exposure)
     group_time = float(exposure.header["TGROUP"])
     largest = np.full(gain.shape, group_time * LARGEST_RATE, np.float32)
@@ -84,21 +82,23 @@ def apply(
     reference = exposure.pixeldq == REFERENCE_PIXEL
     hidden = reference | (exposure.pixeldq & BAD != 0)
     ring = ring_runs(extend_inner_radius, extend_outer_radius)
-    count = 0
-    for sci, flags in zip(exposure.sci, exposure.groupdq, strict=True):
-        before = flags.copy()
-        for g in range(_first_usable(flags, reference) + 1, len(flags)):
-            median, sigma = (plane if plane.ndim == 2 else plane[g - 1] for plane in (found[0].sci, found[0].err))
-            values = showers.deviations(sci, before, g, gain, median, sigma, hidden, BAD)
-            clouds = ellipses.fits(ellipses.regions(showers.stands_out(values, ring, extend_snr_threshold), 1, extend_min_area))
-            after = flags[g : g + 1 + int(time_masked_after_shower // group_time)]
-            for cloud in clouds:
-                flag(after, cloud, extend_ellipse_expand_ratio, 2 * max_extended_radius)
-            count += len(clouds)
-        showers.restore(sci, before, flags, gain, largest, reference, BAD)
-    events.record(exposure, count)
-    log.info("%d showers", count)
-    return exposure
+    total = 0
+    for block in exposure.blocks(keep=True):
+        count = 0
+        for sci, flags in zip(block.sci, block.groupdq, strict=True):
+            before = flags.copy()
+            for g in range(_first_usable(flags, reference) + 1, len(flags)):
+                median, sigma = (plane if plane.ndim == 2 else plane[g - 1] for plane in (found[0].sci, found[0].err))
+                values = showers.deviations(sci, before, g, gain, median, sigma, hidden, BAD)
+                clouds = ellipses.fits(ellipses.regions(showers.stands_out(values, ring, extend_snr_threshold), 1, extend_min_area))
+                after = flags[g : g + 1 + int(time_masked_after_shower // group_time)]
+                for cloud in clouds:
+                    flag(after, cloud, extend_ellipse_expand_ratio, 2 * max_extended_radius)
+                count += len(clouds)
+            showers.restore(sci, before, flags, gain, largest, reference, BAD)
+        events.record(block, count)
+        total += count
+    log.info("%d showers", total)
 
 
 def ring_runs(inner, width):

@@ -13,8 +13,6 @@ from . import ellipses, events
 
 log = logging.getLogger(__name__)
 
-WALKS = "integrations"
-
 JUMP, FULL = np.uint8(JUMP_DET), np.uint8(SATURATED)
 
 
@@ -31,9 +29,8 @@ class Options(NamedTuple):
     longest: float  # axis
 
 
-def apply(
+def flag_snowballs(
     exposure,
-    refs,
     *,
     min_sat_area,
     min_jump_area,
@@ -62,19 +59,18 @@ def apply(
         2 * max_extended_radius,
     )
     groups = int(snowball_time_masked_next_int // float(exposure.header["TGROUP"])) if mask_snowball_core_next_int else 0
-    last = exposure.prepared.get("snowballs") if exposure.integrations.start else None
-    count = 0
-    for flags in exposure.groupdq:
-        found, cores = grow(flags, options)
-        count += found
-        if last is not None:
-            flags[1:groups, last] |= JUMP
-        last = cores
-    if exposure.integrations.stop is not None:
-        exposure.prepared["snowballs"] = last  # for the next block
-    events.record(exposure, count)
-    log.info("%d snowballs", count)
-    return exposure
+    last, total = None, 0
+    for block in exposure.blocks(keep=True):
+        count = 0
+        for flags in block.groupdq:
+            found, cores = grow(flags, options)
+            count += found
+            if last is not None:
+                flags[1:groups, last] |= JUMP
+            last = cores
+        events.record(block, count)
+        total += count
+    log.info("%d snowballs", total)
 
 
 def grow(flags, options):

@@ -2,11 +2,9 @@
 
 import logging
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Annotated, Literal, NamedTuple
 
-import numba
 import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
@@ -19,7 +17,9 @@ from ..kernels import background, flicker_noise, flicker_settings, soss_trace
 from ..kernels.clipped_statistics import gather, mask_beyond, sort
 from ..kernels.flat_field import usable as usable_flat
 from ..parameters import Range
+from ..ramp import put_together
 from ..reference_pixels.near_infrared import readout_of
+from ..threads import side_by_side
 
 log = logging.getLogger(__name__)
 
@@ -50,14 +50,14 @@ def prepare(
     frequencies=None,
     automatic=None,
     *,
-    autoparam=False,
-    fit_method="median",
-    background_method="median",
-    single_mask=True,
-    user_mask=None,
+    autoparam,
+    fit_method,
+    background_method,
+    single_mask,
+    user_mask,
     **_,
 ):
-    """What `apply` has to know of all integrations; called with its arguments, on a whole exposure or on strips of its rows.
+    """What `apply` has to know of all integrations, from strips of rows; called with its arguments.
 
     Returns
     -------
@@ -70,13 +70,20 @@ def prepare(
     wanted = {"rate"} if chosen else set()
     if user_mask is None or median_image:
         wanted.add("rateints" if median_image or not single_mask else "rate")
-    found = [rate for rate in draft(exposure, refs) if rate.suffix in wanted] if wanted else []
-    if median_image:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # pixels that are NaN in all integrations stay so
-            medians = [np.nanmedian(exposure.sci[:, g], axis=0) for g in range(exposure.sci.shape[1])]
-        found.append(exposure.derive([Pixels(sci=np.stack(medians))], "median"))
-    return found
+
+    def look(strip):
+        found = [rate for rate in draft(strip, refs.strip(strip.rows)) if rate.suffix in wanted]
+        return [*found, _median(strip)] if median_image else found
+
+    return put_together(exposure, exposure.strips(), look) if wanted else []
+
+
+def _median(ramp):
+    """The median over the integrations, (group, row, col)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # pixels that are NaN in all integrations stay so
+        medians = [np.nanmedian(ramp.sci[:, g], axis=0) for g in range(ramp.sci.shape[1])]
+    return ramp.derive([Pixels(sci=np.stack(medians))], "median")
 
 
 def apply(
@@ -164,7 +171,7 @@ def apply(
     _refuse(exposure, asked, background_box_size)
     _does_not_apply(exposure, noise, fit_method, frequencies, median_image)
     given = {"autoparam": autoparam, "background_method": background_method, "single_mask": single_mask, "user_mask": user_mask}
-    drafts = _drafts(exposure, refs, automatic, given)
+    drafts = _drafts(exposure, refs, noise, frequencies, automatic, fit_method=fit_method, **given)
     axis = 0 if noise == "columns" else abs(int(exposure.header["SLOWAXIS"])) - 1
     flat = _flat(exposure, refs) if apply_flat_field or (autoparam and automatic) else None
     if autoparam:
@@ -214,16 +221,15 @@ def _does_not_apply(exposure, noise, fit_method, frequencies, median_image):
         raise Skip("there is no such noise in these exposures")
     if fit_method == "fft" and not frequencies:
         raise Skip("the fit in frequency space is for spectra of NIRSpec only")
-    ramp = exposure.sci.ndim == 4
-    if ramp and exposure.sci.shape[1] == 1 and not median_image:
+    if len(exposure.shape) == 4 and exposure.shape[1] == 1 and not median_image:
         raise Skip("there is one group only, so no difference of groups to be cleaned")
 
 
-def _drafts(exposure, refs, automatic, given):
+def _drafts(exposure, refs, *arguments, **given):
     """The rates by suffix, and the median over the integrations; rates that are cleaned themselves need no draft."""
     if exposure.sci.ndim == 4:
         found = exposure.prepared.get("clean_flicker_noise")
-        found = prepare(exposure, refs, automatic=automatic, **given) if found is None else found
+        found = prepare(exposure, refs, *arguments, **given) if found is None else found
         return {rate.suffix: rate for rate in found}
     drafts = {"rate": exposure, "rateints": exposure}
     if given["background_method"] == "median_image" and exposure.sci.ndim == 3:
@@ -372,9 +378,9 @@ def _clean_images(exposure, images, flags, scene, cleaner, levels=None):
     scenes = scene if scene.ndim == 3 else [scene] * len(images)
     places = np.ndindex(images.shape[:2])
     tasks = [(images[i, k], scenes[i], flags[i, k], None if levels is None else levels[i, k]) for i, k in places]
-    with warnings.catch_warnings(), ThreadPoolExecutor(numba.get_num_threads()) as pool:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyUserWarning)
-        done = sum(pool.map(lambda task: _clean_image(*task, cleaner), tasks))
+        done = sum(side_by_side(lambda task: _clean_image(*task, cleaner), tasks))
     share = np.mean(scene)
     log.info("%d images cleaned by %.0f %% of their pixels", done, 100 * share)
     if done < len(tasks):

@@ -19,7 +19,6 @@ log = logging.getLogger(__name__)
 
 SKIP = True
 OPTIONAL = ("emicorr",)  # it can do without where the frequencies are given
-PREPARES = "exposure"  # a wave is the same in all integrations, and each is found in what the ones before it leave
 
 SAMPLE = 1e-5  # s, time of a sample
 ROWS, COLUMNS = 1024, 1032  # of the detector
@@ -157,7 +156,7 @@ def apply(
 
 
 def prepare(exposure, refs, **given):
-    """Find all waves in an exposure that is in memory block by block.
+    """Find all waves in an exposure that is in memory block by block; each is found in what the ones before it leave.
 
     Parameters and errors as those of `apply`.
 
@@ -176,7 +175,7 @@ def prepare(exposure, refs, **given):
             yield block
 
     for wave in options.waves:
-        found.append(_find(wave, blocks, exposure.raw.shape, exposure.pixeldq, options))
+        found.append(_find(wave, blocks, exposure.shape, exposure.pixeldq, options))
     return found
 
 

@@ -1,7 +1,6 @@
 """Flag the groups that a cosmic ray hit comes before."""
 
 import logging
-from importlib import import_module
 from types import SimpleNamespace
 from typing import Annotated, Literal
 
@@ -113,15 +112,25 @@ def apply(
     log.info("%d jumps found by %s", found, how)
     _record_rate(exposure, found)
     if exposure.rows == slice(0, None):
-        for part in parts(given):
-            part.apply(exposure, refs, **given)
+        finish(exposure, refs, **given)
     return exposure
 
 
-def parts(parameters):
-    """What is done by whole integrations after `apply` has seen all pixels: modules like a step's, called with the same parameters."""
-    wanted = {"snowballs": parameters["expand_large_events"], "showers": parameters["find_showers"]}
-    return [import_module(f"{events.__package__}.{name}") for name, asked in wanted.items() if asked]
+def walks_itself(_, parameters):
+    """Whether there is something to `finish`."""
+    return parameters["expand_large_events"] or parameters["find_showers"]
+
+
+def finish(exposure, refs, *, expand_large_events, find_showers, **given):
+    """Look for what is larger than a pixel in whole frames, once `apply` has found the jumps of all pixels; called with its arguments."""
+    if expand_large_events:
+        from ..large_events import snowballs  # they are seldom looked for
+
+        snowballs.flag_snowballs(exposure, **given)
+    if find_showers:
+        from ..large_events import showers
+
+        showers.flag_showers(exposure, refs, **given)
 
 
 def _search(exposure, refs, asked):
@@ -201,15 +210,9 @@ def _restore_full_groups(exposure, seeds):
                     seeds[:, word][only] &= ~np.uint8(1 << bit)
 
 
-def _inner(exposure):
-    """The rows of a block that are not its halo."""
-    inner = getattr(exposure, "inner", None)
-    return slice(None) if inner is None else slice(inner.start - exposure.rows.start, inner.stop - exposure.rows.start)
-
-
 def _count(exposure):
-    """Groups with JUMP_DET in the rows of this block."""
-    return sum(int(np.count_nonzero(plane[_inner(exposure)] & JUMP)) for ramp in exposure.groupdq for plane in ramp)
+    """Groups with JUMP_DET in a strip's own rows."""
+    return sum(int(np.count_nonzero(plane[exposure.own] & JUMP)) for ramp in exposure.groupdq for plane in ramp)
 
 
 def _record_rate(exposure, found):

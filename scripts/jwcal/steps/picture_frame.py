@@ -1,10 +1,8 @@
 """Subtract the thermal pattern between the rim and the centre of NIRSpec's detectors. Off by default."""
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
 
-import numba
 import numpy as np
 
 from .. import aligned
@@ -13,6 +11,8 @@ from ..errors import ConfigError, Skip
 from ..kernels import background
 from ..kernels.picture_frame import pattern, regions
 from ..parameters import Range
+from ..ramp import put_together
+from ..threads import side_by_side
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +20,13 @@ SKIP = True
 REFERENCES = ("pictureframe", "gain", "readnoise")  # the last two: of the draft rate
 
 
-def prepare(exposure, refs, science="none", **_):
-    """The draft rate of all integrations; called with `apply`'s arguments, on a whole exposure or on strips of its rows."""
-    return [rate for rate in draft(exposure, refs) if rate.suffix == "rate"]
+def prepare(exposure, refs, *_, **__):
+    """The draft rate of all integrations, in a list."""
+
+    def draft_rate(strip):
+        return [rate for rate in draft(strip, refs.strip(strip.rows)) if rate.suffix == "rate"]
+
+    return put_together(exposure, exposure.strips(), draft_rate)
 
 
 def apply(
@@ -83,8 +87,7 @@ def apply(
         tasks = [(group, integration[0]) for integration in sci for group in integration[1:]]
     else:
         tasks = [(image, None) for image in sci.reshape(-1, *sci.shape[-2:])]
-    with ThreadPoolExecutor(numba.get_num_threads()) as pool:
-        list(pool.map(lambda task: _correct(*task, frame, centre, rim), tasks))
+    side_by_side(lambda task: _correct(*task, frame, centre, rim), tasks)
     log.info("picture frame subtracted from %d images, by %d pixels of the rim", len(tasks), np.count_nonzero(rim))
     shown = {"pctfrm_mask": scene.astype(np.float32) if save_mask else None, "pctfrm_correction": sci - raw if save_correction else None}
     beside = [exposure.aside(suffix, sci=array) for suffix, array in shown.items() if array is not None]

@@ -30,19 +30,19 @@ from ..reference_pixels.sets import correct_frames
 log = logging.getLogger(__name__)
 
 REFERENCES = ()
-PREPARES = "integrations"
 OPTIONAL = ("refpix", "sirskernel")  # for IRS2 readout, and for the algorithm "sirs"
 
 
-def prepares(exposure):
+def walks_itself(exposure, _):
     """Whether all integrations must have been looked at before one is changed: in IRS2 readout."""
-    return layout.is_irs2(exposure.raw.shape if exposure.raw is not None else exposure.sci.shape)
+    return layout.is_irs2(exposure.shape)
 
 
-def prepare(exposure, refs, *, ovr_corr_mitigation_ftr=3.0, **_):
+def prepare(exposure, refs, *, ovr_corr_mitigation_ftr, **_):
     """Flag the bad reference pixels of IRS2 readout: they are bad in all integrations once they are so in one."""
     if "refpix" in refs:
-        bad_references.flag(exposure, layout.layout_of(exposure.header), ovr_corr_mitigation_ftr)
+        for block in exposure.blocks():
+            bad_references.flag(block, layout.layout_of(exposure.header), ovr_corr_mitigation_ftr)
 
 
 def apply(

@@ -41,7 +41,7 @@ def apply(exposure, refs, *, n_pix_grow_sat: Annotated[int, Range(min=0)] = 1, u
         A reference does not fit the exposure.
     """
     rows = layout.science_rows(exposure)
-    threshold, unchecked, flags = _thresholds(exposure, refs["saturation"], (rows.size, exposure.sci.shape[-1]))
+    threshold, unchecked = _thresholds(exposure, refs["saturation"], rows)
     bias = _bias(exposure, refs, rows) if use_readpatt else None
     nframes = int(exposure.header["NFRAMES"]) if use_readpatt else None
     irs2 = layout.is_irs2(exposure.sci.shape)
@@ -62,18 +62,17 @@ def apply(exposure, refs, *, n_pix_grow_sat: Annotated[int, Range(min=0)] = 1, u
         unusable = low[0] != 0
         unusable[rows] |= _grown(planes, n_pix_grow_sat) == 0
         frame[unusable] = 0
-    exposure.pixeldq[rows] |= flags
     log.info("%d saturated ramps in %d integrations", saturated, len(exposure.sci))
     return exposure
 
 
-def _thresholds(exposure, reference, pixels):
-    """Thresholds, where they are not known, and the reference's flags with NO_SAT_CHECK there."""
+def _thresholds(exposure, reference, rows):
+    """Thresholds, and where they are not known; the exposure takes the reference's flags over, with NO_SAT_CHECK there."""
+    pixels = (rows.size, exposure.sci.shape[-1])
     threshold, flags = aligned.image(reference, exposure, pixels=pixels), aligned.bits(reference, exposure, pixels=pixels)
-    unknown = np.isnan(threshold)
-    flags = flags | np.where(unknown, np.uint32(NO_SAT_CHECK), np.uint32(0))
-    unchecked = (flags & NO_SAT_CHECK) != 0
-    return np.where(unchecked, ABOVE_CONVERTER, threshold), unchecked, flags
+    unchecked = np.empty(pixels, bool)
+    unknown = np.uint32(NO_SAT_CHECK)
+    return kernel.usable_thresholds(threshold, flags, rows, unknown, ABOVE_CONVERTER, exposure.pixeldq, unchecked), unchecked
 
 
 def _bias(exposure, refs, rows):

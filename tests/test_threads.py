@@ -1,0 +1,70 @@
+"""What several threads read, write and convert is what one does, and no thread is started where one is asked for."""
+
+import threading
+
+import numba
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from jwcal import fitsio, threads
+from jwcal.kernels.standard_bits import PIECE, moved_bits
+
+KINDS = ("uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
+
+
+@pytest.fixture(params=[1, 2])
+def number(request):
+    """Threads that are asked for."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(request.param, numba.config.NUMBA_NUM_THREADS))
+    yield request.param
+    numba.set_num_threads(before)
+
+
+def values(kind, shape):
+    rng = np.random.default_rng(3)
+    if np.dtype(kind).kind == "f":
+        return rng.normal(size=shape).astype(kind)
+    return rng.integers(np.iinfo(kind).min, np.iinfo(kind).max, shape, kind, endpoint=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_are_those_of_astropy(tmp_path, monkeypatch, number, kind):
+    monkeypatch.setattr(fitsio, "BUFFER", 512)
+    array = values(kind, (3, 7, 31))
+    hdus = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(array, name="SCI"), fits.ImageHDU(array[:1, :, ::2], name="ERR")])
+    fitsio.write_fits(hdus, tmp_path / "ours.fits")
+    hdus.writeto(tmp_path / "astropy.fits")
+    assert (tmp_path / "ours.fits").read_bytes() == (tmp_path / "astropy.fits").read_bytes()
+    with fits.open(tmp_path / "ours.fits") as opened:
+        place = fitsio.stored(opened["SCI"], tmp_path / "ours.fits")
+    for wanted in (kind, "float32"):
+        out = np.empty((2, 7, 31), wanted)
+        place.read(out, first=7 * 31)
+        np.testing.assert_array_equal(out, array[1:].astype(wanted))
+
+
+def test_a_file_that_is_too_short_is_an_error(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(fitsio, "BUFFER", 512)
+    (tmp_path / "short").write_bytes(bytes(5000))
+    with pytest.raises(OSError, match="too soon"):
+        fitsio.Stored(str(tmp_path / "short"), 0, np.dtype("f4"), (2000,)).read(np.empty(2000, np.float32))
+
+
+def test_one_thread_is_the_caller_alone(number):
+    seen = threads.side_by_side(lambda part: (part, threading.current_thread()), threads.parts(10, 3))
+    assert [part for part, _ in seen] == [slice(0, 3), slice(3, 6), slice(6, 9), slice(9, 10)]
+    alone = {thread for _, thread in seen} == {threading.current_thread()}
+    assert alone == (numba.get_num_threads() == 1)
+    assert threads.side_by_side(str, []) == threads.parts(0, 4) == []
+
+
+def test_bits_move():
+    bits = np.random.default_rng(1).integers(0, 32, 3 * PIECE // 2).astype(np.uint32)
+    bits[::3] = 0
+    given, standard = np.array([1, 4, 4], np.uint32), np.array([4, 1 << 31, 8], np.uint32)
+    wanted = bits & np.uint32(2 | 4)
+    for old, new in zip(given, standard, strict=True):
+        wanted[(bits & old) != 0] |= new
+    np.testing.assert_array_equal(moved_bits(bits, np.uint32(2 | 4), given, standard), wanted)
