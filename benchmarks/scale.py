@@ -4,7 +4,8 @@
 
 The exposures are copies of one tiny image with other names and numbers, and the jobs are empty: their products hold a few bytes. Timed are
 a dry run in which all is to be made (the DAG), and a run in which all is up to date (no-op), each in processes of their own; of the
-repeats the fastest. Snakemake alone gets a Snakefile of two rules, which make one file of one file.
+repeats the fastest. Snakemake alone gets a Snakefile of two rules, which make one file of one file; and for the DAG another one, whose
+rules have as many files and functions as ours (alike).
 """
 
 import argparse
@@ -26,6 +27,30 @@ PROGRAM = {
     "detectors": ["NRCB1"],
     "exposures": [{"exp_type": "NRC_IMAGE", "filter": "F200W", "subarray": "SUB64P", "ngroups": 2}],
 }
+ALIKE = """
+EXPOSURES = [str(i) for i in range({exposures})]
+MEMORY = dict.fromkeys(EXPOSURES, 500)
+rule all:
+    input: expand("stage2/{{e}}_{{s}}", e=EXPOSURES, s=["a", "b"])
+rule first:
+    input: exposure=lambda w: ancient(f"data/{{w.e}}"), recipe=lambda w: f"data/{{w.e}}"
+    output: "stage1/{{e}}_a", "stage1/{{e}}_b"
+    log: "logs/{{e}}.first.log"
+    wildcard_constraints: e="[0-9]+"
+    resources: mem_mb=lambda w, attempt: attempt * MEMORY[w.e], runtime=lambda w, attempt: attempt
+    params: why=lambda w: "not made yet"
+    message: "{{rule}} {{wildcards.e}}: {{params.why}}"
+    shell: "touch {{output}}"
+rule second:
+    input: exposure=lambda w: f"stage1/{{w.e}}_a", members=lambda w: [], recipe=lambda w: f"data/{{w.e}}"
+    output: "stage2/{{e}}_a", "stage2/{{e}}_b"
+    log: "logs/{{e}}.second.log"
+    wildcard_constraints: e="[0-9]+"
+    resources: mem_mb=lambda w, attempt: attempt * MEMORY[w.e], runtime=lambda w, attempt: attempt
+    params: why=lambda w: "not made yet"
+    message: "{{rule}} {{wildcards.e}}: {{params.why}}"
+    shell: "touch {{output}}"
+"""
 DITHERS = 8  # exposures of an observation
 BARE = """
 EXPOSURES = [str(i) for i in range({exposures})]
@@ -49,16 +74,14 @@ def main():
     parser.add_argument("--plot", type=Path, help="draw the times to this file")
     parser.add_argument("--work", type=Path, default=ROOT / "benchmarks/work/scale")
     options = parser.parse_args()
-    print("exposures   jobs   first plan       DAG    bare  ratio     no-op    bare  ratio   opened")
+    print("exposures   jobs   first plan       DAG    bare  ratio   alike  ratio     no-op    bare  ratio   opened")
     rows = []
     for number in options.exposures:
         rows.append(measure(options.work / str(number), number, options.repeat))
         row = SimpleNamespace(**rows[-1])
-        print(
-            f"{number:9} {row.jobs:6}   {row.first:8.1f} s   {row.dag:5.1f} s {row.bare_dag:5.1f} s {row.dag / row.bare_dag:6.2f}"
-            f"   {row.noop:5.1f} s {row.bare_noop:5.1f} s {row.noop / row.bare_noop:6.2f}   {row.opened:6}",
-            flush=True,
-        )
+        dag = f"{row.dag:5.1f} s {row.bare_dag:5.1f} s {row.dag / row.bare_dag:6.2f} {row.alike:5.1f} s {row.dag / row.alike:6.2f}"
+        noop = f"{row.noop:5.1f} s {row.bare_noop:5.1f} s {row.noop / row.bare_noop:6.2f}"
+        print(f"{number:9} {row.jobs:6}   {row.first:8.1f} s   {dag}   {noop}   {row.opened:6}", flush=True)
     if options.plot:
         draw(rows, options.plot)
 
@@ -72,14 +95,14 @@ def measure(folder, exposures, repeat):
     (ours / "mine.yaml").write_text(f"data: data\nresults: results\nreferences: {{crds_path: {json.dumps(str(cache))}}}\n")
     workflow = ["-s", ROOT / "Snakefile", "--configfile", "mine.yaml"]
     found = {"exposures": exposures, "first": timed(ours, *workflow, "-n")}
-    dags = [(timed(ours, *workflow, "-n"), timed(bare, "-n")) for _ in range(repeat)]
+    dags = [(timed(ours, *workflow, "-n"), timed(bare, "-n"), timed(bare, "-s", "alike", "-n")) for _ in range(repeat)]
     found["jobs"] = make_products(ours)
     for number in range(exposures):
         for stage in ("stage1", "stage2"):
             (bare / stage / str(number)).touch()
     timed(ours, *workflow, "-n", idle=True)  # the first run that sees the products takes note of them
     checks = [(timed(ours, *workflow, idle=True), timed(bare, idle=True)) for _ in range(repeat)]
-    found["dag"], found["bare_dag"] = map(min, zip(*dags, strict=True))
+    found["dag"], found["bare_dag"], found["alike"] = map(min, zip(*dags, strict=True))
     found["noop"], found["bare_noop"] = map(min, zip(*checks, strict=True))
     return {**found, "opened": count_opened(ours)}
 
@@ -137,6 +160,7 @@ def make_bare(folder, exposures):
     for number in range(exposures):
         (folder / "data" / str(number)).touch()
     (folder / "Snakefile").write_text(BARE.format(exposures=exposures))
+    (folder / "alike").write_text(ALIKE.format(exposures=exposures))
 
 
 def make_products(folder):
@@ -189,6 +213,8 @@ def draw(rows, path):
     for panel, key, title in zip(panels, ("dag", "noop"), ("All is to be made: dry run", "All is up to date"), strict=True):
         panel.plot(jobs, [row[key] for row in rows], "o-", label="jwcal")
         panel.plot(jobs, [row[f"bare_{key}"] for row in rows], "s--", color="0.5", label="bare Snakemake")
+        if key == "dag":
+            panel.plot(jobs, [row["alike"] for row in rows], "^--", color="0.7", label="bare, rules like ours")
         panel.set(title=title, xlabel="jobs", xlim=(0, None), ylim=(0, None))
     panels[0].set_ylabel("seconds")
     panels[0].legend(frameon=False)

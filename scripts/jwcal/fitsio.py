@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import orjson
 import yaml
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
@@ -516,8 +517,23 @@ def note(path, content):
 def noted(path):
     """What `note` left; {} where there is nothing that can be read."""
     with suppress(OSError, ValueError):
-        return json.loads(Path(path).read_bytes())
+        return load_json(path)
     return {}
+
+
+def load_json(path):
+    """Plain data from a JSON file.
+
+    Raises
+    ------
+    OSError, ValueError
+    """
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        return orjson.loads(content)  # planning reads thousands of them
+    except ValueError:
+        return json.loads(content)  # which knows NaN
 
 
 class RampSamples:

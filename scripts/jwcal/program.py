@@ -288,7 +288,7 @@ def _remembered(cache):
     if cache is None or not cache.exists():
         return {}
     try:
-        content = json.loads(cache.read_bytes())
+        content = fitsio.load_json(cache)
         if content["format"] != CACHE_FORMAT:
             return {}
         return {path: Record(*fields[:3], tuple(fields[3]), fields[4]) for path, fields in content["files"].items()}

@@ -18,7 +18,16 @@ KEYWORD = "PROVFILE"  # in a product's header: the name of its record
 
 def record_path(product):
     """Where the record of a product lies: jw..._rate.json beside jw..._rate.fits."""
-    return Path(os.path.splitext(product)[0] + ".json")
+    return Path(_record_name(product))
+
+
+def has_record(product):
+    """Whether a product, or what was one, has a record."""
+    return os.path.exists(_record_name(product))
+
+
+def _record_name(product):
+    return os.path.splitext(product)[0] + ".json"  # thousands of paths, so no Path
 
 
 def ingredients(recipe, code, digests):
@@ -77,7 +86,7 @@ def _reference(recipe, kind, digests):
 def read(product):
     """The record of a product, or None where there is none that can be understood."""
     try:
-        record = json.loads(record_path(product).read_bytes())
+        record = fitsio.load_json(_record_name(product))
         return record if record["format"] == FORMAT else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -268,7 +277,7 @@ def input_changes(record, inputs, digests, again=(), read=read):
         One can't be read.
     """
     before = {(i["name"], i["exptype"]): i for i in record["inputs"]}
-    now = {(Path(path).name, exptype): path for path, exptype in inputs}
+    now = {(os.path.basename(path), exptype): path for path, exptype in inputs}
     words = [f"{exptype} {name} is no input any more" for name, exptype in before if (name, exptype) not in now]
     words += [f"{exptype} {name} is a new input" for name, exptype in now if (name, exptype) not in before]
     for key, path in now.items():

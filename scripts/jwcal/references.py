@@ -109,6 +109,7 @@ def resolve(header, types, *, optional=(), context=None, crds_path=None, server_
     ask = [k for k in types if k not in given]
     environment = environment or environment_of(crds_path, server_url)
     _recall(environment)
+    known = len(_memory)
     if not named and required.isdisjoint(ask) and (not ask or _absent(environment)):
         used, names, paths = "", dict.fromkeys(ask, NOT_APPLICABLE), {}
     else:
@@ -116,7 +117,8 @@ def resolve(header, types, *, optional=(), context=None, crds_path=None, server_
         best = _best(environment, used, header, ask, file)
         names = {**_applicable(environment, used, header, best, required, file), **named}
         paths = _paths(environment, used, header, {k: v for k, v in names.items() if v != NOT_APPLICABLE}, file)
-        _keep(environment)
+        if len(_memory) > known:
+            _keep(environment)
     found = Resolved({}, {}, used)
     for kind in types:
         path = paths.get(kind, NOT_APPLICABLE) if kind in names else _override(kind, given[kind])
@@ -458,8 +460,9 @@ def _applicable(environment, context, header, best, required, file):
             file=file,
             do=f"Set references: overrides: {{{lacking[0]}: FILE}} (or N/A, which skips the step), or another crds_context",
         )
-    for kind, why in missing.items():
-        log.debug("%s: no %s reference in %s (%s)", file, kind, context, sentence(why))
+    if missing and log.isEnabledFor(logging.DEBUG):
+        for kind, why in missing.items():
+            log.debug("%s: no %s reference in %s (%s)", file, kind, context, sentence(why))
     return {**best, **dict.fromkeys(missing, NOT_APPLICABLE)}
 
 

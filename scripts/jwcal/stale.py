@@ -157,7 +157,7 @@ def _tell(job, recipe):
 
 def _put_in_order(path, made, recipe):
     """Products that are up to date are younger than what they are made from, even if somebody has touched or copied something."""
-    before = [_time(file) for file, _ in inputs_of(recipe) if provenance.record_path(file).exists() and os.path.exists(file)]
+    before = [_time(file) for file, _ in inputs_of(recipe) if provenance.has_record(file) and os.path.exists(file)]
     oldest, newest, now = min(map(_time, made)), max(map(_time, made)), time.time_ns()
     if newest > now or max(before, default=0) >= oldest:
         for file in made:
@@ -191,7 +191,7 @@ def write(path, content):
 
 def _content(path):
     try:
-        return json.loads(path.read_bytes())
+        return fitsio.load_json(path)
     except (OSError, ValueError):
         return None
 

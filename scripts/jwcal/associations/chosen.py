@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import ConfigError, InputError
-from ..fitsio import replaced
+from ..fitsio import noted, replaced
 from ..tables import table
 from . import archive
 from .candidates import generate
@@ -222,8 +222,9 @@ def save(associations, folder):
     there = {path.name: path for path in folder.glob("*_asn.json")}
     for name, association in {association.table: association for association in associations}.items():
         path = there.pop(name, None)
-        text = association.given.read_text() if association.given else json.dumps(archive.content(association), indent=4) + "\n"
-        if path is None or path.read_text() != text:
+        content = noted(association.given) if association.given else archive.content(association)
+        if path is None or noted(path) != content:
+            text = association.given.read_text() if association.given else json.dumps(content, indent=4) + "\n"
             with replaced(folder / name) as temporary:
                 temporary.write_text(text)
     for path in there.values():
