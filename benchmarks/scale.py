@@ -32,24 +32,20 @@ EXPOSURES = [str(i) for i in range({exposures})]
 MEMORY = dict.fromkeys(EXPOSURES, 500)
 rule all:
     input: expand("stage2/{{e}}_{{s}}", e=EXPOSURES, s=["a", "b"])
-rule first:
-    input: exposure=lambda w: ancient(f"data/{{w.e}}"), recipe=lambda w: f"data/{{w.e}}"
-    output: "stage1/{{e}}_a", "stage1/{{e}}_b"
-    log: "logs/{{e}}.first.log"
-    wildcard_constraints: e="[0-9]+"
-    resources: mem_mb=lambda w, attempt: attempt * MEMORY[w.e], runtime=lambda w, attempt: attempt
-    params: why=lambda w: "not made yet"
-    message: "{{rule}} {{wildcards.e}}: {{params.why}}"
-    shell: "touch {{output}}"
-rule second:
-    input: exposure=lambda w: f"stage1/{{w.e}}_a", members=lambda w: [], recipe=lambda w: f"data/{{w.e}}"
-    output: "stage2/{{e}}_a", "stage2/{{e}}_b"
-    log: "logs/{{e}}.second.log"
-    wildcard_constraints: e="[0-9]+"
-    resources: mem_mb=lambda w, attempt: attempt * MEMORY[w.e], runtime=lambda w, attempt: attempt
-    params: why=lambda w: "not made yet"
-    message: "{{rule}} {{wildcards.e}}: {{params.why}}"
-    shell: "touch {{output}}"
+for stage, source in ("stage1", "data/{{}}"), ("stage2", "stage1/{{}}_a"):
+    rule:
+        name: stage
+        input:
+            exposure=lambda w, source=source: source.format(w.e),
+            members=lambda w: [],
+            recipe=lambda w: ancient(f"data/{{w.e}}"),
+        output: f"{{stage}}/{{{{e}}}}_a", f"{{stage}}/{{{{e}}}}_b"
+        log: f"logs/{{{{e}}}}.{{stage}}.log"
+        wildcard_constraints: e="[0-9]+"
+        resources: mem_mb=lambda w, attempt: attempt * MEMORY[w.e], runtime=lambda w, attempt: attempt
+        params: why=lambda w: "not made yet"
+        message: "{{rule}} {{wildcards.e}}: {{params.why}}"
+        shell: "touch {{output}}"
 """
 DITHERS = 8  # exposures of an observation
 BARE = """

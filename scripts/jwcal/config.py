@@ -45,9 +45,8 @@ class Config:
     steps: dict = field(default_factory=dict)  # step -> {parameter: value}
     exp_types: dict = field(default_factory=dict)  # EXP_TYPE -> step -> {parameter: value}
     save: tuple = ()
-    _known: dict = field(
-        default_factory=dict, repr=False, compare=False
-    )  # parameters of a chain's steps: a program has few kinds of exposures
+    # what `chain_parameters` has found: a program has thousands of exposures of a few kinds
+    _known: dict = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def crds(self):

@@ -148,8 +148,8 @@ def _tell(job, recipe):
         # A new time makes the content new too: Snakemake takes a small file that only looks younger for unchanged.
         write(path, {**recipe, "stale": {"why": job.why, "since": now}})
         return
-    known = _content(path)
-    if known is None or {k: v for k, v in known.items() if k != "stale"} != recipe:
+    known = fitsio.noted(path)
+    if {k: v for k, v in known.items() if k != "stale"} != recipe:
         write(path, recipe)
     if made and not job.after:
         _put_in_order(path, made, recipe)
@@ -187,13 +187,6 @@ def write(path, content):
     """Write JSON for other processes: whole, or not at all."""
     with fitsio.replaced(path) as temporary:
         temporary.write_text(json.dumps(content, sort_keys=True))
-
-
-def _content(path):
-    try:
-        return fitsio.load_json(path)
-    except (OSError, ValueError):
-        return None
 
 
 def _time(path):

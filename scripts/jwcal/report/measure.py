@@ -41,7 +41,7 @@ def measured(path, cache=None, draw=True):
     remembered = Path(cache, f"{path.name}.json") if cache else None
     try:
         now = [FORMAT, *state(path.stat())]
-        found = json.loads(remembered.read_bytes())
+        found = fitsio.load_json(remembered)
         if found["state"] == now and (found["pictures"] is not None or not draw):
             return found
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

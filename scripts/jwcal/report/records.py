@@ -1,11 +1,9 @@
 """What a run left in its results folder: jobs and their state, times, records of provenance. The only module that knows where it lies."""
 
-import json
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .. import plan, provenance, stale
+from .. import fitsio, plan, provenance, stale
 from ..errors import InputError
 from ..jobs import STOPPED, failure_file
 
@@ -93,8 +91,7 @@ def _job(folder, planned, at_work):
     name = f"{planned.exposure}.{planned.rule}"
     job = Job(planned.exposure, planned.stage, planned.pipeline, products, folder / "logs" / f"{name}.log")
     recipe = folder.joinpath(*Path(planned.recipe).parts[-3:])
-    with suppress(OSError, ValueError):
-        job.origins = json.loads(recipe.read_bytes()).get("origins", {})
+    job.origins = fitsio.noted(recipe).get("origins", {})
     failed = failure_file(recipe)
     message = failed.read_text(errors="replace").strip() if failed.exists() else ""
     if message and not (at_work and message == STOPPED):  # which a job leaves while it runs
@@ -122,7 +119,7 @@ def members(folder):
     found = {}
     for path in sorted(Path(folder).rglob("*_asn.json")):
         try:
-            content = json.loads(path.read_bytes())
+            content = fitsio.load_json(path)
             found[path] = {p["name"]: [(m["exptype"], m["expname"]) for m in p["members"]] for p in content["products"]}
         except (OSError, ValueError, KeyError, TypeError):
             continue  # the run itself says what is wrong with it
