@@ -4,6 +4,7 @@
 
 Each run is a process of its own, start-up and the choice of references included; the table shows the fastest of the runs. Both sides
 do the same steps (ipc, which operations leave out, is off). The kernels are compiled before; --cold measures a run that compiles them too.
+"Warm" is what a process takes that has done it once before: a job of a workflow starts from one that has everything imported and loaded.
 The floor is a process that does nothing but read the files that go in and write as many bytes as come out.
 `workflow` compares Snakemake on one core, with a program of four NIRCam frames, with four runs of the peer's process.
 """
@@ -39,7 +40,8 @@ PROGRAM = {
     "dithers": [[0.0, 0.0], [2.9, 0.7], [-2.7, 1.6], [0.4, -1.9]],
 }
 
-# What the processes run: arguments are the raw file, the folder for the products, the CRDS cache and the steps' parameters.
+# What the processes run: arguments are the raw file, the folder for the products, the CRDS cache and the steps' parameters; for ours
+# also how many times.
 RUN_OURS = """
 import json, sys, time
 import jwcal
@@ -52,9 +54,14 @@ def timed(step, *arguments):
     finally:
         seconds[step.name] = seconds.get(step.name, 0.0) + time.perf_counter() - began
 run.apply = timed
-made = jwcal.run_pipeline("detector1", sys.argv[1], json.loads(sys.argv[4]), out=sys.argv[2], every=True, crds_path=sys.argv[3])
+for turn in range(int(sys.argv[5])):
+    seconds.clear()
+    made, began, out = None, time.perf_counter(), f"{sys.argv[2]}/{turn}"
+    made = jwcal.run_pipeline("detector1", sys.argv[1], json.loads(sys.argv[4]), out=out, every=True, crds_path=sys.argv[3])
+    wall = time.perf_counter() - began
 first = next(iter(made.values()))
-print(json.dumps({"steps": seconds, "references": list(first.recipe.references.values())}))
+again = {"wall": wall, "cpu": None} if turn else {}
+print(json.dumps({"steps": seconds, "references": list(first.recipe.references.values()), **again}))
 """
 RUN_PEER = """
 import json, os, sys, time
@@ -130,29 +137,38 @@ def run_case(options):
     changed = {k: v for k, v in vars(options).items() if k in ("ngroups", "nints") and v}
     uncal, cache = exposure_and_cache(options.work, case["exposure"] | changed)
     out, steps = options.work / "out" / options.case, json.dumps(case.get("steps", {}))
-    for side in ("ours", "peer"):
-        shutil.rmtree(out / side, ignore_errors=True)
-        (out / side).mkdir(parents=True)
-    ours = [OURS, "-c", RUN_OURS, uncal, out / "ours", cache, steps]
+
+    def ours(settings, times=1):
+        empty(out / "ours", times)  # to replace a file takes longer than to make one
+        return measure([OURS, "-c", RUN_OURS, uncal, out / "ours", cache, steps, times], settings)
+
     found = {}
     if not options.no_peer:
+        empty(out / "peer")
         found["peer"] = measure([PEERS, "-c", RUN_PEER, uncal, out / "peer", cache, steps], limited())
     if options.cold:
         with tempfile.TemporaryDirectory() as folder:
-            found["ours, cold"] = measure(ours, limited() | {"NUMBA_CACHE_DIR": folder})
-    measure(ours, limited(max(options.threads)))  # compiles what is not compiled yet
-    for threads in options.threads:
-        found[f"ours, {threads} thread{'s' * (threads > 1)}"] = fastest(measure(ours, limited(threads)) for _ in range(options.repeat))
-    files = [
-        uncal,
-        *(path for path in found[f"ours, {options.threads[0]} thread{'s' * (options.threads[0] > 1)}"]["references"] if path != "N/A"),
-    ]
-    products = {path.name: path.stat().st_size for path in (out / "ours").glob("*.fits")}
+            found["ours, cold"] = ours(limited() | {"NUMBA_CACHE_DIR": folder})
+    first = ours(limited(max(options.threads)))  # compiles what is not compiled yet
+    for kind, times in ("ours", 1), ("warm", 2):
+        for threads in options.threads:
+            name = f"{kind}, {threads} thread{'s' * (threads > 1)}"
+            found[name] = fastest(ours(limited(threads), times) for _ in range(options.repeat))
+    files = [uncal, *(path for path in first["references"] if path != "N/A")]
+    products = {path.name: path.stat().st_size for path in (out / "ours/0").glob("*.fits")}
     floor = [OURS, "-c", RUN_FLOOR, out / "floor", *files, sum(products.values())]
     found["floor"] = fastest(measure(floor) for _ in range(options.repeat))
     print(f"{uncal.name}: {case['exposure'] | changed}")
     print("products, MB: " + ", ".join(f"{name} {size / 2**20:.0f}" for name, size in products.items()))
     return found
+
+
+def empty(folder, parts=0):
+    """An empty folder, and as many empty ones in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for part in range(parts):
+        (folder / str(part)).mkdir()
 
 
 def exposure_and_cache(folder, exposure):
@@ -235,12 +251,15 @@ def report(found):
     for name, run in found.items():
         cpu = "" if run["cpu"] is None else f"{run['cpu']:.2f}"
         line = f"{name:16}{run['wall']:9.2f}{cpu:>9}{run['peak']:9.0f}"
-        if peer and name.startswith("ours"):
+        kind, _, threads = name.partition(", ")
+        if peer and kind == "ours":
             line += f"   {peer['wall'] / run['wall']:.1f}x faster, {run['peak'] / peer['peak']:.2f} of the peer's memory"
-        if floor and name.startswith("ours"):
+        if floor and kind == "ours":
             line += f", {run['wall'] / floor['wall']:.1f} times the floor"
+        if threads not in ("", "1 thread", "cold") and f"{kind}, 1 thread" in found:
+            line += f", {found[f'{kind}, 1 thread']['wall'] / run['wall']:.2f}x of one thread's speed"
         print(line)
-    steps = {name: run["steps"] for name, run in found.items() if "steps" in run and "cold" not in name}
+    steps = {name: run["steps"] for name, run in found.items() if "steps" in run and name.split(",")[0] != "warm" and "cold" not in name}
     if not steps:
         return
     print(f"\n{'s in step':22}" + "".join(f"{name:>16}" for name in steps))

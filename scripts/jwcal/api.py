@@ -75,10 +75,13 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
     inputs = [] if given else [(source, "science"), *((member["path"], member["exptype"]) for member in recipe.members)]
     run.run(recipe, source, write)
     if written:
-        made_from = provenance.ingredients(recipe, codebase.Code(), fingerprint.Digests())
+        code = codebase.Code()
+        made_from = provenance.ingredients(recipe, code, fingerprint.Digests())
+        code.remember()
         facts = provenance.run_facts(started, steps)
+        measured = provenance.measured(inputs)
         for path in written:
-            provenance.write(path, made_from, provenance.measured(inputs), facts, recipe.context)
+            provenance.write(path, made_from, measured, facts, recipe.context)
     if not made:
         raise ConfigError(f"{pipeline} made no product: the step that makes it was skipped", str(source))
     return made if every else next(iter(made.values()))

@@ -356,7 +356,7 @@ IMPORTS_MB, SNAKEMAKE_MB = 400, 230
 # Beside it in stage 1 bytes of a pixel, of a sample, of a sample that is held at once where a ramp is walked, and of a pixel in the
 # products of one integration.
 PIXEL, SAMPLE, WALKED_SAMPLE, PRODUCT = 60, 6, 12, 24
-LARGEST_RAMP = ramp.LARGE  # bytes of the samples that are held at once
+LARGEST_RAMP, PIECE = ramp.LARGE, ramp.PIECE  # bytes of the samples of a ramp that is not walked, and that a walk holds at once
 # In stage 2 bytes of a pixel, and of a pixel of each integration.
 IMAGE2_PIXEL, IMAGE2_CUBE = 125, 60
 
@@ -380,7 +380,7 @@ def resources(stage, shape, whole=False):
     nints = shape[0] if len(shape) > 2 else 1
     if stage == "stage1":
         walked = not whole and nints > 1 and 4 * values > LARGEST_RAMP
-        samples = WALKED_SAMPLE * max(values // nints, LARGEST_RAMP // 4) if walked else SAMPLE * values
+        samples = WALKED_SAMPLE * max(values // nints, min(PIECE, LARGEST_RAMP) // 4) if walked else SAMPLE * values
         size = PIXEL * pixels + samples + PRODUCT * pixels * nints
     else:
         size = IMAGE2_PIXEL * pixels + (IMAGE2_CUBE * values if nints > 1 else 0)

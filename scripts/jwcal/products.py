@@ -53,7 +53,7 @@ def root_and_suffix(path):
 
 
 @contextmanager
-def opened(path, group_flags=True):
+def opened(path, group_flags=True, reference_output=True):
     """The exposure in a file; the samples of a ramp are read when they are asked for.
 
     Parameters
@@ -61,6 +61,8 @@ def opened(path, group_flags=True):
     path : path
     group_flags : bool
         Whether a ramp has data quality for every group.
+    reference_output : bool
+        Whether to read MIRI's reference output. No step looks at it: it is for products that are ramps themselves.
 
     Raises
     ------
@@ -68,15 +70,11 @@ def opened(path, group_flags=True):
         The file is no JWST exposure, or it is not whole.
     """
     with fitsio.open_fits(path) as hdus:
-        if "SCI" not in hdus or not hdus["SCI"].shape:
-            raise InputError("it has no SCI extension with an image", path, fitsio.AGAIN)
-        header = Header(_clean(hdus[0].header), _clean(hdus["SCI"].header), str(path))
-        if str(header.get("TELESCOP", "")).strip() != "JWST":
-            raise InputError("not a JWST file (TELESCOP is not JWST)", path, "Leave it out")
+        header = _header(hdus, path)
         exposure = Exposure(header, suffix=root_and_suffix(path)[1])
         exposure.tables = _tables(hdus)
         if len(hdus["SCI"].shape) == 4:
-            exposure.pixels = [_ramp_planes(hdus, header)]
+            exposure.pixels = [_ramp_planes(hdus, header, () if reference_output else ("REFOUT",))]
             exposure.raw = fitsio.RampSamples(hdus, path, group_flags)
         else:
             exposure.pixels = [_planes(hdus, hdu.ver, path) for hdu in hdus if hdu.name == "SCI"]
@@ -87,9 +85,9 @@ def opened(path, group_flags=True):
 
 
 def header(path):
-    """An exposure's keywords alone: `exposure.Header`."""
-    with opened(path) as exposure:
-        return exposure.header
+    """An exposure's keywords alone: `exposure.Header`; raises as `opened` does."""
+    with fitsio.open_fits(path) as hdus:
+        return _header(hdus, path)
 
 
 def read(path):
@@ -97,6 +95,15 @@ def read(path):
     with opened(path) as exposure:
         exposure.load()
         return exposure
+
+
+def _header(hdus, path):
+    if "SCI" not in hdus or not hdus["SCI"].shape:
+        raise InputError("it has no SCI extension with an image", path, fitsio.AGAIN)
+    header = Header(_clean(hdus[0].header), _clean(hdus["SCI"].header), str(path))
+    if str(header.get("TELESCOP", "")).strip() != "JWST":
+        raise InputError("not a JWST file (TELESCOP is not JWST)", path, "Leave it out")
+    return header
 
 
 def _clean(header):
@@ -115,13 +122,13 @@ def _tables(hdus):
     return {h.name: h.data.copy() for h in hdus if isinstance(h, fits.BinTableHDU) and h.name != "ASDF"}
 
 
-def _ramp_planes(hdus, header):
-    """A ramp without its samples: PIXELDQ, zero frames and maps."""
+def _ramp_planes(hdus, header, left_out):
+    """A ramp without its samples: PIXELDQ, zero frames and maps, but for the extensions that are left out."""
     ny, nx = hdus["SCI"].shape[-2:]
     pixels = Pixels(header=header.sci)
     pixels.dq = fitsio.native(hdus["PIXELDQ"].data) if "PIXELDQ" in hdus else np.zeros((ny, nx), np.uint32)
     for hdu in hdus[1:]:
-        if isinstance(hdu, fits.ImageHDU) and hdu.name not in ("SCI", "PIXELDQ", "GROUPDQ"):
+        if isinstance(hdu, fits.ImageHDU) and hdu.name not in ("SCI", "PIXELDQ", "GROUPDQ", *left_out):
             data = fitsio.native(hdu.data)
             pixels.extra[hdu.name] = data.astype(np.float32) if data.dtype.kind in "iuf" else data
     return pixels

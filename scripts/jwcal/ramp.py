@@ -18,7 +18,8 @@ from .fitsio import read_at, write_at
 from .parameters import parameters_of, step_module
 from .threads import parts, side_by_side
 
-LARGE = 128 * 2**20  # bytes of samples: a ramp of more is walked, in blocks or strips of this size where one integration is not larger
+LARGE = 768 * 2**20  # bytes of samples: a ramp of more is walked
+PIECE = 128 * 2**20  # bytes of samples of a block or strip, where one integration is not larger
 FILES = 64  # at most, for the samples, and as many for the flags
 INTEGRATIONS = 16  # that one thread copies at a time
 
@@ -93,7 +94,8 @@ class Ramp:
     def __init__(self, source, scratch=None):
         self.source, self.shape = source, source.shape
         nints, ngroups, ny, nx = self.shape
-        self._high = int(max(1, LARGE // (4 * nints * ngroups * nx)))  # rows of a strip
+        self._most = min(PIECE, LARGE) // 4  # samples of a piece
+        self._high = int(max(1, self._most // (nints * ngroups * nx)))  # rows of a strip
         rows = self._high * math.ceil(ny / self._high / FILES)
         self._sci = _Scratch(self.shape, np.float32, rows, scratch)
         self._groupdq = _Scratch(self.shape, np.uint8, rows, scratch)
@@ -116,7 +118,7 @@ class Ramp:
     def blocks(self, exposure, keep):
         """Blocks of whole integrations; what is done to them is kept if asked (what is done to the pixels' flags always)."""
         nints, ngroups, ny, nx = self.shape
-        step = int(max(1, LARGE // (4 * ngroups * ny * nx)))
+        step = int(max(1, self._most // (ngroups * ny * nx)))
         cut = Pixels()  # planes of the whole exposure in the blocks' new shape
         for first in range(0, nints, step):
             ints = slice(first, min(first + step, nints))

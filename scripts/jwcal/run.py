@@ -70,7 +70,8 @@ def run(recipe, source, write=None, scratch=None):
     JwcalError
     """
     given = isinstance(source, Exposure)
-    with nullcontext(source) if given else products.opened(source, recipe.group_flags) as exposure:
+    opened = nullcontext(source) if given else products.opened(source, recipe.group_flags, reference_output=not _ends_ramp(recipe))
+    with opened as exposure:
         _check_start(recipe, exposure)
         refs = References(recipe.references, exposure.header, recipe.names)
         exposure.recipe = recipe
@@ -81,7 +82,7 @@ def run(recipe, source, write=None, scratch=None):
             recipe = superstripes.put_together(exposure, recipe, apply)
         current, entries = [exposure], list(recipe.entries)
         if exposure.raw is not None:
-            if _walks(recipe, exposure):
+            if _ends_ramp(recipe) and ramp.is_large(exposure.raw.shape):
                 current, entries = _walk(recipe, exposure, refs, scratch)
             else:
                 exposure.load()
@@ -197,12 +198,12 @@ def _record(exposure, step, status, why, seconds):
 # --- ramps that are too large for memory -----------------------------------------------------------------------------
 
 
-def _walks(recipe, exposure):
-    """Whether the ramp is walked in pieces: it is large, the chain ends it, and it is not itself a product."""
+def _ends_ramp(recipe):
+    """Whether the chain makes rates of a ramp, and the ramp is not itself a product."""
     ends = [e for e in recipe.entries if not isinstance(e, Save) and e.name == "ramp_fit"]
     saved = any(s in recipe.save for e in recipe.entries if isinstance(e, Save) and e.optional for s in e.suffixes.values())
     off = recipe.parameters.get("ramp_fit", {}).get("skip", False)
-    return bool(ends) and not saved and not off and ramp.is_large(exposure.raw.shape)
+    return bool(ends) and not saved and not off
 
 
 def _walk(recipe, exposure, refs, scratch):

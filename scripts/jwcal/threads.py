@@ -3,11 +3,20 @@
 No kernel with threads of its own may be called in them: two at once are more than numba's threads can bear.
 """
 
-from concurrent.futures import ThreadPoolExecutor
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
+
+_pools = {}  # number of threads -> those that wait for work: to start one takes longer than many a piece of it
+_place = threading.local()
+os.register_at_fork(after_in_child=_pools.clear)  # threads do not survive a fork
 
 
 def side_by_side(work, tasks):
     """What work(task) returns for each of some tasks, as a list; with one thread there is no other one.
+
+    Each thread has its share from the beginning, every so-manieth task: the tasks are alike, and to hand them out one by one takes
+    longer than many a task.
 
     Parameters
     ----------
@@ -17,11 +26,28 @@ def side_by_side(work, tasks):
     import numba  # it takes longer than many a small job of ours, and who uses this needs it anyway
 
     tasks = list(tasks)
-    number = min(numba.get_num_threads(), len(tasks))
+    number = 1 if getattr(_place, "inside", False) else min(numba.get_num_threads(), len(tasks))
     if number < 2:
         return [work(task) for task in tasks]
-    with ThreadPoolExecutor(number) as pool:
-        return list(pool.map(work, tasks))
+
+    def share(turn):
+        _place.inside = True
+        try:
+            return [work(task) for task in tasks[turn::number]]
+        finally:
+            _place.inside = False
+
+    if number not in _pools:
+        _pools[number] = ThreadPoolExecutor(number - 1)
+    others = [_pools[number].submit(share, turn) for turn in range(1, number)]
+    results = [None] * len(tasks)
+    try:
+        results[::number] = share(0)
+    finally:
+        wait(others)  # what they work on may go when this ends
+    for turn, other in enumerate(others, start=1):
+        results[turn::number] = other.result()
+    return results
 
 
 def parts(size, step):

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import ReferenceError, Skip
 from ..kernels.average_frames import add_frame, subtract_frame
+from ..threads import side_by_side
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +70,7 @@ def apply(exposure, refs, *, dark_output: bool | str | None = None, average_dark
     wanted = [range(g, g + 1) if matches else pattern.reads(g) for g in range(ngroups)]
     _check(dark, exposure.sci.shape, wanted[-1][-1])
     for integrations, plane in _planes(exposure, dark.shape("SCI")):
-        for group, reads in enumerate(wanted):
-            subtract_frame(exposure.sci[integrations], group, _sum(dark, plane, reads), len(reads))
+        _subtract(exposure.sci[integrations], dark, plane, wanted)
     if dark.has("DQ"):
         bits = dark.dq()
         exposure.pixeldq |= bits if bits.ndim == 2 else np.bitwise_or.reduce(bits.reshape(-1, *bits.shape[-2:]))
@@ -121,6 +121,15 @@ def _planes(exposure, shape):
     planes = np.minimum(first + np.arange(nints), shape[0] - 1)
     starts = [*np.flatnonzero(np.diff(planes, prepend=-1)), nints]
     return [(slice(a, b), int(planes[a])) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+
+
+def _subtract(sci, dark, plane, wanted):
+    """Subtract a plane of the dark, averaged as wanted, from integrations (int, group, row, col)."""
+
+    def subtract(group):
+        subtract_frame(sci, group, _sum(dark, plane, wanted[group]), len(wanted[group]))
+
+    side_by_side(subtract, range(len(wanted)))
 
 
 def _sum(dark, plane, reads):

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..errors import ReferenceError, Skip
 from ..kernels.average_frames import subtract_frame
+from ..threads import side_by_side
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +42,18 @@ def apply(exposure, refs):
     planes = np.minimum(first + np.arange(len(exposure.sci)), shape[0] - 1)
     for plane in np.unique(planes):
         sharing = np.flatnonzero(planes == plane)
-        part = exposure.sci[sharing[0] : sharing[-1] + 1]
-        for group in range(groups):
-            at = (slice(plane, plane + 1), slice(group, group + 1))
-            subtract_frame(part, group, np.ascontiguousarray(reset.array("SCI", planes=at)[0, 0], np.float32), 1)
+        _subtract(exposure.sci[sharing[0] : sharing[-1] + 1], reset, plane, groups)
     if reset.has("DQ"):
         exposure.pixeldq |= reset.dq()
     log.info("first %d groups", groups)
     return exposure
+
+
+def _subtract(sci, reset, plane, groups):
+    """Subtract an integration plane of the reference from the first groups of integrations (int, group, row, col)."""
+
+    def subtract(group):
+        at = (slice(plane, plane + 1), slice(group, group + 1))
+        subtract_frame(sci, group, np.ascontiguousarray(reset.array("SCI", planes=at)[0, 0], np.float32), 1)
+
+    side_by_side(subtract, range(groups))
