@@ -1,6 +1,7 @@
 """What steps show beside the exposure: planned, made and written as products of the job, whether a parameter or `save` asks for it."""
 
 import asdf
+import numpy as np
 import pytest
 from astropy.io import fits
 from stdatamodels.jwst import datamodels
@@ -89,3 +90,18 @@ def test_every_asked_parameter_is_one_of_its_step():
         step, _, name = save.asked.partition(".")
         if name:
             assert {name, *save.given} <= set(parameters_of(step)) and save.by == step and save.last
+
+
+def test_a_ramp_keeps_the_reference_output(tiny, tmp_path):
+    """MIRI's: no step looks at it, so only a ramp that is a product has it."""
+    raw = tmp_path / tiny.image.name
+    with fits.open(tiny.image) as hdus:
+        level = np.arange(np.prod(hdus["SCI"].shape) // 4, dtype=np.uint16).reshape(*hdus["SCI"].shape[:3], -1)
+        hdus.append(fits.ImageHDU(level, name="REFOUT"))
+        hdus.writeto(raw)
+    made = jwcal.run_pipeline("detector1", raw, save=["ramp"], every=True, out=tmp_path, crds_path=tiny.crds)
+    assert "REFOUT" not in made["rate"].extra
+    with fits.open(tmp_path / raw.name.replace("uncal", "ramp")) as hdus:
+        np.testing.assert_array_equal(hdus["REFOUT"].data, level)
+    with products.opened(raw, reference_output=False) as exposure:
+        assert "REFOUT" not in exposure.extra
