@@ -103,6 +103,21 @@ def test_segments_and_integrations_are_weighted_by_read_noise(tmp_path):
     assert (ints.dq[1] == JUMP_DET).all() and not ints.dq[0].any() and (rate.dq == JUMP_DET).all()
 
 
+def test_plain_ramps_are_fitted_as_all_are(tmp_path):
+    """Groups that are bad everywhere are left out beforehand; where one pixel has them, each ramp is cut into segments."""
+    sci = ramp(np.random.default_rng(3), (3, 9, 6, 700), 30.0)
+    sci[0, 4, 2, 5:9] = np.nan
+    groupdq = np.zeros(sci.shape, np.uint8)
+    groupdq[1:, 0], groupdq[2, 1] = DO_NOT_USE, DO_NOT_USE
+    plain = fit(tmp_path, sci, groupdq)
+    groupdq[1:, :2, :, 0] = 0
+    cut = fit(tmp_path, sci, groupdq)
+    for ours, theirs in zip(plain, cut, strict=True):
+        for name in ("sci", "err", "dq", "var_poisson", "var_rnoise"):
+            one, other = getattr(ours, name)[..., 1:], getattr(theirs, name)[..., 1:]
+            assert one.tobytes() == other.tobytes(), name
+
+
 def test_dark_current_adds_noise(tmp_path):
     sci = ramp(np.random.default_rng(3), (1, 6, 8, 8))
     plain, dark = fit(tmp_path, sci)[0], fit(tmp_path, sci, dark=np.full((8, 8), 5.0))[0]

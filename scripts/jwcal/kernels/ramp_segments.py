@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from .ols_ramp import POWERS, TILE, _load, _lone_time, _next_segment, _noise_sources, _power, _read_variance, _slope
+from .ols_ramp import TILE, first_look, load, nothing_seen, work_space
+from .ols_segments import POWERS, lone_time, next_segment, place_of_power, read_variance, slope_of
 from .sort_columns import tile
 
 
@@ -38,7 +39,7 @@ def _count_segments(q, x, bits):
     if q[0, x] & bits.saturated:
         return 0, 0
     while True:
-        start, g = _next_segment(q, x, g, bits)
+        start, g = next_segment(q, x, g, bits)
         if g == start:
             return long, lone
         long += g - start > 1
@@ -66,7 +67,7 @@ def largest_counts(ramps, options, bits):
         v, q = np.empty((options.last - options.first, nx), np.float32), np.empty((options.last - options.first, nx), np.uint8)
         flags, kind = np.empty(nx, np.uint8), np.empty(nx, np.uint8)
         for i in range(nints):
-            _load(ramps, i, y, 0, options, bits, v, q, flags, kind)
+            load(ramps, i, y, 0, np.arange(nx), options, bits, v, q, flags, kind)
             for x in range(nx):
                 long, lone = _count_segments(q, x, bits)
                 jumps = 0
@@ -84,7 +85,7 @@ def _line(v, x, start, length, gain, noise, errors):
         return float(v[start + 1, x]) * -start + float(v[start, x]) * (start + 1)
     signal = (float(v[start + length - 1, x]) - float(v[start, x])) * gain
     variance = noise * noise + signal
-    power = POWERS[_power(0.0 if variance <= 0.0 or gain == 0.0 else signal / math.sqrt(variance))]
+    power = POWERS[place_of_power(0.0 if variance <= 0.0 or gain == 0.0 else signal / math.sqrt(variance))]
     w0 = wx = wxx = wy = wxy = 0.0
     for j in range(length):
         g, sample = float(start + j), float(v[start + j, x])
@@ -106,17 +107,17 @@ def _tell(v, q, x, kind, gain, noise, photons, times, weights, bits, i, y, colum
     long, lone = _count_segments(q, x, bits)
     errors, g = np.zeros(2), 0
     for k in range(long or min(lone, 1)):
-        start, g = _next_segment(q, x, g, bits)
+        start, g = next_segment(q, x, g, bits)
         while long and g - start == 1:
-            start, g = _next_segment(q, x, g, bits)
+            start, g = next_segment(q, x, g, bits)
         length, time, intercept = g - start, times.group, 0.0
         if length == 1:
-            time = _lone_time(kind, times)
+            time = lone_time(kind, times)
             slope = float(v[start, x]) / time
         else:
-            slope = _slope(v, x, start, length, gain, noise, weights) / time
+            slope = slope_of(v, x, start, length, gain, noise, weights) / time
             intercept = _line(v, x, start, length, gain, noise, errors)
-        variance = _read_variance(length, time, gain, noise)
+        variance = read_variance(length, time, gain, noise)
         out.slope[i, k, y, column] = slope
         out.sigslope[i, k, y, column], out.sigyint[i, k, y, column] = errors
         out.yint[i, k, y, column] = intercept
@@ -160,16 +161,17 @@ def tell_segments(ramps, options, times, weights, bits, rates, place, out):
     ngroups, nx = options.last - options.first, ramps.sci.shape[3]
     for row in prange(ramps.sci.shape[2]):
         y = np.intp(row)  # as in ols_ramp
-        samples, flagged = np.empty(ngroups * TILE, np.float32), np.empty(ngroups * TILE, np.uint8)
-        ordered = np.empty(max(ngroups - 1, 1) * TILE, np.float32)
+        work = work_space(ngroups)
         for x0 in range(0, nx, TILE):
-            width = min(TILE, nx - x0)
-            v, q, s = tile(samples, ngroups, width), tile(flagged, ngroups, width), tile(ordered, max(ngroups - 1, 1), width)
-            flags, kind = np.empty(width, np.uint8), np.empty(width, np.uint8)
-            gain, noise, photons = _noise_sources(ramps, y, x0, options, times, bits, v, q, s, flags, kind)
+            part = slice(x0, min(x0 + TILE, nx))
+            columns = np.arange(part.stop - x0)
+            v, q = tile(work.samples, ngroups, columns.size), tile(work.flags, ngroups, columns.size)
+            flags, kind = np.empty(columns.size, np.uint8), np.empty(columns.size, np.uint8)
+            seen = nothing_seen(ramps.sci.shape[0], columns.size)
+            gain, noise, photons = first_look(ramps, y, part, options, times, weights, bits, work, seen)
             for i in range(ramps.sci.shape[0]):
-                _load(ramps, i, y, x0, options, bits, v, q, flags, kind)
-                for x in range(width):
+                load(ramps, i, y, x0, columns, options, bits, v, q, flags, kind)
+                for x in columns:
                     _tell(v, q, x, kind[x], gain[x], noise[x], photons[x], times, weights, bits, i, y, x0 + x, out)
                     _tell_jumps(ramps, i, y, x0 + x, options, bits, out)
                     _tell_pedestal(v[0, x], rates[i, y, x0 + x], place, i, y, x0 + x, out)

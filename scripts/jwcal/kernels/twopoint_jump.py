@@ -1,7 +1,7 @@
 """Cosmic ray hits: differences of neighbouring groups that stick out (Anderson & Gordon 2011, PASP 123, 1237: the two-point difference).
 
 Works on electrons, e = gain x DN, made on the fly in single precision; all else is in double precision.
-Facts about differences (one bit each) go from the first kernel to the second packed by eight in planes (row, word, col):
+Facts about differences (one bit each) go from here to `spread_jumps` packed by eight in planes (row, word, col):
 the difference from group g to g + 1 of integration i is number k = i (ngroups - 1) + g, bit k % 8 of word k // 8.
 """
 
@@ -10,34 +10,49 @@ import math
 import numpy as np
 from numba import njit, prange
 
+from .quiet_ramps import find_quiet
 from .sort_columns import median_of_sorted, sort_columns, tile
 
 ONE_PASS, ITERATIVE, CLIP_INTEGRATIONS, CLIP_ALL = range(4)
 CLIP_ROUNDS = 5
-TILE = 128  # columns that are worked on together: their differences stay in the fastest cache
+TILE = 128  # columns that are sorted together
+NEAR, NEAREST = 2**19, 2**14  # differences that stay in the second and in the first of the caches
 NAN32, INF32 = np.float32(np.nan), np.float32(np.inf)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _differences(sci, groupdq, gain, y, x0, d, bad, jump, before):
-    """Fill d[k, x] with the differences in electrons of a tile, NaN where a group is missing; note in `before` who has jumps already."""
+def _next_differences(values, flags, gain, bad, jump, last, before, out):
+    """Differences, in electrons, of the groups of many pixels from the `last` ones; note in `before` who has jumps already."""
+    for x in range(out.size):
+        electrons = values[x] * gain[x]
+        electrons = NAN32 if flags[x] & bad else electrons
+        out[x] = electrons - last[x]
+        last[x] = electrons
+    for x in range(out.size):
+        before[x] |= flags[x] & jump
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _differences(sci, groupdq, gain, y, x0, bad, jump, d, before):
+    """Fill d[k, x] with the differences of a tile, NaN where a group is missing; note in `before` who has jumps already."""
     nints, ngroups = sci.shape[:2]
-    width = d.shape[1]
-    last = np.empty(width, np.float32)
+    last = np.empty(before.size, np.float32)
+    part = slice(x0, x0 + before.size)
     before[:] = 0
-    k = 0
     for i in range(nints):
         for g in range(ngroups):
-            values, flags, gains = sci[i, g, y, x0 : x0 + width], groupdq[i, g, y, x0 : x0 + width], gain[y, x0 : x0 + width]
-            for x in range(width):
-                electrons = values[x] * gains[x]
-                electrons = NAN32 if flags[x] & bad else electrons
-                before[x] |= flags[x] & jump
-                if g > 0:
-                    d[k, x] = electrons - last[x]
-                last[x] = electrons
-            if g > 0:
-                k += 1
+            k = i * (ngroups - 1) + max(g - 1, 0)  # the first group's are written over
+            _next_differences(sci[i, g, y, part], groupdq[i, g, y, part], gain[y, part], bad, jump, last, before, d[k])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _noise2(gain, readnoise, nframes):
+    """Read noise of a difference, electrons^2."""
+    out = np.empty(gain.size)
+    for x in range(gain.size):
+        noise = readnoise[x] * gain[x]
+        out[x] = float(noise * noise) / nframes
+    return out
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -142,7 +157,7 @@ def _flag(groupdq, y, x, k, jump):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _detect_iterating(groupdq, d, s, n, y, x0, noise2, thresholds, jump, hit):
+def _detect_iterating(groupdq, d, s, n, y, columns, noise2, thresholds, jump, hit):
     """Flag what is outside of the magnitudes that stay."""
     for x in range(d.shape[1]):
         first, last = _keep_iterating(s, x, n[x], noise2[x], thresholds)
@@ -153,11 +168,11 @@ def _detect_iterating(groupdq, d, s, n, y, x0, noise2, thresholds, jump, hit):
         high = s[last - 1, x] if last > first else -INF32
         for k in range(d.shape[0]):
             if abs(d[k, x]) < low or abs(d[k, x]) > high:
-                _flag(groupdq, y, x0 + x, k, jump)
+                _flag(groupdq, y, columns[x], k, jump)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _detect_at_once(groupdq, d, s, n, y, x0, noise2, threshold, jump, hit):
+def _detect_at_once(groupdq, d, s, n, y, columns, noise2, threshold, jump, hit):
     """Flag what is further from the median of all differences than the threshold; `s` is sorted with its signs."""
     for x in range(d.shape[1]):
         if n[x] == 0:
@@ -169,11 +184,11 @@ def _detect_at_once(groupdq, d, s, n, y, x0, noise2, threshold, jump, hit):
         hit[x] = 1
         for k in range(d.shape[0]):
             if abs(d[k, x] - median) / sigma > threshold:
-                _flag(groupdq, y, x0 + x, k, jump)
+                _flag(groupdq, y, columns[x], k, jump)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _detect_clipping(groupdq, d, s, n, y, x0, threshold, jump, hit, stride):
+def _detect_clipping(groupdq, d, s, n, y, columns, threshold, jump, hit, stride):
     """Flag what sigma clipping leaves out among every stride-th difference: ngroups - 1 compares integrations, 1 compares all."""
     count = d.shape[0] // stride
     for g in range(stride):
@@ -183,65 +198,102 @@ def _detect_clipping(groupdq, d, s, n, y, x0, threshold, jump, hit, stride):
             for k in range(g, d.shape[0], stride):
                 if d[k, x] < low or d[k, x] > high:
                     hit[x] = 1
-                    _flag(groupdq, y, x0 + x, k, jump)
+                    _flag(groupdq, y, columns[x], k, jump)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _note(bits, y, k, x):
-    bits[y, k // 8, x] |= np.uint8(1 << (k % 8))
+def _mark(differences, median, size, bit, word):
+    """Set a bit where a difference is larger than the median by `size`."""
+    for x in range(word.size):
+        word[x] |= bit if differences[x] - median[x] >= size else np.uint8(0)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _characterize(groupdq, d, s, n, y, x0, noise2, jump, hit, neighbours, sizes, seeds, large, very_large):
+def _note_large(d, median, size, y, columns, large):
+    """Note which differences are larger than the median by `size`."""
+    word = np.empty(columns.size, np.uint8)
+    for w in range(large.shape[1]):
+        word[:] = 0
+        for k in range(8 * w, min(8 * w + 8, d.shape[0])):
+            _mark(d[k], median, size, np.uint8(1 << (k % 8)), word)
+        for x in range(columns.size):
+            large[y, w, columns[x]] |= word[x]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _characterize(groupdq, d, s, n, y, columns, noise2, jump, hit, neighbours, sizes, seeds, large, very_large):
     """Note which jumps reach to the neighbours, and which differences are large; `s` is sorted with its signs."""
     ndiffs = groupdq.shape[1] - 1
-    for x in range(d.shape[1]):
+    medians = np.full(columns.size, np.nan)
+    for x in range(columns.size):
         if n[x] == 0:
             continue
-        median = median_of_sorted(s, x, 0, n[x])
-        sigma = _sigma(median, noise2[x])
+        medians[x] = median_of_sorted(s, x, 0, n[x])
+        sigma = _sigma(medians[x], noise2[x])
         if seeds.size and hit[x]:
             for k in range(d.shape[0]):
-                ratio = abs(d[k, x] - median) / sigma
-                if neighbours[0] < ratio < neighbours[1] and groupdq[k // ndiffs, k % ndiffs + 1, y, x0 + x] & jump:
-                    _note(seeds, y, k, x0 + x)
-        if large.size:
-            for k in range(d.shape[0]):
-                excess = d[k, x] - median
-                if excess >= sizes[0]:
-                    _note(large, y, k, x0 + x)
-                if excess >= sizes[1]:
-                    _note(very_large, y, k, x0 + x)
+                ratio = abs(d[k, x] - medians[x]) / sigma
+                if neighbours[0] < ratio < neighbours[1] and groupdq[k // ndiffs, k % ndiffs + 1, y, columns[x]] & jump:
+                    seeds[y, k // 8, columns[x]] |= np.uint8(1 << (k % 8))
+    if large.size:
+        _note_large(d, medians, sizes[0], y, columns, large)
+        _note_large(d, medians, sizes[1], y, columns, very_large)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _gather(d, columns, out):
+    """Put some columns side by side."""
+    first, last = columns[0], columns[-1] + 1
+    for k in range(out.shape[0]):
+        if last - first == columns.size:
+            out[k] = d[k, first:last]
+        else:
+            for x in range(columns.size):
+                out[k, x] = d[k, columns[x]]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _search(groupdq, d, s, y, columns, noise2, method, thresholds, jump, hit, neighbours, sizes, seeds, large, very_large):
+    """Flag the jumps of some pixels; all that is given is theirs, in the order of `columns`."""
+    n = np.empty(columns.size, np.int64)
+    if method == ITERATIVE:
+        _sorted_copy(d, s, n, True)
+        _detect_iterating(groupdq, d, s, n, y, columns, noise2, thresholds, jump, hit)
+    elif method == ONE_PASS:
+        _sorted_copy(d, s, n, False)
+        _detect_at_once(groupdq, d, s, n, y, columns, noise2, thresholds[0], jump, hit)
+    else:
+        stride = groupdq.shape[1] - 1 if method == CLIP_INTEGRATIONS else 1
+        _detect_clipping(groupdq, d, s, n, y, columns, thresholds[0], jump, hit, stride)
+    if large.size or (seeds.size and hit.any()):
+        if method != ONE_PASS:
+            _sorted_copy(d, s, n, False)
+        _characterize(groupdq, d, s, n, y, columns, noise2, jump, hit, neighbours, sizes, seeds, large, very_large)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _row(sci, groupdq, gain, readnoise, nframes, y, method, thresholds, bad, jump, neighbours, sizes, seeds, large, very_large):
-    """One row of pixels, a tile of columns at a time."""
+    """One row of pixels, a tile of columns at a time. Those that may have a jump are picked out of it."""
     nints, ngroups, _, nx = sci.shape
     nk = nints * (ngroups - 1)
-    widest = max(16, min(TILE, 16384 // nk) // 16 * 16)
-    differences, ordered = np.empty(nk * widest, np.float32), np.empty(nk * widest, np.float32)
-    for x0 in range(0, nx, widest):
-        width = min(widest, nx - x0)
-        d, s = tile(differences, nk, width), tile(ordered, nk, width)
-        n, hit = np.empty(width, np.int64), np.empty(width, np.uint8)
-        noise2 = np.empty(width)
-        for x in range(width):
-            noise = readnoise[y, x0 + x] * gain[y, x0 + x]
-            noise2[x] = float(noise * noise) / nframes
-        _differences(sci, groupdq, gain, y, x0, d, bad, jump, hit)
-        if method == ITERATIVE:
-            _sorted_copy(d, s, n, True)
-            _detect_iterating(groupdq, d, s, n, y, x0, noise2, thresholds, jump, hit)
-        elif method == ONE_PASS:
-            _sorted_copy(d, s, n, False)
-            _detect_at_once(groupdq, d, s, n, y, x0, noise2, thresholds[0], jump, hit)
-        else:
-            _detect_clipping(groupdq, d, s, n, y, x0, thresholds[0], jump, hit, ngroups - 1 if method == CLIP_INTEGRATIONS else 1)
-        if large.size or (seeds.size and hit.any()):
-            if method != ONE_PASS:
-                _sorted_copy(d, s, n, False)
-            _characterize(groupdq, d, s, n, y, x0, noise2, jump, hit, neighbours, sizes, seeds, large, very_large)
+    wide, few = max(16, min(nx, NEAR // nk)), max(16, min(TILE, NEAREST // nk) // 16 * 16)
+    differences = np.empty(nk * wide, np.float32)
+    picked, ordered = np.empty(nk * few, np.float32), np.empty(nk * few, np.float32)
+    for x0 in range(0, nx, wide):
+        part = slice(x0, min(x0 + wide, nx))
+        noise2 = _noise2(gain[y, part], readnoise[y, part], nframes)
+        before, quiet = np.empty(noise2.size, np.uint8), np.zeros(noise2.size, np.uint8)
+        all_of = tile(differences, nk, noise2.size)
+        _differences(sci, groupdq, gain, y, x0, bad, jump, all_of, before)
+        if method in (ONE_PASS, ITERATIVE):
+            find_quiet(all_of, noise2, thresholds[0], min(sizes) if large.size else np.inf, method == ITERATIVE, quiet)
+        loud = np.flatnonzero((quiet == 0) | (before != 0))
+        for first in range(0, loud.size, few):
+            some = loud[first : first + few]
+            d, s = tile(picked, nk, some.size), tile(ordered, nk, some.size)
+            _gather(all_of, some, d)
+            noted = jump, before[some], neighbours, sizes, seeds, large, very_large
+            _search(groupdq, d, s, y, x0 + some, noise2[some], method, thresholds, *noted)
 
 
 @njit(parallel=True, cache=True, nogil=True, error_model="numpy")
@@ -278,78 +330,3 @@ def detect_jumps(sci, groupdq, gain, readnoise, nframes, method, thresholds, bad
     for row in prange(sci.shape[2]):
         y = np.intp(row)  # prange counts unsigned inside: as it is, all that is called would be compiled a second time
         _row(sci, groupdq, gain, readnoise, nframes, y, method, thresholds, bad, jump, neighbours, sizes, seeds, large, very_large)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _flag_neighbours(groupdq, seeds, y, bad, jump):
-    """Flag the groups of a row whose pixel above, below, left or right is a seed."""
-    ny, nwords, nx = seeds.shape
-    ndiffs = groupdq.shape[1] - 1
-    near = np.empty(nx, np.uint8)
-    for w in range(nwords):
-        near[:] = 0
-        if y > 0:
-            near |= seeds[y - 1, w]
-        if y < ny - 1:
-            near |= seeds[y + 1, w]
-        near[1:] |= seeds[y, w, :-1]
-        near[:-1] |= seeds[y, w, 1:]
-        for x in range(nx):
-            if near[x]:
-                for b in range(8):
-                    if near[x] >> b & 1:
-                        i, g = (8 * w + b) // ndiffs, (8 * w + b) % ndiffs + 1
-                        if not groupdq[i, g, y, x] & bad:
-                            groupdq[i, g, y, x] |= jump
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _flag_transients(groupdq, large, very_large, lengths, y, bad, jump):
-    """Flag the groups of a row that come after large jumps."""
-    nints, ngroups, _, nx = groupdq.shape
-    jumped = np.empty(nx, np.uint8)
-    for i in range(nints):
-        jumped[:] = 0
-        for g in range(1, ngroups):
-            jumped |= groupdq[i, g, y]
-        for x in range(nx):
-            if not jumped[x] & jump:
-                continue
-            until = 0
-            for g in range(1, ngroups):
-                k = i * (ngroups - 1) + g - 1
-                if groupdq[i, g, y, x] & jump:
-                    if large[y, k // 8, x] >> (k % 8) & 1:
-                        until = max(until, g + lengths[0])
-                    if very_large[y, k // 8, x] >> (k % 8) & 1:
-                        until = max(until, g + lengths[1])
-                if g <= until and not groupdq[i, g, y, x] & bad:
-                    groupdq[i, g, y, x] |= jump
-
-
-@njit(parallel=True, cache=True, nogil=True, error_model="numpy")
-def spread_jumps(groupdq, seeds, large, very_large, lengths, bad, jump):
-    """Flag the four neighbours of jumps and the groups after large ones; drop the flag where the group is bad anyway.
-
-    Parameters
-    ----------
-    groupdq : ndarray of uint8, (int, group, row, col)
-        Changed.
-    seeds, large, very_large : ndarray of uint8, (row, word, col)
-        As `detect_jumps` left them.
-    lengths : tuple of int
-        Groups to flag after a jump that is (large, very large).
-    bad, jump : uint8
-    """
-    nints, ngroups, ny, nx = groupdq.shape
-    for row in prange(ny):
-        y = np.intp(row)  # prange counts unsigned inside: as it is, all that is called would be compiled a second time
-        if seeds.size:
-            _flag_neighbours(groupdq, seeds, y, bad, jump)
-        if large.size:
-            _flag_transients(groupdq, large, very_large, lengths, y, bad, jump)
-        for i in range(nints):
-            for g in range(ngroups):
-                flags = groupdq[i, g, y]
-                for x in range(nx):
-                    flags[x] &= ~jump if flags[x] & bad else np.uint8(255)

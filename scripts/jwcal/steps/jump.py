@@ -9,7 +9,8 @@ import numpy as np
 from .. import aligned
 from ..dq import DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, SATURATED
 from ..errors import Skip
-from ..kernels.twopoint_jump import CLIP_ALL, CLIP_INTEGRATIONS, ITERATIVE, ONE_PASS, detect_jumps, spread_jumps
+from ..kernels.spread_jumps import spread_jumps
+from ..kernels.twopoint_jump import CLIP_ALL, CLIP_INTEGRATIONS, ITERATIVE, ONE_PASS, detect_jumps
 from ..large_events import events
 from ..parameters import Range
 

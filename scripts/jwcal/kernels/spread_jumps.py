@@ -1,0 +1,79 @@
+"""Flag what a jump spoils beside the group after it: its neighbours, and the groups that follow."""
+
+import numpy as np
+from numba import njit, prange
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _flag_neighbours(groupdq, seeds, y, bad, jump):
+    """Flag the groups of a row whose pixel above, below, left or right is a seed."""
+    ny, nwords, nx = seeds.shape
+    ndiffs = groupdq.shape[1] - 1
+    near = np.empty(nx, np.uint8)
+    for w in range(nwords):
+        near[:] = 0
+        if y > 0:
+            near |= seeds[y - 1, w]
+        if y < ny - 1:
+            near |= seeds[y + 1, w]
+        near[1:] |= seeds[y, w, :-1]
+        near[:-1] |= seeds[y, w, 1:]
+        for x in range(nx):
+            if near[x]:
+                for b in range(8):
+                    if near[x] >> b & 1:
+                        i, g = (8 * w + b) // ndiffs, (8 * w + b) % ndiffs + 1
+                        if not groupdq[i, g, y, x] & bad:
+                            groupdq[i, g, y, x] |= jump
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _flag_transients(groupdq, large, very_large, lengths, y, bad, jump):
+    """Flag the groups of a row that come after large jumps."""
+    nints, ngroups, _, nx = groupdq.shape
+    jumped = np.empty(nx, np.uint8)
+    for i in range(nints):
+        jumped[:] = 0
+        for g in range(1, ngroups):
+            jumped |= groupdq[i, g, y]
+        for x in range(nx):
+            if not jumped[x] & jump:
+                continue
+            until = 0
+            for g in range(1, ngroups):
+                k = i * (ngroups - 1) + g - 1
+                if groupdq[i, g, y, x] & jump:
+                    if large[y, k // 8, x] >> (k % 8) & 1:
+                        until = max(until, g + lengths[0])
+                    if very_large[y, k // 8, x] >> (k % 8) & 1:
+                        until = max(until, g + lengths[1])
+                if g <= until and not groupdq[i, g, y, x] & bad:
+                    groupdq[i, g, y, x] |= jump
+
+
+@njit(parallel=True, cache=True, nogil=True, error_model="numpy")
+def spread_jumps(groupdq, seeds, large, very_large, lengths, bad, jump):
+    """Flag the four neighbours of jumps and the groups after large ones; drop the flag where the group is bad anyway.
+
+    Parameters
+    ----------
+    groupdq : ndarray of uint8, (int, group, row, col)
+        Changed.
+    seeds, large, very_large : ndarray of uint8, (row, word, col)
+        As `twopoint_jump.detect_jumps` left them.
+    lengths : tuple of int
+        Groups to flag after a jump that is (large, very large).
+    bad, jump : uint8
+    """
+    nints, ngroups, ny, nx = groupdq.shape
+    for row in prange(ny):
+        y = np.intp(row)  # prange counts unsigned inside: as it is, all that is called would be compiled a second time
+        if seeds.size:
+            _flag_neighbours(groupdq, seeds, y, bad, jump)
+        if large.size:
+            _flag_transients(groupdq, large, very_large, lengths, y, bad, jump)
+        for i in range(nints):
+            for g in range(ngroups):
+                flags = groupdq[i, g, y]
+                for x in range(nx):
+                    flags[x] &= ~jump if flags[x] & bad else np.uint8(255)
