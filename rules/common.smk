@@ -16,6 +16,7 @@ from collections import Counter
 from contextlib import suppress
 from functools import partial
 
+from snakemake.common import overwrite_function_params
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.settings.enums import Quietness
@@ -52,13 +53,20 @@ def to_be_made(wildcards):
 
 def per_job(function):
     """A function of the rules; Snakemake inspects it for each job again, unless it has that done already."""
-    function.__signature__ = inspect.signature(function)
+    overwrite_function_params(function, inspect.signature(function).parameters)
     return function
 
 
 def job_input(rule, field):
-    """An input function: the file, or the files, that the plan names for an exposure. Only of our own products and recipes the time counts."""
+    """An input: the file, or the files, that the plan names for an exposure. Only of our own products and recipes the time counts.
+
+    A function; or, as Snakemake is faster with it, one pattern for all exposures where there is one.
+    """
     own = lambda path: path if field == "recipe" or PLAN.makes(path) else ancient(PLAN.foreign(path))
+    if workflow.is_main_process:  # for others see `keep_going`
+        pattern, foreign = PLAN.input_pattern(rule, field)
+        if pattern is not None:
+            return ancient(pattern) if foreign else pattern
 
     @per_job
     def paths(wildcards):

@@ -12,7 +12,7 @@ import pytest
 from astropy.io import fits
 
 import jwcal
-from jwcal import dq, fitsio, jobs, plan, products, stale
+from jwcal import dq, fitsio, jobs, plan, products, stale, storage
 from jwcal.errors import ConfigError, InputError, JwcalError, ProductError, ReferenceError
 from peer import needs_peer, peer_python
 
@@ -449,7 +449,7 @@ def test_full_disk(tiny, tmp_path, small_disk):
     made = plan.make(settings(tiny, tiny.image, tmp_path / "results"))
     recipe = made.jobs[0].recipe
     outputs = {suffix: str(small_disk / f"x_{suffix}.fits") for suffix in ("rate", "rateints")}
-    stale.write(recipe, {**fitsio.noted(recipe), "outputs": outputs})
+    stale.write(recipe, {**storage.noted(recipe), "outputs": outputs})
     assert jobs.run(recipe, tmp_path / "log") == 1
     said = jobs.failure_file(made.jobs[0].recipe).read_text()
     assert said.startswith(f"{outputs['rateints']}: can't be written (") and "pace" in said and "Make room" in said

@@ -12,6 +12,7 @@ from jwcal.chains import Step
 from jwcal.dq import DO_NOT_USE, JUMP_DET, NON_SCIENCE
 from jwcal.errors import ConfigError, InputError, ReferenceError, Skip
 from jwcal.kernels import background, clipped_statistics, flicker_noise, flicker_settings, nsclean, soss_trace
+from jwcal.recipe import Recipe
 from jwcal.steps import clean_flicker_noise
 from peer import needs_peer, peer_python
 from test_ramp_walk import Samples
@@ -414,7 +415,7 @@ def test_pieces_and_threads_make_no_difference(tmp_path, monkeypatch, parameters
     sci = ramp_of(np.random.default_rng(3), shape, rate)
     refs = references(tmp_path, exposure_of(sci))
     files = {kind: refs[kind].path for kind in ("gain", "readnoise")}
-    recipe = run.Recipe(
+    recipe = Recipe(
         "detector1",
         [Step("clean_flicker_noise"), Step("ramp_fit")],
         {"clean_flicker_noise": {"skip": False, **parameters}, "ramp_fit": {"skip": False}},
@@ -440,7 +441,7 @@ def test_pieces_and_threads_make_no_difference(tmp_path, monkeypatch, parameters
 def test_a_step_that_is_off_costs_no_walk(tmp_path, monkeypatch):
     sci = ramp_of(np.random.default_rng(3), (3, 4, 8, 8), 2.0)
     refs = references(tmp_path, exposure_of(sci))
-    recipe = run.Recipe("detector1", [Step("clean_flicker_noise"), Step("ramp_fit")], {}, {k: refs[k].path for k in ("gain", "readnoise")})
+    recipe = Recipe("detector1", [Step("clean_flicker_noise"), Step("ramp_fit")], {}, {k: refs[k].path for k in ("gain", "readnoise")})
     monkeypatch.setattr(ramp, "LARGE", 1)
     exposure = exposure_of(sci)
     exposure.raw, exposure.sci, exposure.groupdq = Samples(sci), None, None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from jwcal import config, parameters
+from jwcal import config, facts, parameters
 from jwcal.config import load
 from jwcal.errors import ConfigError
 from jwcal.parameters import Parameter, Range
@@ -58,6 +58,7 @@ def few_steps(monkeypatch):
     """Steps and chains of the test's own, so that it does not hang on what others do: ramp_fit is in a chain and not built."""
     caches = (config._entries, config._reference_types, config._warn_once, parameters.parameters_of)
     monkeypatch.setattr(parameters, "step_module", STEPS.get)
+    monkeypatch.setattr(facts, "about", facts.read)
     monkeypatch.setattr(config, "table", lambda name: PIPELINES if name == "pipelines" else table(name))
     for cache in caches:
         cache.cache_clear()

@@ -12,6 +12,7 @@ from jwcal.errors import InputError, ReferenceError
 from jwcal.irs2 import bad_references, correction, layout
 from jwcal.kernels import irs2 as kernel
 from jwcal.kernels import irs2_spectra as spectra
+from jwcal.recipe import Recipe
 from jwcal.reference_data import References
 from jwcal.simulate import irs2 as simulated
 from jwcal.steps import dq_init, ipc, linearity, refpix, saturation, superbias
@@ -454,7 +455,7 @@ def test_walked_in_blocks_it_is_the_same(tmp_path, monkeypatch):
         exposure = exposure_of(data, zeroframe=data[:, 0], TGROUP=14.6)
         refs = chain_references(tmp_path, exposure, np.random.default_rng(12))
         exposure.raw, exposure.sci, exposure.groupdq = Samples(data), None, None
-        recipe = run.Recipe("toy", steps, references={kind: str(ref.path) for kind, ref in refs._refs.items()})
+        recipe = Recipe("toy", steps, references={kind: str(ref.path) for kind, ref in refs._refs.items()})
         results.append((run.run(recipe, exposure, scratch=tmp_path), exposure))
     (whole, _), (pieces, source) = results
     assert source.sci is None, "the ramp was not walked in pieces"

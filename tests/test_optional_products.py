@@ -81,7 +81,7 @@ def test_by_hand(tiny, tmp_path):
     made = jwcal.run_pipeline("detector1", tiny.image, steps=ON, save=["persistence"], out=tmp_path, crds_path=str(tiny.crds), every=True)
     assert list(made) == ["persistence", "rate", "rateints"]
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".json") == sorted(
-        products.root_and_suffix(tiny.image)[0] + ending for ending in ("_persistence.asdf", "_rate.fits", "_rateints.fits")
+        chains.root_and_suffix(tiny.image)[0] + ending for ending in ("_persistence.asdf", "_rate.fits", "_rateints.fits")
     )
 
 

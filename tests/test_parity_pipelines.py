@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jwcal
-from jwcal import products
+from jwcal import chains, products
 from jwcal.simulate import crds_cache, references
 from jwcal.simulate.detector import make_detector
 from jwcal.simulate.instruments import Subarray
@@ -46,7 +46,7 @@ def calibrated(program, tmp_path_factory):
     top = tmp_path_factory.mktemp("calibrated")
     crds = program["crds"]
     for uncal in program["data"]:
-        root = products.root_and_suffix(uncal)[0]
+        root = chains.root_and_suffix(uncal)[0]
         jwcal.run_pipeline("detector1", uncal, out=top / "ours", crds_path=crds)
         jwcal.run_pipeline("image2", top / "ours" / f"{root}_rate.fits", out=top / "ours", crds_path=crds)
         for name in ("peer", "peer of ours"):

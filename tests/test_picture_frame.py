@@ -9,6 +9,7 @@ from jwcal.chains import Step
 from jwcal.dq import DO_NOT_USE
 from jwcal.errors import ConfigError, Skip
 from jwcal.kernels import picture_frame as kernel
+from jwcal.recipe import Recipe
 from jwcal.steps import picture_frame
 from peer import needs_peer
 from test_ramp_walk import Samples
@@ -123,7 +124,7 @@ def test_pieces_make_no_difference(tmp_path, monkeypatch):
     refs = references(tmp_path, whole)
     files = {kind: refs[kind].path for kind in ("gain", "readnoise", "pictureframe")}
     steps = [Step("picture_frame"), Step("clean_flicker_noise"), Step("ramp_fit")]
-    recipe = run.Recipe("detector1", steps, {step.name: {"skip": False} for step in steps}, files)
+    recipe = Recipe("detector1", steps, {step.name: {"skip": False} for step in steps}, files)
     results = []
     for large in (2**28, 1):
         monkeypatch.setattr(ramp, "LARGE", large)

@@ -9,9 +9,10 @@ from astropy.io import fits
 from stdatamodels.jwst import datamodels
 
 import make
-from jwcal import fitsio, keywords, products, run
+from jwcal import chains, fitsio, keywords, products, storage
 from jwcal.chains import Save, Step
 from jwcal.errors import InputError, ProductError
+from jwcal.recipe import Recipe
 
 
 def rate(shape=(16, 12), suffix="rate"):
@@ -22,7 +23,7 @@ def rate(shape=(16, 12), suffix="rate"):
     exposure.dq[..., 2, 3] = 1 << 31
     exposure.steps = {"jump": ("COMPLETE", ""), "dark_current": ("SKIPPED", "its dark reference is N/A")}
     exposure.references = {"gain": "crds://jwst_nircam_gain_0001.fits", "dark": "N/A"}
-    exposure.recipe = run.Recipe(
+    exposure.recipe = Recipe(
         "detector1", [Step("jump"), Save({"rate": "rate"})], {"jump": {"rejection_threshold": 4.0}}, context="jwst_1.pmap"
     )
     return exposure
@@ -122,7 +123,7 @@ def test_header_of_two(tmp_path):
     ("jw01366002001_04103_00001-seg001_nrs1_rateints.fits", ("jw01366002001_04103_00001-seg001_nrs1", "rateints")),
 ])  # fmt: skip
 def test_names(name, parts):
-    assert products.root_and_suffix(name) == parts
+    assert chains.root_and_suffix(name) == parts
 
 
 def test_every_step_and_reference_has_its_keyword():
@@ -140,7 +141,7 @@ def test_every_step_and_reference_has_its_keyword():
 def test_replaced_keeps_the_old_file_when_the_block_fails(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError), fitsio.replaced(path) as temporary:
+    with pytest.raises(RuntimeError), storage.replaced(path) as temporary:
         temporary.write_text("half")
         raise RuntimeError
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"] and path.read_text() == "old"
@@ -152,8 +153,8 @@ def test_asdf_files_of_plain_text_are_read_as_the_library_does(tiny):
     assert found
     for path in found:
         with asdf.open(path) as file:
-            assert {k: fitsio.plain_tree(path)[k] for k in ("class", "name", "parameters")} == {
+            assert {k: storage.plain_tree(path)[k] for k in ("class", "name", "parameters")} == {
                 k: file.tree[k] for k in ("class", "name", "parameters")
             }
-    assert fitsio.plain_tree(next(tiny.crds.rglob("*distortion*.asdf"))) is None
-    assert fitsio.plain_tree(tiny.image) is None
+    assert storage.plain_tree(next(tiny.crds.rglob("*distortion*.asdf"))) is None
+    assert storage.plain_tree(tiny.image) is None

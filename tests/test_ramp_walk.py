@@ -8,6 +8,7 @@ from jwcal import dq, ramp, run
 from jwcal import parameters as jwcal_parameters
 from jwcal.chains import Save, Step
 from jwcal.exposure import Pixels, dead_groups
+from jwcal.recipe import Recipe
 
 SHAPE = (5, 4, 24, 8)
 
@@ -85,7 +86,7 @@ def steps(monkeypatch):
 
 @pytest.mark.parametrize("kilobytes", [1, 4, 9])
 def test_pieces_equal_the_whole(steps, ramp_of_noise, monkeypatch, tmp_path, kilobytes):
-    recipe = run.Recipe("toy", [*steps, Save({"rate": "rate", "rateints": "rateints"})])
+    recipe = Recipe("toy", [*steps, Save({"rate": "rate", "rateints": "rateints"})])
     whole = run.run(recipe, exposure_of(ramp_of_noise))
     monkeypatch.setattr(ramp, "LARGE", kilobytes * 1024)
     blocks = []
@@ -110,7 +111,7 @@ def test_times_of_all_strips_add_up(steps, ramp_of_noise, monkeypatch, tmp_path)
     module = run.step_module(fit.name)
     apply = module.apply
     monkeypatch.setattr(module, "apply", staticmethod(lambda *given: (strips.append(1), apply(*given))[1]))
-    rate, rateints = run.run(run.Recipe("toy", steps), exposure_of(ramp_of_noise), scratch=tmp_path)
+    rate, rateints = run.run(Recipe("toy", steps), exposure_of(ramp_of_noise), scratch=tmp_path)
     assert len(strips) > 1 and rate.seconds["ramp_fit"] == rateints.seconds["ramp_fit"] == len(strips)
 
 
@@ -151,7 +152,7 @@ def test_a_step_goes_through_all_before_and_after(steps, ramp_of_noise, monkeypa
     for module in (run, ramp, jwcal_parameters):
         monkeypatch.setattr(module, "step_module", modules.get)
     monkeypatch.setattr(ramp, "LARGE", 1024)
-    recipe = run.Recipe("toy", [steps[0], Step("above"), steps[3]], {"above": {"times": 2}})
+    recipe = Recipe("toy", [steps[0], Step("above"), steps[3]], {"above": {"times": 2}})
     exposure = exposure_of(ramp_of_noise)
     _, rateints = run.run(recipe, exposure, scratch=tmp_path)
     added = ramp_of_noise + np.arange(SHAPE[0], dtype=np.float32)[:, None, None, None]
@@ -162,7 +163,7 @@ def test_a_step_goes_through_all_before_and_after(steps, ramp_of_noise, monkeypa
 
 def test_a_ramp_that_is_a_product_stays_whole(steps, ramp_of_noise, monkeypatch):
     monkeypatch.setattr(ramp, "LARGE", 1024)
-    recipe = run.Recipe("toy", [*steps[:3], Save({"uncal": "ramp"}, optional=True), steps[3]], save=["ramp"])
+    recipe = Recipe("toy", [*steps[:3], Save({"uncal": "ramp"}, optional=True), steps[3]], save=["ramp"])
     written = []
     run.run(recipe, exposure_of(ramp_of_noise), lambda e: written.append((e.suffix, e.sci.shape)))
     assert written == [("ramp", SHAPE)]

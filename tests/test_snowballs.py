@@ -13,6 +13,7 @@ from jwcal.chains import Step
 from jwcal.dq import DO_NOT_USE, JUMP_DET, SATURATED
 from jwcal.kernels.regions import region_image
 from jwcal.large_events import ellipses
+from jwcal.recipe import Recipe
 from jwcal.steps import jump
 from peer import needs_peer, peer_python
 
@@ -180,7 +181,7 @@ def test_a_ramp_in_pieces_gives_the_same(tmp_path, monkeypatch):
     exposure, refs = exposure_of(tmp_path, sci, groupdq)
     parameters = {"jump": {"expand_large_events": True, "find_showers": True, "edge_size": 5, "extend_min_area": 40}}
     references = {kind: refs[kind].path for kind in ("gain", "readnoise")}
-    recipe = run.Recipe("detector1", [Step("jump"), Step("ramp_fit")], parameters, references)
+    recipe = Recipe("detector1", [Step("jump"), Step("ramp_fit")], parameters, references)
     whole = jump.apply(*exposure_of(tmp_path, sci, groupdq), **parameters["jump"])
     only = jump.apply(*exposure_of(tmp_path, sci, groupdq), **{**parameters["jump"], "find_showers": False})
     assert (whole.groupdq != only.groupdq).any(), "no shower to be compared"

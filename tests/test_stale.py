@@ -323,3 +323,52 @@ def test_a_killed_run_leaves_no_lock(tmp_path):
     other.kill()
     other.wait()
     stale.lock(tmp_path).close()
+
+
+# --- what is remembered ---
+
+
+def forget(path):
+    """Other content of the same length, with the time that the file had."""
+    at = path.stat()
+    path.write_text(path.read_text().replace('"digest": "', '"digest": "x', 1)[:-1])
+    assert path.stat().st_size == at.st_size
+    os.utime(path, ns=(at.st_atime_ns, at.st_mtime_ns))
+
+
+def test_verdicts_are_remembered(program, monkeypatch):
+    why(program), why(program)  # the first run sees the products, which were copied
+    monkeypatch.setattr(provenance, "read", lambda product: pytest.fail("a record is read"))
+    assert why(program) == {"detector1": [], "image2": []}
+
+
+@pytest.mark.parametrize("which", [rate, lambda c: next(Path(c["results"], "stage2").glob("*_cal.fits"))])
+def test_a_record_that_only_looks_as_before_is_read(program, which):
+    why(program), why(program)
+    forget(provenance.record_path(which(program)))
+    assert why(program) != {"detector1": [], "image2": []}
+
+
+def test_a_changed_recipe_is_written_again(program):
+    why(program), why(program)
+    for recipe in Path(program["results"], stale.STATE, "recipes").iterdir():
+        before = recipe.read_text()
+        at = recipe.stat()
+        recipe.write_text(before.replace("image2", "image3").replace("detector1", "detector2"))
+        os.utime(recipe, ns=(at.st_atime_ns, at.st_mtime_ns))
+        why(program)
+        assert json.loads(recipe.read_text()) == json.loads(before)
+
+
+def test_jobs_without_products_keep_their_recipes(program):
+    """Planned twice before it is run: the recipes need not be written again; run, and the job is current."""
+    for product in Path(program["results"]).glob("stage*/*"):
+        product.unlink()
+    planned = plan.make(program)
+    before = {job.recipe: os.stat(job.recipe).st_mtime_ns for job in planned.jobs}
+    again = plan.make(program)
+    assert {job.recipe: os.stat(job.recipe).st_mtime_ns for job in again.jobs if job.why} == {
+        job.recipe: before[job.recipe] for job in again.jobs if job.why
+    }
+    run(again)
+    assert why(program) == {"detector1": [], "image2": []}

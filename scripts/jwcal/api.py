@@ -68,7 +68,7 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
         made.setdefault(exposure.suffix, exposure)
         steps.update(provenance.step_facts(exposure))
         if out is not None:
-            root = association.product if association else products.root_and_suffix(exposure.name)[0]
+            root = association.product if association else chains.root_and_suffix(exposure.name)[0]
             written.append(products.write(exposure, Path(out, chains.file_name(recipe.entries, root, exposure.suffix))))
 
     started = time.time()

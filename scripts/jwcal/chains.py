@@ -1,10 +1,14 @@
 """The steps of a pipeline for one exposure, from `config/pipelines.yaml`. Pure."""
 
+import os
+import re
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 
-from .parameters import step_module
+from . import facts
 from .tables import matches, table
+
+SUFFIX = re.compile(r"_([a-z0-9]+)$")
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,11 @@ class Chain:
     crds: str  # its name in CRDS: pars-<crds>
     group_flags: bool = True  # whether its ramps have flags for every group
 
-    @property
+    @cached_property
     def steps(self):
         return [entry for entry in self.entries if isinstance(entry, Step)]
 
-    @property
+    @cached_property
     def saves(self):
         return [entry for entry in self.entries if isinstance(entry, Save)]
 
@@ -69,8 +73,15 @@ class Chain:
 
 def file_name(entries, root, suffix):
     """A product's file: the exposure's root, the suffix, and the ending of its format."""
-    formats = {new: save.format for save in entries if isinstance(save, Save) for new in save.suffixes.values()}
-    return f"{root}_{suffix}.{formats.get(suffix, 'fits')}"
+    saves = (entry for entry in entries if isinstance(entry, Save) and suffix in entry.suffixes.values())
+    return f"{root}_{suffix}.{next((save.format for save in saves), 'fits')}"
+
+
+def root_and_suffix(path):
+    """The reverse: a file's name in two parts, "jw..._nrca1" and "uncal"."""
+    stem = os.path.basename(path).removesuffix(".gz").removesuffix(".fits")
+    found = SUFFIX.search(stem)
+    return (stem[: found.start()], found.group(1)) if found else (stem, "")
 
 
 def is_built(pipeline):
@@ -137,12 +148,12 @@ def reference_types(steps):
     """Reference types that some steps need, and those that they can do without: (required, optional), each in order."""
     required, optional = {}, {}
     for name in steps:
-        module = step_module(name)
-        required.update(dict.fromkeys(getattr(module, "REFERENCES", ())))
-        optional.update(dict.fromkeys(getattr(module, "OPTIONAL", ())))
+        about = facts.about(name)
+        required.update(dict.fromkeys(about.required))
+        optional.update(dict.fromkeys(about.optional))
     return list(required), [kind for kind in optional if kind not in required]
 
 
 def member_types(step):
     """Types of the members of an association that a step reads beside the science."""
-    return getattr(step_module(step), "MEMBERS", ())
+    return facts.about(step).members

@@ -6,7 +6,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
-from . import fitsio
+from . import storage
 from .fingerprint import state
 
 
@@ -26,7 +26,7 @@ def recall(environment):
         Path -> size and time of the files that they came from.
     """
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):  # whatever a file holds that is none of ours
-        kept = fitsio.noted(_file(environment))
+        kept = storage.noted(_file(environment))
         if kept["sources"] == states(kept["sources"]):
             return {_tuples(question): _tuples(answer) for question, answer in kept["answers"]}, kept["sources"]
     return {}, {}
@@ -34,7 +34,7 @@ def recall(environment):
 
 def keep(environment, answers, sources):
     """Keep answers and the files that they came from, for `recall`; nothing where that is not possible."""
-    fitsio.note(_file(environment), {"answers": list(answers.items()), "sources": sources})
+    storage.note(_file(environment), {"answers": list(answers.items()), "sources": sources})
 
 
 def _tuples(value):

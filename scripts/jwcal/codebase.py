@@ -7,12 +7,12 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from . import fitsio
+from . import storage
 
 PACKAGE = Path(__file__).resolve().parent
 SHARED = ("run", "products")  # what every product goes through, whatever its steps
 # Modules that products are not made by: what they say to people, or that they are found, is not what is in the pixels.
-NOT_IN_PRODUCTS = {"errors", "nearest", "parameters", "provenance", "fingerprint"}
+NOT_IN_PRODUCTS = {"errors", "facts", "nearest", "parameters", "provenance", "fingerprint"}
 NOT_IN_NUMBERS = {"yaml"}
 DISTRIBUTIONS = {"spherical_geometry": "spherical-geometry"}  # where the name differs from what is imported
 
@@ -41,7 +41,7 @@ class Code:
     def __init__(self, package=PACKAGE):
         self.package = Path(package)
         self._cached = self.package / "__pycache__" / "codebase.json"
-        self._remembered = fitsio.noted(self._cached)
+        self._remembered = storage.noted(self._cached)
         self._used, self._parsed = {}, {}
         self._asked = {}  # thousands of exposures share a few chains
 
@@ -73,6 +73,15 @@ class Code:
             self._asked[find.__name__, question] = find(*question)
         return self._asked[find.__name__, question]
 
+    def has(self, name):
+        """Whether there is such a module: "steps/jump"."""
+        return self._file(name) is not None
+
+    def digest(self, names):
+        """One digest of some modules and all that they import."""
+        found = sorted(self.closure(names) | set(names))
+        return hashlib.sha256(" ".join(self.parsed(name)["digest"] for name in found).encode()).hexdigest()[:24]
+
     def closure(self, names):
         """Some modules and all that they import from the package."""
         found, waiting = set(), list(names)
@@ -95,7 +104,7 @@ class Code:
         """Keep the digests for the next time."""
         if not self._used.keys() <= self._remembered.keys():
             others = {key: found for key, found in self._remembered.items() if key.split()[0] not in self._parsed}
-            fitsio.note(self._cached, self._used | others)
+            storage.note(self._cached, self._used | others)
 
     def _file(self, name):
         for path in (self.package / f"{name}.py", self.package / name / "__init__.py"):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 
-from . import keywords, parameters
+from . import facts, keywords, parameters
 from .errors import ConfigError
 from .nearest import nearest, suggestion
 from .pars import PLUMBING, pars_type
@@ -45,8 +45,7 @@ class Config:
     steps: dict = field(default_factory=dict)  # step -> {parameter: value}
     exp_types: dict = field(default_factory=dict)  # EXP_TYPE -> step -> {parameter: value}
     save: tuple = ()
-    # what `chain_parameters` has found: a program has thousands of exposures of a few kinds
-    _known: dict = field(default_factory=dict, repr=False, compare=False)
+    known: dict = field(default_factory=dict, repr=False, compare=False)  # what was found with it for one kind of exposures
 
     @cached_property
     def crds(self):
@@ -68,12 +67,9 @@ class Config:
 
     def chain_parameters(self, chain, exp_type, pars):
         """The parameters of all steps of a chain, and where each came from: two dicts by step; see `step_parameters`."""
-        kind = repr((chain.pipeline, chain.defaults, exp_type, pars))
-        if kind not in self._known:
-            steps = [step.name for step in chain.steps]
-            self._known[kind] = {s: self.step_parameters(s, exp_type, pars.get(s), chain.defaults.get(s)) for s in steps}
-        known = self._known[kind].items()
-        return {s: dict(values) for s, (values, _) in known}, {s: origins for s, (_, origins) in known}
+        steps = [step.name for step in chain.steps]
+        found = {step: self.step_parameters(step, exp_type, pars.get(step), chain.defaults.get(step)) for step in steps}
+        return {step: values for step, (values, _) in found.items()}, {step: origins for step, (_, origins) in found.items()}
 
     def step_parameters(self, step, exp_type, pars=None, defaults=None):
         """The parameters of a step for an exposure, `skip` included, and where each came from.
@@ -94,7 +90,7 @@ class Config:
         (dict, dict)
             parameter -> value; parameter -> "default", "pipeline", "pars reference" or the configuration's key.
         """
-        known = parameters.parameters_of(step)
+        known = facts.about(step).parameters
         values = {name: parameter.default for name, parameter in known.items()}
         sources = dict.fromkeys(known, DEFAULT)
         layers = [
@@ -233,9 +229,10 @@ def _steps(given, key):
     checked = {}
     for step, values in (given or {}).items():
         _known(step, _chain_steps(), f"{key}.{step}", "step")
-        if parameters.step_module(step) is None:
+        about = facts.about(step)
+        if about is None:
             raise ConfigError(f"{key}.{step}: the step {step} is not available in this version", do="Leave it out of the configuration")
-        known = parameters.parameters_of(step)
+        known = about.parameters
         checked[step] = {}
         for name, value in (values or {}).items():
             where = f"{key}.{step}.{name}"
@@ -275,8 +272,8 @@ def _warn_once(text):
 def _reference_types():
     """Names that an override may have."""
     in_headers = {path.split(".")[2] for path in keywords.core() if path.startswith("meta.ref_file.") and path.endswith(".name")}
-    modules = [parameters.step_module(step) for step in _chain_steps()]
-    of_steps = {kind for module in modules for kind in (*getattr(module, "REFERENCES", ()), *getattr(module, "OPTIONAL", ()))}
+    built = filter(None, map(facts.about, _chain_steps()))
+    of_steps = {kind for about in built for kind in (*about.required, *about.optional)}
     pars = {pars_type(step) for step in _chain_steps()} | {f"pars-{row['crds']}" for row in table("pipelines").values()}
     return in_headers | of_steps | pars | set(MORE_REFERENCES)
 

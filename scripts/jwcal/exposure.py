@@ -140,7 +140,7 @@ class Exposure:
         self.steps = {}  # step -> (COMPLETE | SKIPPED, why)
         self.seconds = {}  # step -> time it took
         self.references = {}  # reference type -> name of the file that was used
-        self.recipe = None  # run.Recipe of the chain that it is in
+        self.recipe = None  # Recipe of the chain that it is in
         self.members = Members()  # of its association: what steps subtract from it...
         self.tree = None  # all of a product that is an ASDF file
         self.read_times = None  # of each group's reads, s, where groups do not follow each other evenly

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import xxhash
 
-from . import fitsio
+from . import storage
 from .errors import InputError
 
 BLOCK = 2**22
@@ -33,6 +33,11 @@ def digest(path):
     return total.hexdigest()
 
 
+def of_text(*texts):
+    """The digest of some text."""
+    return xxhash.xxh3_128_hexdigest("\n".join(texts).encode())
+
+
 def state(stat):
     """What tells that a file may have changed, without reading it: size and time (ns)."""
     return [stat.st_size, stat.st_mtime_ns]
@@ -49,7 +54,7 @@ class Digests:
 
     def __init__(self, cache=None):
         self._cache, self._changed = cache and Path(cache), False
-        self._known = fitsio.noted(self._cache) if self._cache else {}
+        self._known = storage.noted(self._cache) if self._cache else {}
 
     def of(self, path, size=None, mtime_ns=None, known=None):
         """The digest of a file's content.
@@ -84,4 +89,4 @@ class Digests:
     def remember(self):
         """Keep what was found for the next run."""
         if self._changed and self._cache:
-            fitsio.note(self._cache, {path: found for path, found in self._known.items() if os.path.exists(path)})
+            storage.note(self._cache, {path: found for path, found in self._known.items() if os.path.exists(path)})

@@ -102,6 +102,7 @@ def _make(plain, scratch):
 def _run(plain, source, outputs, scratch):
     """Run the pipeline and write its products; returns for each step its status and seconds."""
     from . import products, provenance, run
+    from .recipe import Recipe
 
     written, steps = set(), {}
 
@@ -111,7 +112,7 @@ def _run(plain, source, outputs, scratch):
             written.add(exposure.suffix)
             steps.update(provenance.step_facts(exposure))
 
-    run.run(run.Recipe.from_dict(plain), source, write, scratch)
+    run.run(Recipe.from_dict(plain), source, write, scratch)
     missing = set(outputs) - written
     if missing:
         raise ProductError(f"{', '.join(sorted(missing))} not made: the steps that make it were skipped", source, "Look at the log for why")

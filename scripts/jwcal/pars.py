@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import yaml
 
-from . import fitsio, references
+from . import references, storage
 from .errors import ConfigError, ReferenceError
 from .tables import table
 
@@ -81,12 +81,12 @@ def step_parameters(header, pipeline, steps, **where):
     ReferenceError
         A reference is missing or not what it should be.
     """
-    steps = list(steps)
-    files = {
-        kind: path
-        for kind, path in parameter_references(header, pipeline, steps, **where).files.items()
-        if path != references.NOT_APPLICABLE
-    }
+    return parameters_in(parameter_references(header, pipeline, steps, **where).files, pipeline, steps)
+
+
+def parameters_in(files, pipeline, steps):
+    """The same from the files: type -> path or "N/A"."""
+    files = {kind: path for kind, path in files.items() if path != references.NOT_APPLICABLE}
     found = {step: dict(_parameters(files[pars_type(step)]).own) for step in steps if pars_type(step) in files}
     for kind in _pipeline_types(pipeline):
         if kind in files:
@@ -138,7 +138,7 @@ def _parameters(path):
 @lru_cache(maxsize=1024)
 def _read_parameters(path, _mtime):
     """The archive's form: class, name, parameters, steps (a list of the same); or all of it inside `parameters`, as before 2020."""
-    tree = fitsio.plain_tree(path) or fitsio.open_reference(path, "parameter").tree
+    tree = storage.plain_tree(path) or _tree(path)
     try:
         own = dict(tree["parameters"])
         nested = tree.get("steps") or own.pop("steps", None) or []
@@ -150,6 +150,12 @@ def _read_parameters(path, _mtime):
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ReferenceError(f"not a parameter reference ({error!r})", path, "Give one with class, name and parameters") from None
     return _Parameters(_step_name(classname, name), _calibration(own, path), steps)
+
+
+def _tree(path):
+    from . import fitsio  # and astropy with it: nearly all files are plain
+
+    return fitsio.open_reference(path, "parameter").tree
 
 
 def _step_name(classname, name):

@@ -1,35 +1,36 @@
-"""Regular expressions for closed sets of names."""
+"""Regular expressions for sets of names."""
 
 import re
 from itertools import groupby
 from os.path import commonprefix
 
 
-def one_of(words):
-    """A regular expression that matches just these words.
+def apart(words, others=()):
+    """A regular expression that matches these words and none of some others.
 
-    What they begin with alike stands in it once, so that a match takes no longer if there are thousands of them.
+    Only what tells them apart stands in it, so that it is as short for thousands of words as for one; what else it matches does not
+    matter, but for "/".
 
     Parameters
     ----------
-    words : iterable of str
+    words, others : iterables of str
+        Words are not empty, and none is among both.
 
     Returns
     -------
     str
     """
-    return _branches(sorted(set(words)))
+    return _branch(sorted(set(words)), set(others)) if others else "[^/]+"
 
 
-def _branches(words):
-    """Sorted words, each beginning another way or as the others of its branch."""
-    branches = [list(alike) for _, alike in groupby(words, key=lambda word: word[:1])]
-    found = "|".join(map(_branch, branches))
-    return f"(?:{found})" if len(branches) > 1 else found
-
-
-def _branch(words):
-    """Sorted words that begin with the same letter, or are empty."""
+def _branch(words, others):
+    """Sorted words that begin with the same letter, if there are others that do so too."""
     start = commonprefix([words[0], words[-1]])
-    rest = [word[len(start) :] for word in words]
-    return re.escape(start) + (_branches(rest) if len(words) > 1 else "")
+    others = {other[len(start) :] for other in others if other.startswith(start)}
+    if not others:
+        return f"{re.escape(start)}[^/]*"
+    found = []
+    for letter, alike in groupby((word[len(start) :] for word in words), key=lambda word: word[:1]):
+        near = {other for other in others if other.startswith(letter)}
+        found.append("" if not letter else _branch(list(alike), near) if near else f"{re.escape(letter)}[^/]*")
+    return f"{re.escape(start)}(?:{'|'.join(found)})"

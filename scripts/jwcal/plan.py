@@ -2,17 +2,18 @@
 
 import json
 import math
-from dataclasses import dataclass, field, fields
+import os
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from . import chains, codebase, fingerprint, pars, program, provenance, ramp, references, stale
+from . import chains, codebase, fingerprint, pars, program, provenance, references, sizes, stale
 from . import config as configuration
 from .associations import chosen, members
 from .errors import ConfigError, JwcalError
-from .patterns import one_of
-from .products import root_and_suffix
-from .run import Recipe
+from .patterns import apart
+from .recipe import Recipe
 from .stale import STATE
+from .verdicts import Verdicts
 
 STAGES = ("stage1", "stage2", "stage3")
 ALONE = {"table": "singleton", "pool": "singleton"}  # of an exposure without an association
@@ -88,8 +89,17 @@ class Plan:
         return sorted({job.rule for job in self.jobs if job.stage == stage})
 
     def exposures(self, rule):
-        """A regular expression for the exposures that a rule is for."""
-        return one_of(job.exposure for job in self.jobs if job.rule == rule)
+        """A regular expression for the exposures that a rule is for.
+
+        It is short, for Snakemake goes through it for each file; what the plan's other products would give in the place of the exposure it
+        does not match.
+        """
+        mine = {job.exposure for job in self.jobs if job.rule == rule}
+        alike = set()
+        for pattern in self.output_patterns(rule).values():
+            start, _, end = pattern.partition("{exposure}")
+            alike.update(path[len(start) : -len(end)] for path in self._products if path.endswith(end) and path.startswith(start))
+        return apart(mine, alike - mine)
 
     def job(self, rule, exposure):
         """The job of a rule for an exposure."""
@@ -98,7 +108,20 @@ class Plan:
     def output_patterns(self, rule):
         """The products of a rule, by suffix, with the exposure as a wildcard."""
         job = next(job for job in self.jobs if job.rule == rule)
-        return {s: str(Path(p).with_name(Path(p).name.replace(job.exposure, "{exposure}", 1))) for s, p in job.outputs.items()}
+        return {suffix: _pattern(path, job.exposure) for suffix, path in job.outputs.items()}
+
+    def input_pattern(self, rule, field):
+        """The inputs of a rule's jobs with the exposure as a wildcard, and whether they are foreign; (None, False) if no pattern fits."""
+        found = {job.exposure: getattr(job, field) for job in self.jobs if job.rule == rule}
+        if not any(found.values()):
+            return [], False
+        if not all(isinstance(path, str) and not set("{}") & set(path) for path in found.values()):
+            return None, False
+        patterns = {(_pattern(path, name), field != "recipe" and not self.makes(path)) for name, path in found.items()}
+        pattern, foreign = patterns.pop()
+        if patterns or "{exposure}" not in pattern or (foreign and any(self.foreign(path) != path for path in found.values())):
+            return None, False
+        return pattern, foreign
 
     def stop(self, stage, why):
         """Note that an exposure goes no further than this stage."""
@@ -126,8 +149,16 @@ class Plan:
         return "; ".join(words[:REASONS] + [f"and {len(words) - REASONS} more"] * (len(words) > REASONS)) or "asked for"
 
     def targets(self, whole=True):
-        """The products, all of them or those that are to be made, and the refusal of the files that can't be used; never nothing."""
-        products = [path for job in self.jobs if whole or not job.is_current for path in job.outputs.values()]
+        """The products, and the refusal of the files that can't be used; never nothing.
+
+        All products, or one of each job that is to be made and that no other such job needs: Snakemake adds the others.
+        """
+        if whole:
+            products = [path for job in self.jobs for path in job.outputs.values()]
+        else:
+            wanted = [job for job in self.jobs if not job.is_current]
+            needed = {path for job in wanted for path in (job.input, *job.members)}
+            products = [next(iter(job.outputs.values())) for job in wanted if needed.isdisjoint(job.outputs.values())]
         return products + [self.refused] * bool(self.problems) or [str(self.file)]
 
     def keep(self):
@@ -147,6 +178,12 @@ class Plan:
         """Leave the plan for the jobs of a cluster, which read the Snakefile again."""
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("jobs", "recipes", "lock")}
         stale.write(self.file, {**plain, "jobs": [vars(job) for job in self.jobs]})
+
+
+def _pattern(path, exposure):
+    """A path with the exposure in the file's name as a wildcard."""
+    folder, name = os.path.split(path)
+    return os.path.join(folder, name.replace(exposure, "{exposure}", 1))
 
 
 def load(settings):
@@ -205,13 +242,22 @@ def make(settings, alone=False):
 
 def _judge(plan):
     """Find out which jobs have to run; those whose input turns out to be unreadable are none."""
-    code, digests = codebase.Code(), fingerprint.Digests(Path(plan.results, STATE, "digests.json"))
-    plain = {}
+    state = Path(plan.results, STATE)
+    code, digests = codebase.Code(), fingerprint.Digests(state / "digests.json")
+    common, plain, contents = {}, {}, {}
     for job in plan.jobs:
         recipe = plan.recipes[job.recipe]
-        made_from = provenance.ingredients(recipe, code, digests)
-        plain[job.recipe] = {**recipe.to_dict(), "input": job.input, "outputs": job.outputs, "made_from": made_from}
-    bad = stale.judge(sorted(plan.jobs, key=lambda job: job.stage), plain, code, digests)
+        kind = id(recipe.parameters), id(recipe.references)  # which exposures that are alike share
+        if kind not in common:
+            nobodys = replace(recipe, members=[], association={})
+            alike = {**nobodys.to_dict(), "made_from": provenance.ingredients(nobodys, code, digests)}
+            common[kind] = alike, json.dumps(alike, sort_keys=True)
+        alike, text = common[kind]
+        own = {"input": job.input, "outputs": job.outputs, "members": recipe.members, "association": recipe.association}
+        plain[job.recipe] = {**alike, **own, "made_from": {**alike["made_from"], "association": recipe.association}}
+        contents[job.recipe] = fingerprint.of_text(text, repr(own))
+    jobs = sorted(plan.jobs, key=lambda job: job.stage)
+    bad = stale.judge(jobs, plain, contents, code, digests, Verdicts(state / "verdicts.json"))
     plan.problems += filter(None, bad.values())
     plan.jobs = [job for job in plan.jobs if job.recipe not in bad]
 
@@ -265,7 +311,7 @@ def _plan_stage(plan, exposure, stage, files, associations, config):
 
 def _starts(chain, association):
     """Suffixes of the files that a pipeline can start from: that of the association's science, if there is one."""
-    return chain.reads if association is None else (root_and_suffix(association.science.expname)[1],)
+    return chain.reads if association is None else (chains.root_and_suffix(association.science.expname)[1],)
 
 
 def recipe_for(pipeline, header, config, name=""):
@@ -290,12 +336,18 @@ def recipe_for(pipeline, header, config, name=""):
         A parameter is wrong or a reference is missing.
     """
     chain = chains.chain(pipeline, header)
-    where = {**config.crds, "overrides": config.overrides(header), "file": name}
     steps = [step.name for step in chain.steps]
-    from_crds = pars.step_parameters(header, pipeline, steps, **where)
-    parameters, origins = config.chain_parameters(chain, header.get("EXP_TYPE"), from_crds)
-    wanted = _wanted(chain, config.save, parameters)
-    required, optional = chains.reference_types([step for step in steps if not parameters[step]["skip"]])
+    where = {**config.crds, "overrides": config.overrides(header), "file": name, "known": config.known}
+    from_crds = pars.parameter_references(header, pipeline, steps, **where)
+    kind = id(chain), id(from_crds), header.get("EXP_TYPE")  # exposures that are alike share the objects; `known` keeps them
+    if kind not in config.known:
+        values = pars.parameters_in(from_crds.files, pipeline, steps)
+        parameters, origins = config.chain_parameters(chain, header.get("EXP_TYPE"), values)
+        origins = {step: {name: o for name, o in by_name.items() if o != configuration.DEFAULT} for step, by_name in origins.items()}
+        wanted = _wanted(chain, config.save, parameters)
+        types = chains.reference_types([step for step in steps if not parameters[step]["skip"]])
+        config.known[kind] = chain, from_crds, parameters, origins, wanted, types
+    *_, parameters, origins, wanted, (required, optional) = config.known[kind]
     found = references.resolve(header, required, optional=optional, **where)
     return Recipe(
         pipeline,
@@ -308,9 +360,7 @@ def recipe_for(pipeline, header, config, name=""):
         chain.group_flags,
         list(chain.reads),
         association={} if "uncal" in chain.reads else dict(ALONE),
-        origins={
-            step: {name: origin for name, origin in by_name.items() if origin != configuration.DEFAULT} for step, by_name in origins.items()
-        },
+        origins=origins,
     )
 
 
@@ -332,7 +382,7 @@ def _wanted(chain, asked, parameters):
 
 def _job(exposure, stage, chain, reads, source, config, association=None, files=()):
     """One job and its recipe. With an association its products have that one's name, and the steps read its members."""
-    results = Path(config.results)
+    results = str(config.results)
     recipe = recipe_for(chain.pipeline, exposure.header, config, str(exposure.path))
     skipped = [step for step, parameters in recipe.parameters.items() if parameters["skip"]]
     name = exposure.root
@@ -340,13 +390,14 @@ def _job(exposure, stage, chain, reads, source, config, association=None, files=
         name = association.product
         members.add(recipe, association, files)
     skipped += members.idle(recipe)
-    outputs = {s: str(results / stage / chains.file_name(chain.entries, name, s)) for s in chain.products(reads, recipe.save, skipped)}
+    products = chain.products(reads, recipe.save, skipped)
+    outputs = {suffix: os.path.join(results, stage, chains.file_name(chain.entries, name, suffix)) for suffix in products}
     if not outputs:
         raise ConfigError(f"{chain.pipeline} makes no product: the step that makes it is skipped", exposure.path, "Set `until` or `save`")
-    path = results / STATE / "recipes" / f"{name}.{chain.pipeline}{'' if reads in chain.reads else f'.{reads}'}.json"
+    path = os.path.join(results, STATE, "recipes", f"{name}.{chain.pipeline}{'' if reads in chain.reads else f'.{reads}'}.json")
     shape = exposure.shape if reads == "uncal" else (*exposure.shape[: int(reads.endswith("ints"))], *exposure.shape[-2:])
     mem_mb, runtime = resources(stage, shape, whole=not set(outputs) <= {"rate", "rateints"})
-    job = Job(name, stage, chain.pipeline, str(source), outputs, str(path), mem_mb, runtime, [member["path"] for member in recipe.members])
+    job = Job(name, stage, chain.pipeline, str(source), outputs, path, mem_mb, runtime, [member["path"] for member in recipe.members])
     return job, recipe
 
 
@@ -356,7 +407,7 @@ IMPORTS_MB, SNAKEMAKE_MB = 400, 230
 # Beside it in stage 1 bytes of a pixel, of a sample, of a sample that is held at once where a ramp is walked, and of a pixel in the
 # products of one integration.
 PIXEL, SAMPLE, WALKED_SAMPLE, PRODUCT = 60, 6, 12, 24
-LARGEST_RAMP, PIECE = ramp.LARGE, ramp.PIECE  # bytes of the samples of a ramp that is not walked, and that a walk holds at once
+LARGEST_RAMP, PIECE = sizes.LARGE, sizes.PIECE  # bytes of the samples of a ramp that is not walked, and that a walk holds at once
 # In stage 2 bytes of a pixel, and of a pixel of each integration.
 IMAGE2_PIXEL, IMAGE2_CUBE = 125, 60
 

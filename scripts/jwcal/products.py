@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from . import __version__, fitsio, keywords
+from . import __version__, chains, fitsio, keywords, storage
 from .chains import Save, Step
 from .errors import InputError
 from .exposure import Exposure, Header, Pixels
@@ -42,14 +42,6 @@ MODELS = {
 BEFORE = {"sci": "SCI", "err": "ERR", "dq": "DQ", "groupdq": "GROUPDQ"}
 AFTER = {"var_poisson": "VAR_POISSON", "var_rnoise": "VAR_RNOISE", "var_flat": "VAR_FLAT"}
 STRUCTURAL = re.compile(r"NAXIS\d*|BITPIX|XTENSION|SIMPLE|EXTEND|PCOUNT|GCOUNT|BSCALE|BZERO|EXTNAME|EXTVER|CHECKSUM|DATASUM")
-ROOT = re.compile(r"_([a-z0-9]+)$")
-
-
-def root_and_suffix(path):
-    """A file's name in two parts: "jw..._nrca1" and "uncal"."""
-    stem = Path(path).name.removesuffix(".gz").removesuffix(".fits")
-    found = ROOT.search(stem)
-    return (stem[: found.start()], found.group(1)) if found else (stem, "")
 
 
 @contextmanager
@@ -71,7 +63,7 @@ def opened(path, group_flags=True, reference_output=True):
     """
     with fitsio.open_fits(path) as hdus:
         header = _header(hdus, path)
-        exposure = Exposure(header, suffix=root_and_suffix(path)[1])
+        exposure = Exposure(header, suffix=chains.root_and_suffix(path)[1])
         exposure.tables = _tables(hdus)
         if len(hdus["SCI"].shape) == 4:
             exposure.pixels = [_ramp_planes(hdus, header, () if reference_output else ("REFOUT",))]
@@ -167,7 +159,7 @@ def write(exposure, path):
     ProductError
         It could not be written; nothing is left behind.
     """
-    with fitsio.replaced(path) as temporary:
+    with storage.replaced(path) as temporary:
         if exposure.tree is not None:
             temporary.write_bytes(fitsio.asdf_block(exposure.tree))
             return path

@@ -6,11 +6,11 @@ import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from . import fitsio
+from . import storage
 from .errors import InputError, ProductError
 from .selector import select_for
 
@@ -185,12 +185,15 @@ def _problem(error):
 def _find(data, skip):
     """All files named like an exposure's or an association's, as real path -> path; problems; files that are left out."""
     files, problems, left_out = {}, [], []
+    real_folder = cache(os.path.realpath)
     for path in map(os.fspath, data):
         if os.path.isdir(path):
             found, unreadable = _walk(path, skip)
             problems += [Problem(e.filename, f"can't be read ({e.strerror}). Make it readable or leave it out.") for e in unreadable]
             for file in found:
-                files.setdefault(os.path.realpath(file), file)
+                folder, name = os.path.split(file)
+                real = os.path.realpath(file) if os.path.islink(file) else os.path.join(real_folder(folder), name)
+                files.setdefault(real, file)
         elif not os.path.exists(path):
             raise InputError("there is no such file or folder", path, "Correct `data`")
         elif _is_ours(os.path.basename(path)):
@@ -274,6 +277,8 @@ def _read(paths, cache):
 
 
 def _read_file(path):
+    from . import fitsio  # astropy is needed only where a file has to be opened
+
     try:
         state = os.stat(path)  # before reading: what changes meanwhile is read again
         headers = fitsio.read_headers(path)
@@ -288,7 +293,7 @@ def _remembered(cache):
     if cache is None or not cache.exists():
         return {}
     try:
-        content = fitsio.load_json(cache)
+        content = storage.load_json(cache)
         if content["format"] != CACHE_FORMAT:
             return {}
         return {path: Record(*fields[:3], tuple(fields[3]), fields[4]) for path, fields in content["files"].items()}
@@ -301,7 +306,7 @@ def _remember(cache, records):
     """Write the cache. An error is not remembered: its cause may go away without the file changing."""
     files = {path: record for path, record in records.items() if isinstance(record, Record)}
     try:
-        with fitsio.replaced(cache) as temporary:
+        with storage.replaced(cache) as temporary:
             temporary.write_text(json.dumps({"format": CACHE_FORMAT, "files": files}, separators=(",", ":")))
     except ProductError as error:
         log.warning("%s", error)

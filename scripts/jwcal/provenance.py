@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from . import fingerprint, fitsio
+from . import fingerprint, storage
 from .chains import Save, Step
 
 FORMAT = 1
@@ -18,15 +18,16 @@ KEYWORD = "PROVFILE"  # in a product's header: the name of its record
 
 def record_path(product):
     """Where the record of a product lies: jw..._rate.json beside jw..._rate.fits."""
-    return Path(_record_name(product))
+    return Path(record_name(product))
 
 
 def has_record(product):
     """Whether a product, or what was one, has a record."""
-    return os.path.exists(_record_name(product))
+    return os.path.exists(record_name(product))
 
 
-def _record_name(product):
+def record_name(product):
+    """`record_path` as text."""
     return os.path.splitext(product)[0] + ".json"  # thousands of paths, so no Path
 
 
@@ -35,7 +36,7 @@ def ingredients(recipe, code, digests):
 
     Parameters
     ----------
-    recipe : run.Recipe
+    recipe : Recipe
     code : codebase.Code
     digests : fingerprint.Digests
 
@@ -86,7 +87,7 @@ def _reference(recipe, kind, digests):
 def read(product):
     """The record of a product, or None where there is none that can be understood."""
     try:
-        record = fitsio.load_json(_record_name(product))
+        record = storage.load_json(record_name(product))
         return record if record["format"] == FORMAT else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -132,7 +133,7 @@ def set_time(product, mtime_ns, inputs=None):
 
 
 def _write(path, record):
-    with fitsio.replaced(path) as temporary:
+    with storage.replaced(path) as temporary:
         temporary.write_text(json.dumps(record, indent=1))
 
 

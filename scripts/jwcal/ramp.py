@@ -16,10 +16,9 @@ import numpy as np
 from .exposure import Pixels, dead_groups
 from .fitsio import read_at, write_at
 from .parameters import parameters_of, step_module
+from .sizes import LARGE, PIECE
 from .threads import parts, side_by_side
 
-LARGE = 768 * 2**20  # bytes of samples: a ramp of more is walked
-PIECE = 128 * 2**20  # bytes of samples of a block or strip, where one integration is not larger
 FILES = 64  # at most, for the samples, and as many for the flags
 INTEGRATIONS = 16  # that one thread copies at a time
 

@@ -69,7 +69,9 @@ class Resolved(NamedTuple):
     context: str  # jwst_NNNN.pmap; empty where crds was not needed
 
 
-def resolve(header, types, *, optional=(), context=None, crds_path=None, server_url=None, environment=None, overrides=None, file=None):
+def resolve(
+    header, types, *, optional=(), context=None, crds_path=None, server_url=None, environment=None, overrides=None, file=None, known=None
+):
     """Find the reference files of an exposure.
 
     Parameters
@@ -92,6 +94,8 @@ def resolve(header, types, *, optional=(), context=None, crds_path=None, server_
         type -> path, "N/A", or "crds://<file>" for another file of the cache or the server.
     file : path, optional
         The exposure's file, for messages; without it the keyword FILENAME.
+    known : dict, optional
+        Answers for the same settings, which is added to: exposures that are alike get one and the same `Resolved`.
 
     Returns
     -------
@@ -102,14 +106,28 @@ def resolve(header, types, *, optional=(), context=None, crds_path=None, server_
     ReferenceError
         There is no reference of a required type, or a chosen one is not in the cache and can't be fetched.
     """
-    file, required = file or header.get("FILENAME"), set(types := list(types))
-    types = list(dict.fromkeys([*types, *optional]))
+    file, required, optional = file or header.get("FILENAME"), tuple(types), tuple(optional)
+    environment = environment or environment_of(crds_path, server_url)
+    if known is None:
+        return _resolve(header, required, optional, context, environment, overrides, file)
+    question = required, optional, tuple((overrides or {}).items()), header.get("INSTRUME")
+    rules = known.get(question)
+    alike = rules and (question, *_signature(rules, header, environment))
+    if alike not in known:
+        found = _resolve(header, required, optional, context, environment, overrides, file)
+        rules = known[question] = rules or _rules_for(environment, found.context, header, required, optional, overrides, file)
+        alike = question, *_signature(rules, header, environment)
+        known[alike] = found
+    return known[alike]
+
+
+def _resolve(header, required, optional, context, environment, overrides, file):
+    types = list(dict.fromkeys([*required, *optional]))
     given = {k: str(v) for k, v in (overrides or {}).items() if k in types}
     named = {k: v.removeprefix("crds://") for k, v in given.items() if v.startswith("crds://")}
     ask = [k for k in types if k not in given]
-    environment = environment or environment_of(crds_path, server_url)
     _recall(environment)
-    known = len(_memory)
+    known, required = len(_memory), set(required)
     if not named and required.isdisjoint(ask) and (not ask or _absent(environment)):
         used, names, paths = "", dict.fromkeys(ask, NOT_APPLICABLE), {}
     else:
@@ -337,19 +355,36 @@ class _Rules(NamedTuple):
     dates: tuple  # USEAFTER, sorted
 
 
+NO_RULES = _Rules((), ())
+
+
 def _best(environment, context, header, types, file):
     """crds' own answers: type -> file name, "N/A", or NOT FOUND and why."""
     if not types:
         return {}
     scope = _scope(environment, context, header, types, file)
     rules = _remember((*scope, "rules"), lambda: _ask_rules(*scope, file))
-    if not KEYWORDS.keys() >= set(rules.parkeys):
-        _import(environment)
-    signature = tuple(repr(_value(header, parkey)) for parkey in rules.parkeys if parkey not in DATE)
     return _remember(
-        (*scope, _epoch(rules, header, environment), signature),
+        (*scope, *_signature(rules, header, environment)),
         lambda: _ask_best(environment, context, _values(rules, header), types, file),
     )
+
+
+def _rules_for(environment, context, header, required, optional, overrides, file):
+    """What an answer of `resolve` depends on; nothing where crds was not asked."""
+    ask = [kind for kind in dict.fromkeys([*required, *optional]) if kind not in (overrides or {})]
+    if not ask or not context:
+        return NO_RULES
+    return _memory[*_scope(environment, context, header, ask, file), "rules"]
+
+
+def _signature(rules, header, environment):
+    """What of an exposure a choice depends on: the time, and the values of some keywords."""
+    if rules is NO_RULES:
+        return ()
+    if not KEYWORDS.keys() >= set(rules.parkeys):
+        _import(environment)
+    return _epoch(rules, header, environment), tuple([repr(_value(header, parkey)) for parkey in rules.parkeys if parkey not in DATE])
 
 
 def _scope(environment, context, header, types, file):

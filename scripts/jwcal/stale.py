@@ -13,8 +13,9 @@ import os
 import time
 from pathlib import Path
 
-from . import fingerprint, fitsio, provenance
+from . import fingerprint, provenance, storage
 from .errors import ConfigError, InputError
+from .verdicts import mark
 
 STATE = ".jwcal"  # in the results folder
 SECOND = 10**9  # ns
@@ -69,7 +70,7 @@ def at_work(results):
 # --- what is stale ---
 
 
-def judge(jobs, recipes, code, digests):
+def judge(jobs, recipes, contents, code, digests, verdicts):
     """Find out for each job why it has to run, and tell Snakemake.
 
     Parameters
@@ -78,8 +79,11 @@ def judge(jobs, recipes, code, digests):
         In the order of the data; their `why` and `again` are set.
     recipes : dict
         Path of a recipe -> its content, plain data with `made_from`.
+    contents : dict
+        Path of a recipe -> a digest of that.
     code : codebase.Code
     digests : fingerprint.Digests
+    verdicts : verdicts.Verdicts
 
     Returns
     -------
@@ -92,6 +96,13 @@ def judge(jobs, recipes, code, digests):
     for job in jobs:
         recipe = recipes[job.recipe]
         inputs = inputs_of(recipe)
+        alone = not any(path in again or path in lost for path, _ in inputs)
+        before = mark(job, contents[job.recipe], inputs) if alone else None
+        known = verdicts.of(job.recipe, before)
+        if known is not None:
+            job.why[:] = known
+            again.update(job.outputs.values() if known else ())
+            continue
         try:
             if lost.isdisjoint(path for path, _ in inputs):
                 job.why[:] = _reasons(job, recipe["made_from"], inputs, again, code, digests, read)
@@ -105,9 +116,10 @@ def judge(jobs, recipes, code, digests):
         job.after[:] = [Path(path).name for path, _ in inputs if path in again]
         if job.why or job.after:
             again.update(job.outputs.values())
-        _tell(job, recipe)
-    code.remember()
-    digests.remember()
+        if not _tell(job, recipe):
+            verdicts.learn(job.recipe, before, job.why)
+    for memory in (code, digests, verdicts):
+        memory.remember()
     return bad
 
 
@@ -137,9 +149,12 @@ def _reasons(job, made_from, inputs, again, code, digests, read):
 
 
 def _tell(job, recipe):
-    """Write a job's recipe, with a time that tells Snakemake whether the job is stale."""
-    path = Path(job.recipe)
+    """Write a job's recipe, with a time that tells Snakemake whether the job is stale; whether any file was changed for that."""
+    path, known = job.recipe, storage.noted(job.recipe)
+    same = {k: v for k, v in known.items() if k != "stale"} == recipe
     made = [file for file in job.outputs.values() if os.path.exists(file)]  # what Snakemake takes the job's age from
+    if job.why and not made and same and known.get("stale", {}).get("why") == job.why:
+        return False  # without any product the job runs whatever the times are
     if job.why:
         now = time.time_ns()
         for file in made:
@@ -147,24 +162,24 @@ def _tell(job, recipe):
                 _set_time(file, now - SECOND)
         # A new time makes the content new too: Snakemake takes a small file that only looks younger for unchanged.
         write(path, {**recipe, "stale": {"why": job.why, "since": now}})
-        return
-    known = fitsio.noted(path)
-    if {k: v for k, v in known.items() if k != "stale"} != recipe:
+        return True
+    if not same:
         write(path, recipe)
-    if made and not job.after:
-        _put_in_order(path, made, recipe)
+    return (made and not job.after and _put_in_order(path, made, recipe)) or not same
 
 
 def _put_in_order(path, made, recipe):
-    """Products that are up to date are younger than what they are made from, even if somebody has touched or copied something."""
+    """Make products that are up to date younger than what they are made from, if somebody has touched or copied something; whether so."""
     before = [_time(file) for file, _ in inputs_of(recipe) if provenance.has_record(file) and os.path.exists(file)]
     oldest, newest, now = min(map(_time, made)), max(map(_time, made)), time.time_ns()
-    if newest > now or max(before, default=0) >= oldest:
+    if changed := newest > now or max(before, default=0) >= oldest:
         for file in made:
             _set_time(file, now)
         oldest = now
-    if _time(path) >= oldest:
-        _set_time(path, oldest - SECOND)
+    if _time(path) < oldest:
+        return changed
+    _set_time(path, oldest - SECOND)
+    return True
 
 
 def as_input(path, results):
@@ -172,12 +187,12 @@ def as_input(path, results):
 
     Snakemake ends a job with an error if its input is younger than its output.
     """
-    path = Path(path).absolute()
-    if not path.exists() or path.stat().st_mtime <= time.time():
-        return str(path)
-    link = Path(results, STATE, "ahead", path.name)
+    path = os.path.abspath(path)
+    if not os.path.exists(path) or os.path.getmtime(path) <= time.time():
+        return path
+    link = Path(results, STATE, "ahead", os.path.basename(path))
     link.parent.mkdir(parents=True, exist_ok=True)
-    if not link.is_symlink() or os.readlink(link) != str(path):
+    if not link.is_symlink() or os.readlink(link) != path:
         link.unlink(missing_ok=True)
         link.symlink_to(path)
     return str(link)
@@ -185,7 +200,7 @@ def as_input(path, results):
 
 def write(path, content):
     """Write JSON for other processes: whole, or not at all."""
-    with fitsio.replaced(path) as temporary:
+    with storage.replaced(path) as temporary:
         temporary.write_text(json.dumps(content, sort_keys=True))
 
 

@@ -68,7 +68,7 @@ def put_together(exposure, recipe, apply):
     ----------
     exposure : Exposure
         Changed: its keywords, tables and planes become those of the region.
-    recipe : run.Recipe
+    recipe : Recipe
     apply : callable
         Applies a step: `run.apply`.
 

@@ -12,7 +12,7 @@ import yaml
 
 from .. import program
 from ..errors import ConfigError, JwcalError
-from ..fitsio import replaced
+from ..storage import replaced
 from . import archive, generate, headers, orphans, read
 
 

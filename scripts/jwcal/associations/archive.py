@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 
 from .. import __version__
 from ..errors import InputError
-from ..fitsio import replaced
 from ..nearest import suggestion
+from ..storage import replaced
 from .model import Association, Member
 from .names import root
 from .rules import rules

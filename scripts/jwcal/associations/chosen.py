@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import ConfigError, InputError
-from ..fitsio import noted, replaced
+from ..storage import noted, replaced
 from ..tables import table
 from . import archive
 from .candidates import generate

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from .. import chains
 from ..errors import InputError
-from ..products import root_and_suffix
 
 
 def unread(association, chain):
     """A message about backgrounds that the user gives to a pipeline that subtracts none."""
-    read = {exptype for step in chain.steps for exptype in chains.member_types(step.name)}
-    if association is None or not association.given or "background" in read or not association.of_type("background"):
+    if association is None or not association.given or not association.of_type("background"):
+        return []
+    if any("background" in chains.member_types(step.name) for step in chain.steps):
         return []
     return [f"{association.given}: {association.product}: {chain.pipeline} subtracts no background"]
 
@@ -37,7 +37,7 @@ def add(recipe, association, files=None):
     for member in association.members:
         if member.exptype in wanted:
             beside = association.given and Path(association.given.parent, member.expname)
-            root, suffix = root_and_suffix(member.expname)
+            root, suffix = chains.root_and_suffix(member.expname)
             path = (files or {}).get(root, {}).get(suffix) or (beside and beside.exists() and beside)
             if not path:
                 raise InputError(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import dq, fitsio
+from .. import dq, fitsio, storage
 from ..errors import JwcalError, ProductError
 from ..fingerprint import state
 
@@ -41,7 +41,7 @@ def measured(path, cache=None, draw=True):
     remembered = Path(cache, f"{path.name}.json") if cache else None
     try:
         now = [FORMAT, *state(path.stat())]
-        found = fitsio.load_json(remembered)
+        found = storage.load_json(remembered)
         if found["state"] == now and (found["pictures"] is not None or not draw):
             return found
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -70,7 +70,7 @@ def _look(path, draw):
 
 def _remember(path, found):
     try:
-        with fitsio.replaced(path) as temporary:
+        with storage.replaced(path) as temporary:
             temporary.write_text(json.dumps(found))
     except ProductError:
         pass  # it is only a help: results may be read-only

@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup, escape
 
-from .. import __version__, fitsio
+from .. import __version__, storage
 from . import records, tables
 from .measure import measured
 from .words import duration, number
@@ -37,7 +37,7 @@ def write(folder, out, most_pictures=400, cores=1):
     """
     results = records.read(folder)
     found = look(results.products, Path(folder, CACHE), most_pictures, cores)
-    with fitsio.replaced(out) as temporary:
+    with storage.replaced(out) as temporary:
         temporary.write_text(page(results, found, Path(out).absolute().parent), encoding="utf-8")
 
 

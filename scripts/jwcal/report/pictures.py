@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from .. import fitsio
+from ..chains import root_and_suffix
 from ..dq import DO_NOT_USE
 from ..errors import InputError
-from ..products import root_and_suffix
 
 MOST_CURVES = 6
 MOST_POINTS = 1500

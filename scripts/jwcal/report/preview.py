@@ -11,8 +11,8 @@ import matplotlib
 import numpy as np
 from astropy.visualization import AsinhStretch, ImageNormalize
 
+from ..chains import root_and_suffix
 from ..errors import JwcalError
-from ..products import root_and_suffix
 from . import measure, pictures
 
 matplotlib.use("Agg")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .. import fitsio, plan, provenance, stale
+from .. import plan, provenance, stale, storage
 from ..errors import InputError
 from ..jobs import STOPPED, failure_file
 
@@ -91,7 +91,7 @@ def _job(folder, planned, at_work):
     name = f"{planned.exposure}.{planned.rule}"
     job = Job(planned.exposure, planned.stage, planned.pipeline, products, folder / "logs" / f"{name}.log")
     recipe = folder.joinpath(*Path(planned.recipe).parts[-3:])
-    job.origins = fitsio.noted(recipe).get("origins", {})
+    job.origins = storage.noted(recipe).get("origins", {})
     failed = failure_file(recipe)
     message = failed.read_text(errors="replace").strip() if failed.exists() else ""
     if message and not (at_work and message == STOPPED):  # which a job leaves while it runs
@@ -119,7 +119,7 @@ def members(folder):
     found = {}
     for path in sorted(Path(folder).rglob("*_asn.json")):
         try:
-            content = fitsio.load_json(path)
+            content = storage.load_json(path)
             found[path] = {p["name"]: [(m["exptype"], m["expname"]) for m in p["members"]] for p in content["products"]}
         except (OSError, ValueError, KeyError, TypeError):
             continue  # the run itself says what is wrong with it

@@ -16,7 +16,7 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import fitsio, references
+from .. import fitsio, references, storage
 from ..errors import ConfigError, ReferenceError
 from .references import MAKERS
 
@@ -380,7 +380,7 @@ def _refuse_twins(rows, key, how):
 def _link(source, target):
     if target.exists() and (os.path.samefile(source, target) or filecmp.cmp(source, target, shallow=False)):
         return
-    with fitsio.replaced(target) as temporary:
+    with storage.replaced(target) as temporary:
         try:
             os.link(source, temporary)
         except OSError:  # another file system, or one without links
@@ -391,7 +391,7 @@ def _write(path, content):
     content = content.encode() if isinstance(content, str) else content
     if path.exists() and path.read_bytes() == content:
         return
-    with fitsio.replaced(path) as temporary:
+    with storage.replaced(path) as temporary:
         temporary.write_bytes(content)
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import asdf
 import numpy as np
 
-from .. import fitsio
+from .. import storage
 from ..steps.emicorr import CLOCKS
 
 SAMPLE = 1e-5  # s
@@ -108,6 +108,6 @@ def write_emicorr(path, waves=WAVES, *, samples=128, names=None):
     about = {"reftype": "emicorr", "telescope": "JWST", "instrument": {"name": "MIRI"}, "pedigree": "DUMMY", "author": "jwcal.simulate"}
     about |= {"description": "Simulated interference", "useafter": "2021-01-01T00:00:00", "model_type": "EmiModel"}
     forms = {name: {"frequency": wave.frequency, "phase_amplitudes": wave.samples(samples)} for name, wave in waves.items()}
-    with fitsio.replaced(path) as temporary:
+    with storage.replaced(path) as temporary:
         asdf.AsdfFile({"meta": about, "frequencies": forms, "subarray_cases": cases}).write_to(temporary)
     return Path(path)

@@ -12,7 +12,7 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.time import Time, TimeDelta
 
-from .. import fitsio
+from .. import storage
 from . import headers, instruments, pointing, ramps, scene
 from .detector import make_detector
 
@@ -181,7 +181,7 @@ def write_uncal(path, primary, science, ramp, tables=(), reference_output=False)
     for table in tables:
         hdus.append(table)
     hdus.append(asdf_extension({"meta": metadata(primary, science)}))
-    with fitsio.replaced(path) as temporary:
+    with storage.replaced(path) as temporary:
         hdus.writeto(temporary, overwrite=True)
     return Path(path)
 
@@ -277,7 +277,7 @@ def _write_truth(path, ramp, catalogue, primary):
     if catalogue is not None:
         hdus.append(fits.table_to_hdu(_plain(catalogue)))
         hdus[-1].name = "CATALOG"
-    with fitsio.replaced(path) as temporary:
+    with storage.replaced(path) as temporary:
         fits.HDUList(hdus).writeto(temporary, overwrite=True)
     return path
 

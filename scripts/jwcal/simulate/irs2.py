@@ -11,7 +11,7 @@ import asdf
 import numpy as np
 from astropy.io import fits
 
-from .. import fitsio
+from .. import storage
 from ..exposure import Header
 from ..irs2.layout import IS_REFERENCE, OUTPUTS, ROWS, SAMPLE_TICKS, TICKS, Layout, layout_of
 from .detector import make_detector
@@ -46,7 +46,7 @@ def simulate_irs2(
     with fits.open(made.uncal, memmap=False) as hdus:
         layout = layout_of(Header(hdus[0].header, hdus["SCI"].header, str(made.uncal)))
         hdus["SCI"].data = interleave(hdus["SCI"].data, layout, rng, np.array([common, own, READ]) / np.sqrt(nframes))
-        with fitsio.replaced(made.uncal) as temporary:
+        with storage.replaced(made.uncal) as temporary:
             hdus.writeto(temporary, overwrite=True)
     return made
 
@@ -150,7 +150,7 @@ def expand(path, layout: Layout):
             image = image.astype(hdu.data.dtype.newbyteorder("="))
             image[layout.science] = hdu.data
             hdu.data = image
-        with fitsio.replaced(path) as temporary:
+        with storage.replaced(path) as temporary:
             hdus.writeto(temporary, overwrite=True)
 
 
@@ -175,7 +175,7 @@ def write_refpix(path, detector="NRS1", *, lines=2048, bad=(), table=None):
     primary.header.update(_keywords("refpix", "IRS2Model") | {"DETECTOR": detector})
     flags = np.array(list(bad), [("OUTPUT", "u2"), ("ODD_EVEN", "u2"), ("MASK", "u4")])
     tables = [fits.BinTableHDU(weights(lines) if table is None else table, name="IRS2"), fits.BinTableHDU(flags, name="DQ")]
-    with fitsio.replaced(path) as temporary:
+    with storage.replaced(path) as temporary:
         fits.HDUList([primary, *tables]).writeto(temporary, overwrite=True)
     return path
 
@@ -209,7 +209,7 @@ def write_sirskernel(path, instrument, coefficients):
     meta = {name: words[name.upper()] for name in ("reftype", "pedigree", "author", "useafter", "date")}
     meta |= {"telescope": "JWST", "instrument": {"name": instrument}, "description": words["DESCRIP"], "model_type": words["DATAMODL"]}
     entries = {detector.lower(): {"gamma": gamma, "zeta": zeta} for detector, (gamma, zeta) in coefficients.items()}
-    with fitsio.replaced(path) as temporary:
+    with storage.replaced(path) as temporary:
         asdf.AsdfFile({"meta": meta} | entries).write_to(temporary)
     return path
 

@@ -9,7 +9,7 @@ from astropy.io import fits
 from astropy.modeling.models import Mapping, Polynomial2D, Shift
 
 from .. import dq as dqbits
-from .. import fitsio
+from .. import storage
 from . import instruments, pointing
 
 USEAFTER = "2021-01-01T00:00:00"
@@ -355,7 +355,7 @@ def _write_fits(path, head, kind, parts):
             hdus.append(fits.BinTableHDU(data, name=name))
         else:
             hdus.append(fits.ImageHDU(np.asarray(data, np.float32), name=name))
-    with fitsio.replaced(path) as temporary:
+    with storage.replaced(path) as temporary:
         hdus.writeto(temporary, overwrite=True)
     return path
 
@@ -409,6 +409,6 @@ def _write_asdf(path, head, tree):
             meta["instrument"][keyword.lower()] = value[keyword]
     if value["INSTRUME"] == "NIRCAM":
         meta["instrument"]["p_pupil"] = "CLEAR|"
-    with fitsio.replaced(path) as temporary:
+    with storage.replaced(path) as temporary:
         asdf.AsdfFile({"meta": meta} | tree).write_to(temporary)
     return path
