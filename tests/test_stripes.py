@@ -8,8 +8,8 @@ from jwcal import run, stripes, superstripes
 from jwcal.chains import Save, Step
 from jwcal.dq import DO_NOT_USE, REFERENCE_PIXEL
 from jwcal.errors import InputError, ReferenceError
-from jwcal.reference_data import References
 from jwcal.recipe import Recipe
+from jwcal.reference_data import References
 from jwcal.steps import refpix
 
 ORIENTATIONS = [(1, 2), (-1, 2), (1, -2), (-2, -1), (2, 1)]
