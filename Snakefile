@@ -31,6 +31,7 @@ rule everything:
 
 # Not in dry runs: before the first job starts, which is when Snakemake begins to remove what is made again.
 onstart:
+    collect_garbage()
     PLAN.keep()
     if workflow.local_exec:
         warm.start()

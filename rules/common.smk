@@ -19,6 +19,7 @@ from functools import partial
 from snakemake.common import overwrite_function_params
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
+from snakemake.resources import Resource
 from snakemake.settings.enums import Quietness
 from snakemake.settings.types import RerunTrigger
 
@@ -36,7 +37,8 @@ from jwcal.garbage import SELDOM
 from jwcal.report import progress
 from jwcal.report.summary import summary
 
-gc.set_threshold(*SELDOM)  # Snakemake makes many objects too, and keeps them
+if workflow.is_main_process:
+    gc.disable()  # what the DAG is made of is kept: a tenth of the time would go into searching it for garbage. See `collect_garbage`
 try:
     PLAN = plan.make(config, alone=True) if workflow.is_main_process else plan.load(config)
 except JwcalError as error:
@@ -55,6 +57,9 @@ def per_job(function):
     """A function of the rules; Snakemake inspects it for each job again, unless it has that done already."""
     overwrite_function_params(function, inspect.signature(function).parameters)
     return function
+
+
+per_job(Resource.evaluate)  # Snakemake's own, which it inspects several times a job
 
 
 def job_input(rule, field):
@@ -94,6 +99,13 @@ def job_reason(rule):
 def job_resource(rule, field):
     """A resource function: computed from the shape of the data, more of it on each retry."""
     return per_job(lambda wildcards, attempt: attempt * getattr(PLAN.job(rule, wildcards.exposure), field))
+
+
+def collect_garbage():
+    """Look for garbage from now on, but not in what is there: the plan and the DAG stay to the end."""
+    gc.freeze()
+    gc.set_threshold(*SELDOM)
+    gc.enable()
 
 
 def end_timers():
