@@ -18,7 +18,11 @@ class Key:
 
     def of(self, item):
         """Its value for an exposure, None where it has none."""
-        return next((value for column in self.columns if (value := item.values.get(column)) is not None), None)
+        for column in self.columns:
+            value = item.values.get(column)
+            if value is not None:
+                return value
+        return None
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Keys:
             if value is None:
                 return None
             required.append(value)
-        return tuple(required), tuple(key.of(item) for key in self.optional)
+        return tuple(required), tuple([key.of(item) for key in self.optional])
 
     def has(self, column):
         """Whether the column is one of them."""
@@ -60,7 +64,7 @@ class Filter:
         """Whether an exposure is one of them."""
         if self.exp_types is not None and item.values.get("exp_type") not in self.exp_types:
             return False
-        seen = tuple(item.values.get(column) for column in self.columns)
+        seen = tuple(map(item.values.get, self.columns))
         if seen not in self.known:
             self.known[seen] = all(_holds(c, item.values) for c in self.when) and not any(_holds(c, item.values) for c in self.unless)
         return self.known[seen]
