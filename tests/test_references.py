@@ -594,3 +594,18 @@ def test_bad_parameter_files(tmp_path, name, content, error, says):
     with pytest.raises(error) as caught:
         pars.read_parameters(path)
     assert says in str(caught.value) and str(path) in str(caught.value)
+
+
+def test_crds_may_be_imported_by_others_before(tiny):
+    """It writes its defaults into the environment then, and who clears them away breaks it."""
+    code = (
+        "import os, sys\n"
+        "import crds\n"
+        "for name in [name for name in os.environ if name.startswith('CRDS_')]:\n"
+        "    del os.environ[name]\n"
+        "from jwcal import products, references\n"
+        "print(references.resolve(products.header(sys.argv[1]), ['gain'], crds_path=sys.argv[2]).names['gain'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tiny.image, tiny.crds], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith(".fits")

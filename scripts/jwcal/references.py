@@ -243,6 +243,9 @@ def _crds(environment, file):
             import crds
 
             if "defaults" not in _own:  # crds writes its defaults into the environment when it is imported, and needs them there
+                for item in vars(crds.core.config).values():  # again, for whoever imported it before us may have cleared them away
+                    if isinstance(item, crds.core.config.ConfigItem):
+                        item.get()
                 _own["defaults"] = {k: v for k, v in os.environ.items() if k.startswith("CRDS_") and k not in dict(environment)}
             _put({**_own["defaults"], **dict(environment)})
             if _now.get("environment") != environment:
