@@ -1,5 +1,6 @@
 """What several threads read, write and convert is what one does, and no thread is started where one is asked for."""
 
+import os
 import threading
 
 import numba
@@ -58,6 +59,36 @@ def test_one_thread_is_the_caller_alone(number):
     alone = {thread for _, thread in seen} == {threading.current_thread()}
     assert alone == (numba.get_num_threads() == 1)
     assert threads.side_by_side(str, []) == threads.parts(0, 4) == []
+
+
+def test_what_a_thread_hands_out_it_does_itself(number):
+    """No thread waits for one that waits for it."""
+    seen = threads.side_by_side(lambda a: threads.side_by_side(lambda b: (a, b), range(3)), range(5))
+    assert seen == [[(a, b) for b in range(3)] for a in range(5)]
+
+
+@pytest.mark.parametrize("bad", [0, 1])  # of the caller's share, of the other's
+def test_an_error_is_raised_when_all_have_ended(number, bad):
+    ended = []
+
+    def work(task):
+        if task == bad:
+            raise ValueError("this one")
+        ended.append(task)
+
+    with pytest.raises(ValueError, match="this one"):
+        threads.side_by_side(work, range(6))
+    at_least = range(1 - bad, 6, 2) if numba.get_num_threads() > 1 else range(bad)
+    assert set(at_least) <= set(ended)
+    assert threads.side_by_side(str, range(3)) == ["0", "1", "2"]
+
+
+def test_a_forked_process_has_threads_of_its_own(number):
+    threads.side_by_side(str, range(4))
+    child = os.fork()
+    if child == 0:
+        os._exit(threads.side_by_side(str, range(4)) != ["0", "1", "2", "3"])
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_bits_move():
