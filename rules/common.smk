@@ -6,10 +6,12 @@ OUTPUTS: PLAN; below the results folder one small recipe a job, which the rules 
 Only the main process reads headers and asks CRDS. The jobs of a cluster read the Snakefile too, and find the plan that it left.
 """
 
+import atexit
 import gc
 import inspect
 import os
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -39,6 +41,7 @@ from jwcal.report.summary import summary
 
 if workflow.is_main_process:
     gc.disable()  # what the DAG is made of is kept: a tenth of the time would go into searching it for garbage. See `collect_garbage`
+    atexit.register(gc.freeze)  # nor is it searched at the end, which would take another tenth
 try:
     PLAN = plan.make(config, alone=True) if workflow.is_main_process else plan.load(config)
 except JwcalError as error:
@@ -99,6 +102,11 @@ def job_reason(rule):
 def job_resource(rule, field):
     """A resource function: computed from the shape of the data, more of it on each retry."""
     return per_job(lambda wildcards, attempt: attempt * getattr(PLAN.job(rule, wildcards.exposure), field))
+
+
+def job_tmpdir():
+    """The resource `tmpdir`, where nobody has said what it is: Snakemake would work it out for each job anew."""
+    return {} if workflow.resource_settings.default_resources else {"tmpdir": tempfile.gettempdir()}
 
 
 def collect_garbage():

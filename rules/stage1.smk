@@ -24,6 +24,7 @@ for name in PLAN.rules("stage1"):
             "../envs/jwcal.yaml"
         threads: 1
         resources:
+            **job_tmpdir(),
             mem_mb=job_resource(name, "mem_mb"),
             runtime=job_resource(name, "runtime"),
         params:

@@ -26,6 +26,7 @@ for name in PLAN.rules("stage2"):
             "../envs/jwcal.yaml"
         threads: 1
         resources:
+            **job_tmpdir(),
             mem_mb=job_resource(name, "mem_mb"),
             runtime=job_resource(name, "runtime"),
         params:

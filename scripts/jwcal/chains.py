@@ -97,7 +97,7 @@ def chain(pipeline, header):
     KeyError
         This version does not have the pipeline.
     """
-    return _chain(pipeline, tuple((keyword, header.get(keyword)) for keyword in _asked_for()))
+    return _chain(pipeline, tuple([(keyword, header.get(keyword)) for keyword in _asked_for()]))
 
 
 @cache

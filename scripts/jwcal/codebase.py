@@ -104,7 +104,8 @@ class Code:
         """Keep the digests for the next time."""
         if not self._used.keys() <= self._remembered.keys():
             others = {key: found for key, found in self._remembered.items() if key.split()[0] not in self._parsed}
-            storage.note(self._cached, self._used | others)
+            self._remembered = self._used | others
+            storage.note(self._cached, self._remembered)
 
     def _file(self, name):
         for path in (self.package / f"{name}.py", self.package / name / "__init__.py"):

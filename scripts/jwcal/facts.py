@@ -25,6 +25,7 @@ def about(step):
     if not step.isidentifier() or not code.has(f"steps/{step}"):
         return read(step)
     key, known = code.digest([f"steps/{step}", "parameters"]), storage.noted(CACHE)
+    code.remember()
     try:
         remembered_key, plain = known[step]
         if remembered_key == key:

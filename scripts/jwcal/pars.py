@@ -48,8 +48,12 @@ def parameter_references(header, pipeline, steps, **where):
     A context without such a type gives "N/A". A file that is chosen but missing is an error: the data would come out differently.
     `where` is for `resolve`; "N/A" among its overrides turns a reference off.
     """
-    types = [*(pars_type(step) for step in steps), *_pipeline_types(pipeline)]
-    return references.resolve(header, (), optional=types, **where)
+    return references.resolve(header, (), optional=_types(pipeline, tuple(steps)), **where)
+
+
+@cache
+def _types(pipeline, steps):
+    return *map(pars_type, steps), *_pipeline_types(pipeline)
 
 
 def _pipeline_types(pipeline):

@@ -384,14 +384,12 @@ def _job(exposure, stage, chain, reads, source, config, association=None, files=
     """One job and its recipe. With an association its products have that one's name, and the steps read its members."""
     results = str(config.results)
     recipe = recipe_for(chain.pipeline, exposure.header, config, str(exposure.path))
-    skipped = [step for step, parameters in recipe.parameters.items() if parameters["skip"]]
     name = exposure.root
     if association is not None:
         name = association.product
         members.add(recipe, association, files)
-    skipped += members.idle(recipe)
-    products = chain.products(reads, recipe.save, skipped)
-    outputs = {suffix: os.path.join(results, stage, chains.file_name(chain.entries, name, suffix)) for suffix in products}
+    start = os.path.join(results, stage, name)
+    outputs = {suffix: start + end for suffix, end in _products(chain, reads, recipe, config.known).items()}
     if not outputs:
         raise ConfigError(f"{chain.pipeline} makes no product: the step that makes it is skipped", exposure.path, "Set `until` or `save`")
     path = os.path.join(results, STATE, "recipes", f"{name}.{chain.pipeline}{'' if reads in chain.reads else f'.{reads}'}.json")
@@ -399,6 +397,15 @@ def _job(exposure, stage, chain, reads, source, config, association=None, files=
     mem_mb, runtime = resources(stage, shape, whole=not set(outputs) <= {"rate", "rateints"})
     job = Job(name, stage, chain.pipeline, str(source), outputs, path, mem_mb, runtime, [member["path"] for member in recipe.members])
     return job, recipe
+
+
+def _products(chain, reads, recipe, known):
+    """Suffix -> what comes after the name in the product's file name; found once for exposures that are alike."""
+    kind = "products", reads, id(recipe.parameters), frozenset(member["exptype"] for member in recipe.members)
+    if kind not in known:
+        skipped = [step for step, parameters in recipe.parameters.items() if parameters["skip"]] + members.idle(recipe)
+        known[kind] = {suffix: chains.file_name(chain.entries, "", suffix) for suffix in chain.products(reads, recipe.save, skipped)}
+    return known[kind]
 
 
 # What a job takes, as tests/test_resources.py measures it. MB of the imports and of compiling a kernel if that is still to do, and

@@ -99,7 +99,7 @@ def select_for(header, file=None):
         if header.get(keyword) in (None, ""):
             raise InputError(f"the keyword {keyword} is missing", file, "Take the file from the archive again, or set it")
     try:
-        return _select(tuple((keyword, header.get(keyword)) for keyword in _asked_for()))
+        return _select(tuple([(keyword, header.get(keyword)) for keyword in _asked_for()]))
     except InputError as error:
         error.file = file
         raise

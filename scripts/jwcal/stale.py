@@ -96,15 +96,17 @@ def judge(jobs, recipes, contents, code, digests, verdicts):
     for job in jobs:
         recipe = recipes[job.recipe]
         inputs = inputs_of(recipe)
-        alone = not any(path in again or path in lost for path, _ in inputs)
-        before = mark(job, contents[job.recipe], inputs) if alone else None
+        is_lost = not lost.isdisjoint(path for path, _ in inputs)
+        made_again = [path for path, _ in inputs if path in again]
+        job.after[:] = map(os.path.basename, made_again)
+        before = None if is_lost else mark(job, contents[job.recipe], inputs, made_again)
         known = verdicts.of(job.recipe, before)
         if known is not None:
             job.why[:] = known
-            again.update(job.outputs.values() if known else ())
+            again.update(job.outputs.values() if known or job.after else ())
             continue
         try:
-            if lost.isdisjoint(path for path, _ in inputs):
+            if not is_lost:
                 job.why[:] = _reasons(job, recipe["made_from"], inputs, again, code, digests, read)
             else:
                 bad[job.recipe] = ""
@@ -113,7 +115,6 @@ def judge(jobs, recipes, contents, code, digests, verdicts):
         if job.recipe in bad:
             lost.update(job.outputs.values())
             continue
-        job.after[:] = [Path(path).name for path, _ in inputs if path in again]
         if job.why or job.after:
             again.update(job.outputs.values())
         if not _tell(job, recipe):

@@ -41,7 +41,7 @@ class Verdicts:
             storage.note(self._cache, self._now)
 
 
-def mark(job, content, inputs):
+def mark(job, content, inputs, made_again):
     """A digest of all that decides whether a job has to run: its recipe's content, and the states of its files and of their records.
 
     Parameters
@@ -50,6 +50,8 @@ def mark(job, content, inputs):
     content : str
         Digest of what the recipe would be now.
     inputs : list of (path, str)
+    made_again : list of path
+        Those of them that other jobs make in this run.
 
     Returns
     -------
@@ -61,7 +63,7 @@ def mark(job, content, inputs):
     now = time.time_ns()
     if any(state and state[1] > now for state in states):
         return None
-    return xxhash.xxh3_128_hexdigest(orjson.dumps([content, files, states]))
+    return xxhash.xxh3_128_hexdigest(orjson.dumps([content, files, states, made_again]))
 
 
 def _state(path):

@@ -12,12 +12,13 @@ from .rules import member_type
 log = logging.getLogger(__name__)
 
 # Columns that are keywords.
-COLUMNS = (
+NAMES = (
     *("visit", "visit_id", "visitgrp", "seq_id", "act_id", "exposure", "obs_id", "visitype", "template", "nints", "exp_type"),
     *("instrume", "detector", "channel", "module", "filter", "pupil", "grating", "fxd_slit", "band", "subarray", "opmode", "lamp"),
     *("patttype", "patt_num", "numdthpt", "subpxpts", "msastate", "msametfl", "is_psf", "is_imprt", "bkgdtarg", "targname", "targprop"),
     *("targtype", "dms_note", "exposerr", "expcount", "nexposur", "apername"),
 )
+COLUMNS = {name: name.upper() for name in NAMES}
 MARKED_AS = {"background": "bkgdtarg", "psf": "is_psf"}
 LINKS = ("background", "psf", "direct_image", "mosaic", "group")
 ALONE = ("mosaic", "group")  # links that are among the observations themselves
@@ -84,7 +85,7 @@ def _row(exposure):
     header, name = exposure.header, parse_name(exposure.root)
     if not SAFE_NAME.fullmatch(exposure.root):
         raise InputError("its name can't stand in an association", exposure.path, "Rename it")
-    row = {column: _text(header.get(column.upper())) for column in COLUMNS}
+    row = {column: _text(header.get(keyword)) for column, keyword in COLUMNS.items()}
     row["program"] = _number(header.get("PROGRAM") or (name and name.program), "PROGRAM", exposure.path)
     row["obs_num"] = _number(header.get("OBSERVTN") or (name and name.observation), "OBSERVTN", exposure.path)
     row["filename"] = f"{exposure.root}_uncal.fits"
@@ -111,6 +112,8 @@ def _is_series(exposure):
 
 
 def _text(value):
+    if isinstance(value, str):
+        return value.strip().lower()
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -5,6 +5,7 @@ import csv
 import logging
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from ..errors import InputError
@@ -97,8 +98,9 @@ def make_items(rows, path=None, lines=None):
         values["member_type"] = member_type(values)
         if values.get("fxd_slit") not in (None, *together):
             values["slit"] = values["fxd_slit"]
-        values["target"] = values.get("targetid")
-        item = Item(index, filename, {k: v for k, v in values.items() if v is not None}, _candidates(values, where, path))
+        if "targetid" in values:
+            values["target"] = values["targetid"]
+        item = Item(index, filename, values, _candidates(values, where, path))
         _check_once(item, seen.setdefault(filename, []), where, path)
         items.append(item)
     return items
@@ -156,13 +158,18 @@ def _named():
 def _candidates(values, where, path):
     """(id, type) of each candidate that an exposure is of."""
     text = values.get("asn_candidate")
-    if text is None:
-        return ()
-    try:
-        found = tuple((str(name), str(kind)) for name, kind in ast.literal_eval(text))
-    except (ValueError, SyntaxError, TypeError):
-        found = None
-    if found is None or not all(IDS.fullmatch(name) for name, _ in found):
+    found = () if text is None else _listed(text)
+    if found is None:
         what = f"{where}: ASN_CANDIDATE is {text!r}"
         raise InputError(what, path, "It is a list such as [('o001', 'observation'), ('c1000', 'background')]")
     return found
+
+
+@lru_cache(maxsize=4096)
+def _listed(text):
+    """The same from the text, which the exposures of an observation share; None where it is no such list."""
+    try:
+        found = tuple((str(name), str(kind)) for name, kind in ast.literal_eval(text))
+    except (ValueError, SyntaxError, TypeError):
+        return None
+    return found if all(IDS.fullmatch(name) for name, _ in found) else None
