@@ -80,8 +80,7 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
         code.remember()
         facts = provenance.run_facts(started, steps)
         measured = provenance.measured(inputs)
-        for path in written:
-            provenance.write(path, made_from, measured, facts, recipe.context)
+        provenance.write(written, made_from, measured, facts, recipe.context)
     if not made:
         raise ConfigError(f"{pipeline} made no product: the step that makes it was skipped", str(source))
     return made if every else next(iter(made.values()))

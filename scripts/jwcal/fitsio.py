@@ -500,6 +500,8 @@ class RampSamples:
                 sci[:] = self._sci.section[ints]
             if not self.flags:
                 return sci, None
+            if self._groupdq is None and empty is np.empty:
+                return sci, np.zeros(sci.shape, np.uint8)  # the system clears its pages where and when they are first used
             groupdq = empty(sci.shape, np.uint8)
             groupdq[:] = 0 if self._groupdq is None else self._groupdq.section[ints]
         except (OSError, ValueError, TypeError) as error:
@@ -507,6 +509,7 @@ class RampSamples:
         return sci, groupdq
 
 
+PLAIN_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # written in C: five times faster
 PLAIN_ASDF = "#ASDF 1.0.0\n#ASDF_STANDARD 1.5.0\n%YAML 1.1\n%TAG ! tag:stsci.edu:asdf/\n--- !core/asdf-1.1.0\n{}...\n"
 
 
@@ -521,7 +524,7 @@ def asdf_block(tree, plain=False):
         (ASDF standard 1.5.0, "Low-level file layout"): the asdf library takes 1.7 s to load the extensions that it could need.
     """
     if plain:
-        text = yaml.safe_dump(tree, default_flow_style=None, allow_unicode=True, sort_keys=False)
+        text = yaml.dump(tree, Dumper=PLAIN_DUMPER, default_flow_style=None, allow_unicode=True, sort_keys=False)
         return PLAIN_ASDF.format(text).encode()
     buffer = io.BytesIO()
     _asdf_file(tree).write_to(buffer)

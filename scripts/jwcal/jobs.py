@@ -95,8 +95,7 @@ def _make(plain, scratch):
     done = _run(plain, source, outputs, scratch)
     _check_unchanged(inputs, before)
     facts = provenance.run_facts(started, done)
-    for product in outputs.values():
-        provenance.write(product, made_from, before, facts, plain["context"])
+    provenance.write(outputs.values(), made_from, before, facts, plain["context"])
 
 
 def _run(plain, source, outputs, scratch):

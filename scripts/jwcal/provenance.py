@@ -10,6 +10,7 @@ from pathlib import Path
 
 from . import fingerprint, storage
 from .chains import Save, Step
+from .threads import side_by_side
 
 FORMAT = 1
 TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -93,14 +94,14 @@ def read(product):
         return None
 
 
-def write(product, made_from, inputs, run, context=""):
-    """Write the record of a product that is whole.
+def write(products, made_from, inputs, run, context=""):
+    """Write the records of a job's products, which are whole.
 
     Parameters
     ----------
-    product : path
+    products : iterable of path
     made_from : dict
-        Its `ingredients`.
+        Their `ingredients`.
     inputs : list of dict
         As `measured` gives them.
     run : dict
@@ -112,16 +113,14 @@ def write(product, made_from, inputs, run, context=""):
     ------
     ProductError
     """
-    size, mtime_ns = fingerprint.state(os.stat(product))
-    record = {
-        "format": FORMAT,
-        "product": {"name": Path(product).name, "digest": fingerprint.digest(product), "size": size, "mtime_ns": mtime_ns},
-        "inputs": inputs,
-        "made_from": made_from,
-        "context": context,
-        "run": run,
-    }
-    _write(record_path(product), record)
+
+    def record(product):
+        size, mtime_ns = fingerprint.state(os.stat(product))
+        facts = {"name": Path(product).name, "digest": fingerprint.digest(product), "size": size, "mtime_ns": mtime_ns}
+        content = {"format": FORMAT, "product": facts, "inputs": inputs, "made_from": made_from, "context": context, "run": run}
+        _write(record_path(product), content)
+
+    side_by_side(record, products)
 
 
 def set_time(product, mtime_ns, inputs=None):

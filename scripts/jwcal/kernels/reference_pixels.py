@@ -9,6 +9,8 @@ from numba import njit, prange
 
 from .pairwise_sum import pairwise_sum
 
+PIECE = 128  # rows that a thread takes at a time
+
 
 @njit(cache=True, nogil=True)
 def _mean(x):
@@ -99,9 +101,12 @@ def running_medians(values, good, first, size, length):
     """
     frames, rows, columns = values.shape
     medians = np.empty((frames, rows))
-    for f in prange(frames):
+    pieces = -(-rows // PIECE)
+    for piece in prange(frames * pieces):
+        p = np.intp(piece)  # prange counts unsigned inside
+        f, start = p // pieces, p % pieces * PIECE
         x = np.empty(length * columns, values.dtype)
-        for r in range(rows):
+        for r in range(start, min(start + PIECE, rows)):
             n = _window(values[f], good, first + r, first, size, length // 2, x)
             medians[f, r] = np.median(x[:n]) if n else np.nan
     return medians

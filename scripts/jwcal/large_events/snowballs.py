@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..dq import JUMP_DET, SATURATED
+from ..threads import side_by_side
 from . import ellipses, events
 
 log = logging.getLogger(__name__)
@@ -105,11 +106,12 @@ def grow(flags, options):
 
 def _find(flags, g, options):
     """Ellipses of the snowballs that fall before group g, and of the saturation that begins in it and belongs to them."""
-    jumps = ellipses.regions(flags[g], JUMP, options.jump_area)
+    wanted = [(flags[g], JUMP, options.jump_area)]
+    if options.core_required:
+        wanted += [(flags[k], FULL, options.core_area, flags[k - 1], FULL) for k in (g, g + 1) if k < len(flags)]
+    jumps, *full = side_by_side(lambda of: ellipses.regions(*of), wanted)
     if not options.core_required:
         return ellipses.fits(jumps), []
-    pairs = [(flags[k], flags[k - 1]) for k in (g, g + 1) if k < len(flags)]
-    full = [ellipses.regions(now, FULL, options.core_area, before, FULL) for now, before in pairs]
     x, y = np.concatenate([ellipses.centres(found) for found in full], axis=1)
     at_edge = _at_edge(jumps, flags.shape[1:], options.edge)
     snowballs = []

@@ -111,17 +111,19 @@ def four_outputs(readout, pixeldq, options):
     callable
         Corrects frames (frame, y, x) in place, given how many of them are the exposure's first.
     """
-    good = readout.to_detector(pixeldq & DO_NOT_USE) == 0
-    rows, columns = readout.row + np.arange(good.shape[0]), readout.column + np.arange(good.shape[1])
+    flags = readout.to_detector(pixeldq)
+    rows, columns = readout.row + np.arange(flags.shape[0]), readout.column + np.arange(flags.shape[1])
+    sides = [_Side(which, (flags[:, which] & DO_NOT_USE) == 0) for which in (columns < BORDER, columns >= SIZE - BORDER)]
     parities = 2 if options.odd_even_columns else 1
     output = columns // (SIZE // OUTPUTS) * parities + columns % parities
-    labels = np.full(good.shape, -1, np.int8)
-    labels[rows < BORDER] = output
-    labels[rows >= SIZE - BORDER] = OUTPUTS * parities + output
-    pixels, starts = sets(np.where(good, labels, -1), 2 * OUTPUTS * parities)
-    if not pixels[0].size and not (options.use_side_ref_pixels and good[:, _is_side(columns)].any()):
+    ends = np.flatnonzero((rows < BORDER) | (rows >= SIZE - BORDER))
+    end = np.where(rows[ends] < BORDER, 0, OUTPUTS * parities)
+    labels = np.where(flags[ends] & DO_NOT_USE, -1, end[:, None] + output)
+    (row, column), starts = sets(labels, 2 * OUTPUTS * parities)
+    pixels = ends[row], column
+    if not row.size and not (options.use_side_ref_pixels and any(side.good.any() for side in sides)):
         raise Skip("no usable reference pixel")
-    log.info("4 outputs: %d reference pixels in the first and last rows", pixels[0].size)
+    log.info("4 outputs: %d reference pixels in the first and last rows", row.size)
 
     def correct_in(kind, frames):
         view = readout.to_detector(frames)
@@ -130,7 +132,7 @@ def four_outputs(readout, pixeldq, options):
             return subtract_prediction(view, offsets, options.sirs)
         side = np.zeros(view.shape[:2])
         if options.use_side_ref_pixels:
-            side = options.side_gain * _side_signal(view, offsets, good, columns, readout.row, options.side_smoothing_length)
+            side = options.side_gain * _side_signal(view, offsets, sides, readout.row, options.side_smoothing_length)
         readout.subtract(frames, offsets, side)
 
     def correct(frames, first):
@@ -142,17 +144,20 @@ def four_outputs(readout, pixeldq, options):
     return correct
 
 
-def _is_side(columns):
-    return (columns < BORDER) | (columns >= SIZE - BORDER)
+class _Side(NamedTuple):
+    """The reference pixels at the left or right side of a detector."""
+
+    columns: np.ndarray  # (column,) bool: which of the image's they are
+    good: np.ndarray  # (row, those columns) bool
 
 
-def _side_signal(view, offsets, good, columns, first, length):
+def _side_signal(view, offsets, sides, first, length):
     """Mean of the running medians of the left and right reference pixels, (frame, row); the one of them that is there, or else 0."""
-    sides = []
-    for side in (columns < BORDER, columns >= SIZE - BORDER):
-        values = view[:, :, side] - offsets[:, None, side]
-        sides.append(running_medians(np.ascontiguousarray(values), np.ascontiguousarray(good[:, side]), first, SIZE, length // 2 * 2 + 1))
-    return np.nan_to_num(either(*sides))
+    medians = []
+    for columns, good in sides:
+        values = view[:, :, columns] - offsets[:, None, columns]
+        medians.append(running_medians(np.ascontiguousarray(values), np.ascontiguousarray(good), first, SIZE, length // 2 * 2 + 1))
+    return np.nan_to_num(either(*medians))
 
 
 def one_output(readout, pixeldq, options, edgeless=False):

@@ -7,6 +7,7 @@ import numpy as np
 from .. import aligned, fitsio
 from ..dq import DO_NOT_USE
 from ..errors import InputError, ReferenceError
+from ..threads import side_by_side
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,8 @@ def apply(exposure, refs, *, user_supplied_dq: str | None = None):
     exposure.pixeldq |= flags
     unusable = (flags & DO_NOT_USE).astype(np.uint8)
     if exposure.groupdq is not None:
-        exposure.groupdq |= unusable
+        groups = [group for ramp in exposure.groupdq for group in ramp]
+        side_by_side(lambda group: np.bitwise_or(group, unusable, out=group), groups)
     log.info("mask flags %d pixels, %d of them DO_NOT_USE", np.count_nonzero(flags), np.count_nonzero(unusable))
     return exposure
 

@@ -110,9 +110,9 @@ def _products(exposure, gain):
     quality[~(gain > 0)] |= np.uint32(NO_GAIN_VALUE | DO_NOT_USE)
     nints, _, ny, nx = exposure.sci.shape
     products = []
-    for shape in ((ny, nx), (nints, ny, nx)):
+    for shape, dq in (((ny, nx), quality), ((nints, ny, nx), np.broadcast_to(quality, (nints, ny, nx)).copy())):
         planes = {name: np.empty(shape, np.float32) for name in Planes._fields}
-        products.append(Planes(**{**planes, "dq": np.broadcast_to(quality, shape).copy()}))
+        products.append(Planes(**{**planes, "dq": dq}))
     return products
 
 
