@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from .ols_segments import POWERS, TOO_LARGE, read_variance
+from .ols_segments import POWERS, RISES, TOO_LARGE, read_variance
 from .sort_columns import sort_columns
 
 SHORTEST = 3  # groups: a pair has another formula
@@ -210,8 +210,9 @@ def _places(first, last, gain, noise, place):
         signal = (float(last[x]) - float(first[x])) * gain[x]
         variance = noise[x] * noise[x] + signal
         snr = 0.0 if (variance <= 0.0) | (gain[x] == 0.0) else signal / math.sqrt(variance)
-        up = np.int32(not snr < 5.0) + np.int32(not snr < 10.0) + np.int32(not snr < 20.0)
-        place[x] = up + np.int32(not snr < 50.0) + np.int32(not snr < 100.0)
+        place[x] = 0
+        for limit in RISES:
+            place[x] += np.int32(not snr < limit)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -5,7 +5,8 @@ import math
 import numpy as np
 from numba import njit
 
-POWERS = (0.0, 0.4, 1.0, 3.0, 6.0, 10.0)
+POWERS = (0.0, 0.4, 1.0, 3.0, 6.0, 10.0)  # of the weights of a segment's samples
+RISES = (5.0, 10.0, 20.0, 50.0, 100.0)  # signal to noise ratios from which on the next power is taken
 TOO_LARGE = 1e6  # (DN/s)^2: a variance that stands for none
 WHOLE, LONE_FIRST, ZERO_FRAME = range(3)  # what an integration's ramp is
 
@@ -14,7 +15,7 @@ WHOLE, LONE_FIRST, ZERO_FRAME = range(3)  # what an integration's ramp is
 def place_of_power(snr):
     """Place in POWERS of a segment's signal to noise ratio."""
     p = 0
-    for limit in (5.0, 10.0, 20.0, 50.0, 100.0):
+    for limit in RISES:
         if not snr < limit:
             p += 1
     return p
