@@ -1,7 +1,10 @@
 """Python's search for reference cycles: imports and headers set it off again and again, though they leave next to none."""
 
+import atexit
 import gc
 from contextlib import contextmanager
+
+atexit.register(gc.freeze)  # the search at a process's end, through all that numba holds, takes as long as a small job
 
 SELDOM = (100_000, 50, 50)  # new objects between two searches, and how many of these make a wider one
 
