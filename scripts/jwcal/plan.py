@@ -413,7 +413,7 @@ def _products(chain, reads, recipe, known):
 IMPORTS_MB, SNAKEMAKE_MB = 400, 230
 # Beside it in stage 1 bytes of a pixel, of a sample, of a sample that is held at once where a ramp is walked, and of a pixel in the
 # products of one integration.
-PIXEL, SAMPLE, WALKED_SAMPLE, PRODUCT = 60, 6, 12, 24
+PIXEL, SAMPLE, WALKED_SAMPLE, PRODUCT = 56, 6, 12, 24
 LARGEST_RAMP, PIECE = sizes.LARGE, sizes.PIECE  # bytes of the samples of a ramp that is not walked, and that a walk holds at once
 # In stage 2 bytes of a pixel, and of a pixel of each integration.
 IMAGE2_PIXEL, IMAGE2_CUBE = 125, 60
