@@ -6,7 +6,6 @@ OUTPUTS: PLAN; below the results folder one small recipe a job, which the rules 
 Only the main process reads headers and asks CRDS. The jobs of a cluster read the Snakefile too, and find the plan that it left.
 """
 
-import atexit
 import gc
 import inspect
 import os
@@ -41,7 +40,6 @@ from jwcal.report.summary import summary
 
 if workflow.is_main_process:
     gc.disable()  # what the DAG is made of is kept: a tenth of the time would go into searching it for garbage. See `collect_garbage`
-    atexit.register(gc.freeze)  # nor is it searched at the end, which would take another tenth
 try:
     PLAN = plan.make(config, alone=True) if workflow.is_main_process else plan.load(config)
 except JwcalError as error:

@@ -87,6 +87,23 @@ def test_nothing_is_stale_after_a_run(made):
     assert why(made) == {"detector1": [], "image2": []}
 
 
+def test_what_is_remembered_is_what_was_found(program, monkeypatch):
+    """Of a job that comes after a stale one; a change of either is noticed all the same."""
+    looked_at, look = [], stale._reasons
+    monkeypatch.setattr(stale, "_reasons", lambda job, *of: looked_at.append(job.pipeline) or look(job, *of))
+    changed = {"steps": {"jump": {"rejection_threshold": 7.0}}}
+    found = {"detector1": ["jump.rejection_threshold 5.0 -> 7.0"], "image2": [f"after {rate(program).name}"]}
+    assert why(program, **changed) == found
+    assert why(program, **changed) == found  # the first time recipes were written
+    looked_at.clear()
+    assert why(program, **changed) == found
+    assert looked_at == ["detector1"]
+    assert why(program) == {"detector1": [], "image2": []}
+    next(Path(program["results"], "stage2").glob("*_cal.fits")).unlink()
+    again = why(program, **changed)
+    assert again["detector1"] == found["detector1"] and again["image2"][-1] == found["image2"][0] and len(again["image2"]) == 2
+
+
 def touch(path):
     os.utime(path)
 

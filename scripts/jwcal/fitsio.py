@@ -500,8 +500,6 @@ class RampSamples:
                 sci[:] = self._sci.section[ints]
             if not self.flags:
                 return sci, None
-            if self._groupdq is None and empty is np.empty:
-                return sci, np.zeros(sci.shape, np.uint8)  # the system clears its pages where and when they are first used
             groupdq = empty(sci.shape, np.uint8)
             groupdq[:] = 0 if self._groupdq is None else self._groupdq.section[ints]
         except (OSError, ValueError, TypeError) as error:

@@ -4,7 +4,8 @@ import atexit
 import gc
 from contextlib import contextmanager
 
-atexit.register(gc.freeze)  # the search at a process's end, through all that numba holds, takes as long as a small job
+# No search at a process's end: through all that numba holds, or the plan and Snakemake's DAG, it takes a tenth of the time.
+atexit.register(gc.freeze)
 
 SELDOM = (100_000, 50, 50)  # new objects between two searches, and how many of these make a wider one
 

@@ -111,8 +111,7 @@ def _products(exposure, gain):
     nints, _, ny, nx = exposure.sci.shape
     products = []
     for shape, dq in (((ny, nx), quality), ((nints, ny, nx), np.broadcast_to(quality, (nints, ny, nx)).copy())):
-        planes = {name: np.empty(shape, np.float32) for name in Planes._fields}
-        products.append(Planes(**{**planes, "dq": dq}))
+        products.append(Planes(dq=dq, **{name: np.empty(shape, np.float32) for name in Planes._fields if name != "dq"}))
     return products
 
 
