@@ -33,6 +33,7 @@ def values(kind, shape):
 @pytest.mark.parametrize("kind", KINDS)
 def test_images_are_those_of_astropy(tmp_path, monkeypatch, number, kind):
     monkeypatch.setattr(fitsio, "BUFFER", 512)
+    monkeypatch.setattr(fitsio, "SPAN", 1200)
     array = values(kind, (3, 7, 31))
     hdus = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(array, name="SCI"), fits.ImageHDU(array[:1, :, ::2], name="ERR")])
     fitsio.write_fits(hdus, tmp_path / "ours.fits")
@@ -48,17 +49,18 @@ def test_images_are_those_of_astropy(tmp_path, monkeypatch, number, kind):
 
 def test_a_file_that_is_too_short_is_an_error(tmp_path, monkeypatch, number):
     monkeypatch.setattr(fitsio, "BUFFER", 512)
+    monkeypatch.setattr(fitsio, "SPAN", 1200)
     (tmp_path / "short").write_bytes(bytes(5000))
     with pytest.raises(OSError, match="too soon"):
         fitsio.Stored(str(tmp_path / "short"), 0, np.dtype("f4"), (2000,)).read(np.empty(2000, np.float32))
 
 
 def test_one_thread_is_the_caller_alone(number):
-    seen = threads.side_by_side(lambda part: (part, threading.current_thread()), threads.parts(10, 3))
+    seen = threads.side_by_side(lambda part: (part, threading.current_thread()), threads.parts(0, 10, 3))
     assert [part for part, _ in seen] == [slice(0, 3), slice(3, 6), slice(6, 9), slice(9, 10)]
     alone = {thread for _, thread in seen} == {threading.current_thread()}
     assert alone == (numba.get_num_threads() == 1)
-    assert threads.side_by_side(str, []) == threads.parts(0, 4) == []
+    assert threads.side_by_side(str, []) == threads.parts(0, 0, 4) == []
 
 
 def test_what_a_thread_hands_out_it_does_itself(number):

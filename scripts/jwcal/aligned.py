@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .dq import DO_NOT_USE, NO_GAIN_VALUE
 from .errors import InputError, ReferenceError
 from .irs2.layout import is_irs2
 
@@ -45,6 +46,11 @@ def bits(reference, exposure, extname="DQ", pixels=None):
     flags = reference.dq(extname)
     check(flags.shape, reference, exposure, extname, pixels)
     return flags
+
+
+def no_gain(gain):
+    """The flags of pixels whose gain (row, col) is not above zero, so that their electrons can't be told: uint32 (row, col)."""
+    return np.where(gain > 0, np.uint32(0), np.uint32(NO_GAIN_VALUE | DO_NOT_USE))
 
 
 def check(shape, reference, exposure, extname, pixels=None):

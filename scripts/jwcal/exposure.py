@@ -22,6 +22,7 @@ import numpy as np
 
 from . import dq
 from .errors import InputError
+from .threads import by_rows
 
 PLANES = ("sci", "err", "dq", "groupdq", "var_poisson", "var_rnoise", "var_flat")
 
@@ -166,6 +167,14 @@ class Exposure:
     def shape(self):
         """Of the samples (int, group, row, col), in memory or not, or of the image."""
         return next(held for held in (self.sci, self.samples, self.raw) if held is not None).shape
+
+    def flag(self, image, flags_of=lambda flags: flags):
+        """Add flags, uint32 (row, col), to those of the pixels: an image of them, or what flags_of(rows of an image) gives."""
+
+        def add(rows):
+            self.pixeldq[rows] |= flags_of(image[rows])
+
+        by_rows(add, image)
 
     def blocks(self, keep=False):
         """Go through a ramp by whole integrations: exposures that hold some of them. One that is in memory is its only block.

@@ -4,7 +4,6 @@ import io
 import math
 import os
 import re
-import sys
 import warnings
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -218,7 +217,8 @@ def _field(kind):
 # Images go from and to files through one small buffer: new memory costs more than the reading, and astropy's conversions
 # hold a large array two or three times. Each thread has such a buffer.
 
-BUFFER = 2**18  # bytes: it stays in the processor's cache
+BUFFER = 2**19  # bytes: it stays in the processor's cache
+SPAN = 2**21  # bytes that a thread reads or writes at a time
 
 
 class Stored(NamedTuple):
@@ -239,13 +239,15 @@ class Stored(NamedTuple):
         """
         out, size = out.reshape(-1), self.kind.itemsize
 
-        def fill(part):
-            values = np.empty(part.stop - part.start, self.kind.newbyteorder(">"))
-            read_at(file, values, self.offset + (first + part.start) * size)
-            out[part] = _shifted(values)
+        def fill(span):
+            buffer = np.empty(min(out[span].size, BUFFER // size), self.kind)
+            for part in parts(span.start, span.stop, buffer.size):
+                values = buffer[: part.stop - part.start]
+                read_at(file, values, self.offset + (first + part.start) * size)
+                _decode(values, out[part])
 
         with open(self.path, "rb", buffering=0) as file:
-            side_by_side(fill, parts(out.size, BUFFER // size))
+            side_by_side(fill, parts(0, out.size, SPAN // size))
 
 
 def read_at(file, array, offset):
@@ -258,6 +260,12 @@ def read_at(file, array, offset):
         view, offset = view[done:], offset + done
 
 
+def _read_side_by_side(file, array, offset):
+    """`read_at`, with all threads."""
+    flat = array.view(np.uint8)
+    side_by_side(lambda span: read_at(file, flat[span], offset + span.start), parts(0, flat.size, SPAN))
+
+
 def write_at(file, array, offset):
     """Write an array's bytes to an open file from `offset` on."""
     view = memoryview(array.view(np.uint8)).cast("B")
@@ -266,14 +274,31 @@ def write_at(file, array, offset):
         view, offset = view[done:], offset + done
 
 
-def _shifted(array):
-    """Integers of a sign that FITS does not know as those that it stores, shifted by half of their range, or back; others as they are."""
-    if array.dtype.kind not in "iu" or (array.dtype.kind == "u") == (array.itemsize == 1):
-        return array
-    shifted = array.astype(array.dtype.newbyteorder("="))
-    bits = shifted.view(f"u{array.itemsize}")
-    bits ^= bits.dtype.type(1 << (8 * array.itemsize - 1))
-    return shifted
+def _decode(values, out):
+    """Fill an array, of any numeric type, with values that lie in memory as in a file."""
+    _swap(values, _flip(values.dtype), out)
+
+
+def _encode(values, out):
+    """Fill an array of the same type with values as a file has them."""
+    _swap(values, _flip(values.dtype).byteswap(), out)
+
+
+def _flip(kind):
+    """The first bit of integers with a sign that FITS does not know, which it turns around: it stores them less half of their range."""
+    foreign = kind.kind in "iu" and (kind.kind == "u") != (kind.itemsize == 1)
+    return np.dtype(f"u{kind.itemsize}").type(foreign << (8 * kind.itemsize - 1))
+
+
+def _swap(values, flip, out):
+    """Fill an array with values whose bytes are put in the other order, and the bits of `flip` then turned around."""
+    bits, same = values.view(flip.dtype), out.dtype == values.dtype
+    if bits.itemsize in (2, 4) and (same or (values.dtype == np.uint16 and out.dtype == np.float32)):
+        from .kernels.byte_order import swap_2_bytes, swap_4_bytes  # kernels are for who has pixels
+
+        (swap_2_bytes if bits.itemsize == 2 else swap_4_bytes)(bits, flip, out.view(bits.dtype) if same else out)
+    else:
+        out[...] = (bits.byteswap() ^ flip).view(values.dtype)
 
 
 def stored(hdu, path):
@@ -316,14 +341,17 @@ def _table_bytes(hdu):
 
 def _write_image(file, array):
     """Write an array as FITS stores it, filled up to whole blocks."""
-    flat = np.ascontiguousarray(array).reshape(-1)
+    flat = native(array).reshape(-1)
     first, size = file.tell(), flat.itemsize
 
-    def put(part):
-        values = _shifted(flat[part])
-        write_at(file, values.astype(values.dtype.newbyteorder(">")), first + part.start * size)
+    def put(span):
+        buffer = np.empty(min(flat[span].size, BUFFER // size), flat.dtype)
+        for part in parts(span.start, span.stop, buffer.size):
+            values = buffer[: part.stop - part.start]
+            _encode(flat[part], values)
+            write_at(file, values, first + part.start * size)
 
-    side_by_side(put, parts(flat.size, BUFFER // size))
+    side_by_side(put, parts(0, flat.size, SPAN // size))
     file.seek(first + flat.nbytes)
     _write_all(file, bytes(-flat.nbytes % BLOCK))
 
@@ -397,7 +425,7 @@ class ReferenceFile:
         self._need(extname)
         with self._open() as hdus:
             hdu = hdus[extname]
-            kind, offset, count = hdu.columns.dtype.newbyteorder("="), hdu.fileinfo()["datLoc"], hdu.header["NAXIS2"]
+            kind, offset, count = hdu.columns.dtype.newbyteorder(">"), hdu.fileinfo()["datLoc"], hdu.header["NAXIS2"]
             plain = kind.itemsize == hdu.header["NAXIS1"] and not any(c.bzero or c.bscale for c in hdu.columns)
         if not plain or self.path.endswith(".gz"):
             table = self.table(extname)
@@ -407,11 +435,9 @@ class ReferenceFile:
             for first in range(0, count, size):
                 part = np.empty(min(size, count - first), kind)
                 try:
-                    read_at(file, part, offset + first * kind.itemsize)
+                    _read_side_by_side(file, part, offset + first * kind.itemsize)
                 except OSError as error:
                     raise ReferenceError(f"the {self.kind} reference can't be read: {error}", self.path, AGAIN) from None
-                if sys.byteorder == "little":
-                    part.byteswap(inplace=True)
                 yield part
 
     @property
@@ -501,7 +527,11 @@ class RampSamples:
             if not self.flags:
                 return sci, None
             groupdq = empty(sci.shape, np.uint8)
-            groupdq[:] = 0 if self._groupdq is None else self._groupdq.section[ints]
+            if self._groupdq is None:
+                flat = groupdq.reshape(-1)
+                side_by_side(lambda span: flat[span].fill(0), parts(0, flat.size, SPAN))
+            else:
+                groupdq[:] = self._groupdq.section[ints]
         except (OSError, ValueError, TypeError) as error:
             raise InputError(f"its samples can't be read ({error})", self.path, AGAIN) from None
         return sci, groupdq

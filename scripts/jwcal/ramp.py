@@ -266,7 +266,7 @@ def _paste(wholes, made, strip):
 
 def _copy(pairs):
     """Copy arrays: (to, from)."""
-    some = [(to[part], array[part]) for to, array in pairs for part in parts(len(to), INTEGRATIONS)]
+    some = [(to[part], array[part]) for to, array in pairs for part in parts(0, len(to), INTEGRATIONS)]
     side_by_side(lambda pair: np.copyto(*pair), some)
 
 

@@ -96,7 +96,7 @@ class Reference:
         return self._file.table(extname)
 
     def rows(self, extname, size):
-        """A table extension in structured arrays of up to `size` rows: for one that need not be held as a whole."""
+        """A table extension in structured arrays of up to `size` rows, in either byte order: for one that need not be held as a whole."""
         return self._file.rows(extname, size)
 
     def derived(self, name, make):

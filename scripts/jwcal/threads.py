@@ -7,6 +7,8 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 
+ROWS = 256  # of an image, at a time
+
 _pools = {}  # number of threads -> those that wait for work: to start one takes longer than many a piece of it
 _place = threading.local()
 os.register_at_fork(after_in_child=_pools.clear)  # threads do not survive a fork
@@ -23,11 +25,12 @@ def side_by_side(work, tasks):
     work : callable
     tasks : iterable
     """
-    import numba  # it takes longer than many a small job of ours, and who uses this needs it anyway
+    tasks, number = list(tasks), 1
+    if len(tasks) > 1 and not getattr(_place, "inside", False):
+        import numba  # it takes longer than many a small job of ours, and who has many tasks needs it anyway
 
-    tasks = list(tasks)
-    number = 1 if getattr(_place, "inside", False) else min(numba.get_num_threads(), len(tasks))
-    if number < 2:
+        number = min(numba.get_num_threads(), len(tasks))
+    if number == 1:
         return [work(task) for task in tasks]
 
     def share(turn):
@@ -50,6 +53,11 @@ def side_by_side(work, tasks):
     return results
 
 
-def parts(size, step):
-    """Slices of up to `step` that make up a range of this size, for `side_by_side`: fewer of them than threads gain nothing."""
-    return [slice(first, min(first + step, size)) for first in range(0, size, step)]
+def by_rows(work, image):
+    """Let work(rows) go through all rows (slices) of an image (row, ...): for numpy's passes over whole images."""
+    side_by_side(work, parts(0, len(image), ROWS))
+
+
+def parts(first, last, step):
+    """Slices of up to `step` that make up a range, for `side_by_side`: fewer of them than threads gain nothing."""
+    return [slice(here, min(here + step, last)) for here in range(first, last, step)]

@@ -17,6 +17,7 @@ import scipy.fft
 from ..errors import ReferenceError
 from ..kernels import irs2 as kernel
 from ..kernels import irs2_spectra as spectra
+from ..threads import side_by_side
 from .layout import IS_REFERENCE, NORMAL, OUTPUTS, PERIOD, REFERENCE, SAMPLE_TICKS, SAMPLES, TICKS
 
 WINDOW = np.sin(np.arange(1, 32, dtype=np.float32) / 32 * np.pi)  # for a first guess of what is missing in the reference output
@@ -75,8 +76,8 @@ def filters_of(reference, lines):
     for rows in reference.rows("IRS2", 2 * lines * AT_ONCE):
         names = {name.lower(): name for name in rows.dtype.names}
         if set(wanted) <= set(names) and count + len(rows) <= 2 * TICKS * lines:
-            columns = np.array([rows[names[name]] for name in wanted], np.float32)
-            spectra.add_weights(columns, count // (2 * lines), lines, weights)
+            columns = [rows[names[name]] for name in wanted]
+            spectra.add_weights(_one_array(columns), count // (2 * lines), lines, weights)
         count += len(rows)
     if count != 2 * TICKS * lines or not set(wanted) <= set(names):
         raise ReferenceError(
@@ -87,6 +88,13 @@ def filters_of(reference, lines):
     alpha, beta = weights.reshape(len(KINDS), OUTPUTS - 1, -1, spectra.FEW, spectra.PRIME, spectra.WIDTH)
     lowpass = _lowpass(lines).reshape(TICKS, lines)[:, : frequencies.size]
     return Filters(alpha, beta, spectra.lowpass(lowpass), twist)
+
+
+def _one_array(columns):
+    """Columns of a table as an array (column, row) float32."""
+    out = np.empty((len(columns), len(columns[0])), np.float32)
+    side_by_side(lambda k: np.copyto(out[k], columns[k]), range(len(columns)))
+    return out
 
 
 def _lowpass(lines):

@@ -29,6 +29,10 @@ if "NUMBA_CACHE_DIR" not in os.environ:
     numba.config.CACHE_DIR = str(root / f"numba-{_digest()}")
 
 
+# A thread that has nothing to do sleeps: by default OpenMP's wait busily for the next kernel, and scipy's find no free processor.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
 def _load_array_functions():
     """Load numba's array functions, which any kernel needs, without all of scipy.linalg.
 

@@ -8,6 +8,7 @@ A deviation of exactly 0 stands for "no sample" here, as it does for the peer.
 import numpy as np
 from numba import njit, prange
 
+PIECE = 1024  # columns that a thread moves
 EDGE = 4  # lines of reference pixels at the beginning and at the end of a frame
 
 
@@ -226,7 +227,7 @@ def subtract_signal(group, means, rows, row_ticks, ticks, fit, backwards, signal
             group[y, x] = np.float32(left + means[y, x]) if restore[s] else left
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, parallel=True)
 def move_rows(array, height, rows):
     """Move some rows of each frame to the front of an array, the frames one after the other.
 
@@ -239,6 +240,9 @@ def move_rows(array, height, rows):
     rows : (n,) int
         In ascending order, so that none is overwritten before it was moved.
     """
-    for frame in range(array.shape[0] // height):
-        for i in range(rows.size):
-            array[frame * rows.size + i] = array[frame * height + rows[i]]
+    nx = array.shape[1]
+    for piece in prange(-(-nx // PIECE)):  # of each row: whole rows have to move in their order
+        part = slice(piece * PIECE, min((piece + 1) * PIECE, nx))
+        for frame in range(array.shape[0] // height):
+            for i in range(rows.size):
+                array[frame * rows.size + i, part] = array[frame * height + rows[i], part]

@@ -73,7 +73,7 @@ def apply(exposure, refs, *, dark_output: bool | str | None = None, average_dark
         _subtract(exposure.sci[integrations], dark, plane, wanted)
     if dark.has("DQ"):
         bits = dark.dq()
-        exposure.pixeldq |= bits if bits.ndim == 2 else np.bitwise_or.reduce(bits.reshape(-1, *bits.shape[-2:]))
+        exposure.flag(bits if bits.ndim == 2 else np.bitwise_or.reduce(bits.reshape(-1, *bits.shape[-2:])))
     current = _average_current(dark, exposure.sci.shape[-2:], average_dark_current)
     if current is not None:
         exposure.extra["AVDRKCUR"] = current

@@ -7,7 +7,7 @@ import numpy as np
 from .. import aligned, fitsio
 from ..dq import DO_NOT_USE
 from ..errors import InputError, ReferenceError
-from ..threads import side_by_side
+from ..threads import by_rows, side_by_side
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,9 @@ def apply(exposure, refs, *, user_supplied_dq: str | None = None):
     flags = aligned.bits(mask, exposure)
     if user_supplied_dq is not None:
         flags = flags | _users_flags(user_supplied_dq, exposure)
-    exposure.pixeldq |= flags
-    unusable = (flags & DO_NOT_USE).astype(np.uint8)
+    exposure.flag(flags)
+    unusable = np.empty(flags.shape, np.uint8)
+    by_rows(lambda rows: np.copyto(unusable[rows], flags[rows] & DO_NOT_USE, "unsafe"), flags)
     if exposure.groupdq is not None:
         groups = [group for ramp in exposure.groupdq for group in ramp]
         side_by_side(lambda group: np.bitwise_or(group, unusable, out=group), groups)

@@ -6,11 +6,12 @@ from typing import Literal
 import numpy as np
 
 from .. import aligned
-from ..dq import CHARGELOSS, DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, PERSISTENCE, SATURATED
+from ..dq import CHARGELOSS, DO_NOT_USE, JUMP_DET, PERSISTENCE, SATURATED
 from ..errors import InputError
 from ..exposure import Pixels
 from ..kernels import ols_ramp
 from ..kernels.ols_ramp import Bits, Planes, Ramps
+from ..threads import by_rows
 
 log = logging.getLogger(__name__)
 
@@ -106,12 +107,17 @@ def _leave_out(exposure, firstgroup, lastgroup):
 
 def _products(exposure, gain):
     """Empty planes for the rate and the rates of the integrations, with the quality of the pixels in them."""
-    quality = exposure.pixeldq.copy()
-    quality[~(gain > 0)] |= np.uint32(NO_GAIN_VALUE | DO_NOT_USE)
     nints, _, ny, nx = exposure.sci.shape
     products = []
-    for shape, dq in (((ny, nx), quality), ((nints, ny, nx), np.broadcast_to(quality, (nints, ny, nx)).copy())):
-        products.append(Planes(dq=dq, **{name: np.empty(shape, np.float32) for name in Planes._fields if name != "dq"}))
+    for shape in ((ny, nx), (nints, ny, nx)):
+        products.append(Planes(**{name: np.empty(shape, np.uint32 if name == "dq" else np.float32) for name in Planes._fields}))
+
+    def fill(rows):
+        quality = exposure.pixeldq[rows] | aligned.no_gain(gain[rows])
+        for planes in products:
+            planes.dq[..., rows, :] = quality
+
+    by_rows(fill, gain)
     return products
 
 

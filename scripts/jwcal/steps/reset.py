@@ -44,7 +44,7 @@ def apply(exposure, refs):
         sharing = np.flatnonzero(planes == plane)
         _subtract(exposure.sci[sharing[0] : sharing[-1] + 1], reset, plane, groups)
     if reset.has("DQ"):
-        exposure.pixeldq |= reset.dq()
+        exposure.flag(reset.dq())
     log.info("first %d groups", groups)
     return exposure
 

@@ -27,6 +27,6 @@ def apply(exposure, refs):
     zero_frames = exposure.extra.get("ZEROFRAME")
     if zero_frames is not None:
         subtract_reference_from_samples(zero_frames, bias)
-    exposure.pixeldq |= flags
+    exposure.flag(flags)
     log.info("superbias subtracted from %d groups", exposure.sci.shape[0] * exposure.sci.shape[1])
     return exposure
