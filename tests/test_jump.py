@@ -9,6 +9,7 @@ import pytest
 import make
 from jwcal.dq import DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, SATURATED
 from jwcal.errors import ReferenceError, Skip
+from jwcal.kernels.differences import Seen
 from jwcal.kernels.quiet_ramps import find_quiet
 from jwcal.kernels.sort_columns import sort_columns
 from jwcal.steps import jump
@@ -66,18 +67,21 @@ def test_columns_are_sorted(n):
 
 
 @pytest.mark.parametrize("magnitude", [False, True])
-@pytest.mark.parametrize("n", [3, 5, 9, 40, 300])
-def test_quiet_ramps_are_quiet(n, magnitude):
+@pytest.mark.parametrize("number", [3, 5, 9, 40, 300])
+def test_quiet_ramps_are_quiet(number, magnitude):
     """No column with a difference that sticks out is called quiet, and nearly all others are."""
-    rng = np.random.default_rng(n)
+    rng = np.random.default_rng(number)
     noise2, rate = 10 ** rng.uniform(1, 3, 3000), 10 ** rng.uniform(-1, 3, 3000)
-    d = rng.normal(rate, np.sqrt(rate + noise2), (n, 3000)).astype(np.float32)
-    d[rng.random(d.shape) < 0.03 / np.sqrt(n)] *= 5
+    d = rng.normal(rate, np.sqrt(rate + noise2), (number, 3000)).astype(np.float32)
+    d[rng.random(d.shape) < 0.03 / np.sqrt(number)] *= 5
     d[rng.random(d.shape) < 0.1] = np.nan
     d[:, :9], d[:, 9:300] = np.nan, np.round(d[:, 9:300] / 40) * 40
     quiet = np.empty(3000, np.uint8)
-    find_quiet(d, noise2, 4.0, np.inf, magnitude, quiet)
-    s = np.sort(np.abs(d) if magnitude else d, axis=0).astype(float)
+    looked_at = np.abs(d) if magnitude else d
+    n, total = np.isfinite(d).sum(axis=0, dtype=np.int32), np.nansum(looked_at, axis=0)
+    low, high = np.nanmin(looked_at, axis=0, initial=np.inf), np.nanmax(looked_at, axis=0, initial=-np.inf)
+    find_quiet(d, Seen(n, total, low, high), noise2, 4.0, np.inf, magnitude, quiet)
+    s = np.sort(looked_at, axis=0).astype(float)
     sticks_out = np.zeros(3000, bool)
     for x in range(9, 3000):
         column = s[:, x][np.isfinite(s[:, x])]
@@ -86,7 +90,7 @@ def test_quiet_ramps_are_quiet(n, magnitude):
             sticks_out[x] = np.abs(column - np.median(rest)).max() > 4 * np.sqrt(abs(np.median(rest)) + noise2[x])
     assert sticks_out.any()
     assert not quiet[sticks_out].any()
-    if n > 5:
+    if number > 5:
         assert quiet[~sticks_out].mean() > 0.85
 
 

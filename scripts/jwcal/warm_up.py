@@ -35,12 +35,13 @@ NEAR_INFRARED = {
     "charge_migration": ON,
     "clean_flicker_noise": ON,
 }
+CLIPPED = {"jump": {"minimum_sigclip_groups": 3}}  # as for a hundred integrations
 MIRI = {"jump": {"find_showers": True}, "emicorr": ON, "firstframe": ON}
 
 # Small exposures, each of another detector, and the runs of each: parameters of steps.
 EXPOSURES = [
     ({"exp_type": "NRC_IMAGE", "subarray": CORNER, "readpatt": "SHALLOW4", "zeroframe": True, "cosmic_rays": 1e-3}, [{}, NEAR_INFRARED]),
-    ({"exp_type": "NIS_AMI", "subarray": OUTPUTS, "ngroups": 4, "nints": 3, "zeroframe": True}, [{}]),
+    ({"exp_type": "NIS_AMI", "subarray": OUTPUTS, "ngroups": 4, "nints": 3, "zeroframe": True}, [{}, CLIPPED]),
     ({"exp_type": "NRS_IFU", "subarray": LINES, "readpatt": "NRSIRS2RAPID", "ngroups": 3}, [{}]),
     ({"exp_type": "MIR_MRS", "ngroups": 4}, [{}]),
     ({"exp_type": "MIR_IMAGE", "subarray": "SUB64", "ngroups": 15}, [MIRI]),

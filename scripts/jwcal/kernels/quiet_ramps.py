@@ -1,33 +1,18 @@
 """Which ramps surely have no jump, told without their median.
 
 The median of n differences lies between two values if no more than (n - 1) // 2 of them are below the one, and no more above the other.
-So it takes one look at all differences to guess where the median is, and one to be sure of it; where neither the largest nor the
-smallest difference could stick out, wherever in between the median is, nobody has to sort.
+What was seen of the differences while they were made tells about where the median is, and one look at them makes sure of it; where
+neither the largest nor the smallest difference could stick out, wherever in between the median is, nobody has to sort.
 """
 
 import numpy as np
 from numba import njit
 
-ZERO, NAN32, INF32 = np.float32(0), np.float32(np.nan), np.float32(np.inf)
+from .differences import NAN32
+
 # What the guess is wrong by, in sigma: from chance; since the mean of magnitudes is above their median; since that leaves out the largest.
 CHANCE, FOLDED, LARGEST = 2.2, 0.13, 1.2
 SURE = 1 - 1e-6  # of a threshold: more than what rounding does
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _look(a, b, c, magnitude, n, total, low, high):
-    """Count and add up what is not NaN in three rows, and find its extremes."""
-    for x in range(n.size):
-        u, v, w = a[x], b[x], c[x]
-        if magnitude:
-            u, v, w = abs(u), abs(v), abs(w)
-        n[x] += np.int32(u == u) + np.int32(v == v) + np.int32(w == w)
-        total[x] += (u if u == u else ZERO) + (v if v == v else ZERO) + (w if w == w else ZERO)
-        least, most = low[x], high[x]
-        least, most = u if u < least else least, u if u > most else most
-        least, most = v if v < least else least, v if v > most else most
-        least, most = w if w < least else least, w if w > most else most
-        low[x], high[x] = least, most
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -68,13 +53,15 @@ def _decide(n, low, high, noise2, limit, size, lower, upper, below, above, top, 
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def find_quiet(d, noise2, threshold, size, magnitude, quiet):
+def find_quiet(d, seen, noise2, threshold, size, magnitude, quiet):
     """Tell which columns surely have no difference beyond `threshold`.
 
     Parameters
     ----------
     d : ndarray of float32, (difference, column), electrons
         NaN where there is none.
+    seen : differences.Seen
+        Of them, or of their magnitudes.
     noise2 : ndarray of float64, (column,), electrons^2
         Variance of a difference without photons.
     threshold : float
@@ -87,12 +74,10 @@ def find_quiet(d, noise2, threshold, size, magnitude, quiet):
         Filled: whether a column has none. 0 means that it may have.
     """
     nk, width = d.shape
-    n, below, above, top = np.zeros(width, np.int32), np.zeros(width, np.int32), np.zeros(width, np.int32), np.zeros(width, np.int32)
-    total, low, high = np.zeros(width, np.float32), np.full(width, INF32), np.full(width, -INF32)
+    n, total, low, high = seen
+    below, above, top = np.zeros(width, np.int32), np.zeros(width, np.int32), np.zeros(width, np.int32)
     lower, upper = np.empty(width, np.float32), np.empty(width, np.float32)
     none = np.full(width, NAN32)
-    for k in range(0, nk, 3):
-        _look(d[k], d[k + 1] if k + 1 < nk else none, d[k + 2] if k + 2 < nk else none, magnitude, n, total, low, high)
     _guess(n, total, noise2, magnitude, lower, upper)
     for k in range(0, nk, 3):
         b, c = d[k + 1] if k + 1 < nk else none, d[k + 2] if k + 2 < nk else none

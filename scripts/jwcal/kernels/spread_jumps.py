@@ -51,29 +51,36 @@ def _flag_transients(groupdq, large, very_large, lengths, y, bad, jump):
                     groupdq[i, g, y, x] |= jump
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def spread_row(groupdq, y, earlier, seeds, large, very_large, lengths, bad, jump):
+    """`spread_jumps` in one row, when those above and below have been searched for jumps; `earlier` is the row's."""
+    if seeds.size:
+        _flag_neighbours(groupdq, seeds, y, bad, jump)
+    if large.size:
+        _flag_transients(groupdq, large, very_large, lengths, y, bad, jump)
+    for i in range(groupdq.shape[0] if earlier else 0):
+        for g in range(groupdq.shape[1]):
+            flags = groupdq[i, g, y]
+            for x in range(flags.size):
+                flags[x] &= ~jump if flags[x] & bad else np.uint8(255)
+
+
 @njit(parallel=True, cache=True, nogil=True, error_model="numpy")
-def spread_jumps(groupdq, seeds, large, very_large, lengths, bad, jump):
-    """Flag the four neighbours of jumps and the groups after large ones; drop the flag where the group is bad anyway.
+def spread_jumps(groupdq, earlier, seeds, large, very_large, lengths, bad, jump):
+    """Flag the four neighbours of jumps and the groups after large ones; drop an earlier flag where the group is bad anyway.
 
     Parameters
     ----------
     groupdq : ndarray of uint8, (int, group, row, col)
         Changed.
+    earlier : ndarray of bool, (row,)
+        Whether a group may have had the flag before jumps were looked for; who looks for them flags no bad group.
     seeds, large, very_large : ndarray of uint8, (row, word, col)
         As `twopoint_jump.detect_jumps` left them.
     lengths : tuple of int
         Groups to flag after a jump that is (large, very large).
     bad, jump : uint8
     """
-    nints, ngroups, ny, nx = groupdq.shape
-    for row in prange(ny):
+    for row in prange(groupdq.shape[2]):
         y = np.intp(row)  # prange counts unsigned inside: as it is, all that is called would be compiled a second time
-        if seeds.size:
-            _flag_neighbours(groupdq, seeds, y, bad, jump)
-        if large.size:
-            _flag_transients(groupdq, large, very_large, lengths, y, bad, jump)
-        for i in range(nints):
-            for g in range(ngroups):
-                flags = groupdq[i, g, y]
-                for x in range(nx):
-                    flags[x] &= ~jump if flags[x] & bad else np.uint8(255)
+        spread_row(groupdq, y, earlier[y], seeds, large, very_large, lengths, bad, jump)

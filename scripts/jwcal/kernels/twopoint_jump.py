@@ -10,39 +10,16 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from .quiet_ramps import find_quiet
+from .differences import INF32, find_differences, nothing_seen
+from .quiet_ramps import SURE, find_quiet
 from .sort_columns import median_of_sorted, sort_columns, tile
+from .spread_jumps import spread_row
 
 ONE_PASS, ITERATIVE, CLIP_INTEGRATIONS, CLIP_ALL = range(4)
 CLIP_ROUNDS = 5
+WORD = 32  # bits
 TILE = 128  # columns that are sorted together
 NEAR, NEAREST = 2**19, 2**14  # differences that stay in the second and in the first of the caches
-NAN32, INF32 = np.float32(np.nan), np.float32(np.inf)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _next_differences(values, flags, gain, bad, jump, last, before, out):
-    """Differences, in electrons, of the groups of many pixels from the `last` ones; note in `before` who has jumps already."""
-    for x in range(out.size):
-        electrons = values[x] * gain[x]
-        electrons = NAN32 if flags[x] & bad else electrons
-        out[x] = electrons - last[x]
-        last[x] = electrons
-    for x in range(out.size):
-        before[x] |= flags[x] & jump
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _differences(sci, groupdq, gain, y, x0, bad, jump, d, before):
-    """Fill d[k, x] with the differences of a tile, NaN where a group is missing; note in `before` who has jumps already."""
-    nints, ngroups = sci.shape[:2]
-    last = np.empty(before.size, np.float32)
-    part = slice(x0, x0 + before.size)
-    before[:] = 0
-    for i in range(nints):
-        for g in range(ngroups):
-            k = i * (ngroups - 1) + max(g - 1, 0)  # the first group's are written over
-            _next_differences(sci[i, g, y, part], groupdq[i, g, y, part], gain[y, part], bad, jump, last, before, d[k])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -151,14 +128,17 @@ def _keep_clipping(s, x, n, threshold):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _flag(groupdq, y, x, k, jump):
-    """Flag the group that difference k ends in."""
+    """Flag the group that difference k ends in; returns 1 if it was not flagged before, 0 if it was."""
     ndiffs = groupdq.shape[1] - 1
-    groupdq[k // ndiffs, k % ndiffs + 1, y, x] |= jump
+    before = groupdq[k // ndiffs, k % ndiffs + 1, y, x]
+    groupdq[k // ndiffs, k % ndiffs + 1, y, x] = before | jump
+    return 1 if before & jump == 0 else 0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _detect_iterating(groupdq, d, s, n, y, columns, noise2, thresholds, jump, hit):
-    """Flag what is outside of the magnitudes that stay."""
+    """Flag what is outside of the magnitudes that stay; returns how many groups got a flag."""
+    found = 0
     for x in range(d.shape[1]):
         first, last = _keep_iterating(s, x, n[x], noise2[x], thresholds)
         if first == 0 and last == n[x]:
@@ -168,29 +148,58 @@ def _detect_iterating(groupdq, d, s, n, y, columns, noise2, thresholds, jump, hi
         high = s[last - 1, x] if last > first else -INF32
         for k in range(d.shape[0]):
             if abs(d[k, x]) < low or abs(d[k, x]) > high:
-                _flag(groupdq, y, columns[x], k, jump)
+                found += _flag(groupdq, y, columns[x], k, jump)
+    return found
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _detect_at_once(groupdq, d, s, n, y, columns, noise2, threshold, jump, hit):
-    """Flag what is further from the median of all differences than the threshold; `s` is sorted with its signs."""
-    for x in range(d.shape[1]):
-        if n[x] == 0:
-            continue
-        median = median_of_sorted(s, x, 0, n[x])
-        sigma = _sigma(median, noise2[x])
-        if not (abs(s[0, x] - median) / sigma > threshold or abs(s[n[x] - 1, x] - median) / sigma > threshold):
-            continue
-        hit[x] = 1
-        for k in range(d.shape[0]):
-            if abs(d[k, x] - median) / sigma > threshold:
-                _flag(groupdq, y, columns[x], k, jump)
+def _medians(s, n, noise2, medians, sigmas):
+    """Median of each pixel's differences, which are sorted with their signs, and their noise; NaN where there is none."""
+    medians[:] = sigmas[:] = np.nan
+    for x in range(n.size):
+        if n[x]:
+            medians[x] = median_of_sorted(s, x, 0, n[x])
+            sigmas[x] = _sigma(medians[x], noise2[x])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mark_far(differences, medians, reach, bit, word):
+    """Set a bit where a difference is further from the median than `reach`."""
+    for x in range(word.size):
+        word[x] |= bit if abs(differences[x] - medians[x]) > reach[x] else np.uint32(0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _far(d, first, medians, reach, words):
+    """Which of the WORD differences from the first one on are further from the median than about `reach`: one bit each."""
+    words[:] = 0
+    for k in range(first, min(first + WORD, d.shape[0])):
+        _mark_far(d[k], medians, reach, np.uint32(1) << np.uint32(k - first), words)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _detect_at_once(groupdq, d, medians, sigmas, y, columns, threshold, jump, hit):
+    """Flag what is further from the median of all differences than the threshold; returns how many groups got a flag."""
+    found, words, reach = 0, np.empty(columns.size, np.uint32), sigmas * (SURE * threshold)
+    for first in range(0, d.shape[0], WORD):
+        _far(d, first, medians, reach, words)
+        for x in range(columns.size):
+            word, k = words[x], first
+            while word:
+                if word & 1 and abs(d[k, x] - medians[x]) / sigmas[x] > threshold:
+                    found += _flag(groupdq, y, columns[x], k, jump)
+                    hit[x] = 1
+                word, k = word >> np.uint32(1), k + 1
+    return found
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _detect_clipping(groupdq, d, s, n, y, columns, threshold, jump, hit, stride):
-    """Flag what sigma clipping leaves out among every stride-th difference: ngroups - 1 compares integrations, 1 compares all."""
-    count = d.shape[0] // stride
+    """Flag what sigma clipping leaves out among every stride-th difference: ngroups - 1 compares integrations, 1 compares all.
+
+    Returns how many groups got a flag.
+    """
+    found, count = 0, d.shape[0] // stride
     for g in range(stride):
         _sorted_copy(d[g::stride], s[:count], n, False)
         for x in range(d.shape[1]):
@@ -198,7 +207,8 @@ def _detect_clipping(groupdq, d, s, n, y, columns, threshold, jump, hit, stride)
             for k in range(g, d.shape[0], stride):
                 if d[k, x] < low or d[k, x] > high:
                     hit[x] = 1
-                    _flag(groupdq, y, columns[x], k, jump)
+                    found += _flag(groupdq, y, columns[x], k, jump)
+    return found
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -221,23 +231,19 @@ def _note_large(d, median, size, y, columns, large):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _characterize(groupdq, d, s, n, y, columns, noise2, jump, hit, neighbours, sizes, seeds, large, very_large):
-    """Note which jumps reach to the neighbours, and which differences are large; `s` is sorted with its signs."""
-    ndiffs = groupdq.shape[1] - 1
-    medians = np.full(columns.size, np.nan)
-    for x in range(columns.size):
-        if n[x] == 0:
-            continue
-        medians[x] = median_of_sorted(s, x, 0, n[x])
-        sigma = _sigma(medians[x], noise2[x])
-        if seeds.size and hit[x]:
-            for k in range(d.shape[0]):
-                ratio = abs(d[k, x] - medians[x]) / sigma
-                if neighbours[0] < ratio < neighbours[1] and groupdq[k // ndiffs, k % ndiffs + 1, y, columns[x]] & jump:
-                    seeds[y, k // 8, columns[x]] |= np.uint8(1 << (k % 8))
-    if large.size:
-        _note_large(d, medians, sizes[0], y, columns, large)
-        _note_large(d, medians, sizes[1], y, columns, very_large)
+def _note_seeds(groupdq, d, medians, sigmas, y, columns, jump, hit, neighbours, seeds):
+    """Note which jumps reach to the neighbours."""
+    ndiffs, words = groupdq.shape[1] - 1, np.empty(columns.size, np.uint32)
+    reach = np.where(hit != 0, sigmas * (SURE * neighbours[0]), np.inf)
+    for first in range(0, d.shape[0], WORD):
+        _far(d, first, medians, reach, words)
+        for x in range(columns.size):
+            word, k = words[x], first
+            while word:
+                if word & 1 and neighbours[0] < abs(d[k, x] - medians[x]) / sigmas[x] < neighbours[1]:
+                    if groupdq[k // ndiffs, k % ndiffs + 1, y, columns[x]] & jump:
+                        seeds[y, k // 8, columns[x]] |= np.uint8(1 << (k % 8))
+                word, k = word >> np.uint32(1), k + 1
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -254,51 +260,97 @@ def _gather(d, columns, out):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _search(groupdq, d, s, y, columns, noise2, method, thresholds, jump, hit, neighbours, sizes, seeds, large, very_large):
-    """Flag the jumps of some pixels; all that is given is theirs, in the order of `columns`."""
-    n = np.empty(columns.size, np.int64)
+    """Flag the jumps of some pixels, and note what else is wanted; all that is given is theirs, in the order of `columns`.
+
+    Returns how many groups got a flag.
+    """
+    n, medians, sigmas = np.empty(columns.size, np.int64), np.empty(columns.size), np.empty(columns.size)
     if method == ITERATIVE:
         _sorted_copy(d, s, n, True)
-        _detect_iterating(groupdq, d, s, n, y, columns, noise2, thresholds, jump, hit)
+        found = _detect_iterating(groupdq, d, s, n, y, columns, noise2, thresholds, jump, hit)
     elif method == ONE_PASS:
         _sorted_copy(d, s, n, False)
-        _detect_at_once(groupdq, d, s, n, y, columns, noise2, thresholds[0], jump, hit)
+        _medians(s, n, noise2, medians, sigmas)
+        found = _detect_at_once(groupdq, d, medians, sigmas, y, columns, thresholds[0], jump, hit)
     else:
         stride = groupdq.shape[1] - 1 if method == CLIP_INTEGRATIONS else 1
-        _detect_clipping(groupdq, d, s, n, y, columns, thresholds[0], jump, hit, stride)
+        found = _detect_clipping(groupdq, d, s, n, y, columns, thresholds[0], jump, hit, stride)
     if large.size or (seeds.size and hit.any()):
         if method != ONE_PASS:
             _sorted_copy(d, s, n, False)
-        _characterize(groupdq, d, s, n, y, columns, noise2, jump, hit, neighbours, sizes, seeds, large, very_large)
+            _medians(s, n, noise2, medians, sigmas)
+        if seeds.size:
+            _note_seeds(groupdq, d, medians, sigmas, y, columns, jump, hit, neighbours, seeds)
+        if large.size:
+            _note_large(d, medians, sizes[0], y, columns, large)
+            _note_large(d, medians, sizes[1], y, columns, very_large)
+    return found
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _any(flags):
+    """Whether one is not 0; without a branch, and so faster than numpy's."""
+    some = np.uint8(0)
+    for x in range(flags.size):
+        some |= flags[x]
+    return some != 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _count(groupdq, y, part, jump):
+    """Groups of part of a row that have the flag."""
+    count = 0
+    for i in range(groupdq.shape[0]):
+        for g in range(groupdq.shape[1]):
+            for flags in groupdq[i, g, y, part]:
+                count += flags & jump != 0
+    return count
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _row(sci, groupdq, gain, readnoise, nframes, y, method, thresholds, bad, jump, neighbours, sizes, seeds, large, very_large):
-    """One row of pixels, a tile of columns at a time. Those that may have a jump are picked out of it."""
+    """One row of pixels, a tile of columns at a time. Those that may have a jump are picked out of it.
+
+    Returns how many of its groups have the flag, and whether any of them had it before.
+    """
     nints, ngroups, _, nx = sci.shape
     nk = nints * (ngroups - 1)
     wide, few = max(16, min(nx, NEAR // nk)), max(16, min(TILE, NEAREST // nk) // 16 * 16)
     differences = np.empty(nk * wide, np.float32)
     picked, ordered = np.empty(nk * few, np.float32), np.empty(nk * few, np.float32)
+    found, earlier = 0, False
     for x0 in range(0, nx, wide):
         part = slice(x0, min(x0 + wide, nx))
         noise2 = _noise2(gain[y, part], readnoise[y, part], nframes)
         before, quiet = np.empty(noise2.size, np.uint8), np.zeros(noise2.size, np.uint8)
-        all_of = tile(differences, nk, noise2.size)
-        _differences(sci, groupdq, gain, y, x0, bad, jump, all_of, before)
+        all_of, seen, magnitude = tile(differences, nk, noise2.size), nothing_seen(noise2.size), method == ITERATIVE
+        find_differences(sci, groupdq, gain, y, part, bad, jump, magnitude, all_of, before, seen)
+        if _any(before):
+            earlier = True
+            found += _count(groupdq, y, part, jump)
         if method in (ONE_PASS, ITERATIVE):
-            find_quiet(all_of, noise2, thresholds[0], min(sizes) if large.size else np.inf, method == ITERATIVE, quiet)
+            find_quiet(all_of, seen, noise2, thresholds[0], min(sizes) if large.size else np.inf, magnitude, quiet)
         loud = np.flatnonzero((quiet == 0) | (before != 0))
         for first in range(0, loud.size, few):
             some = loud[first : first + few]
             d, s = tile(picked, nk, some.size), tile(ordered, nk, some.size)
             _gather(all_of, some, d)
             noted = jump, before[some], neighbours, sizes, seeds, large, very_large
-            _search(groupdq, d, s, y, x0 + some, noise2[some], method, thresholds, *noted)
+            found += _search(groupdq, d, s, y, x0 + some, noise2[some], method, thresholds, *noted)
+    return found, earlier
+
+
+@njit(cache=True, nogil=True)
+def _at_edge(y, rows, ny):
+    """Whether a row lies beside one of another thread's."""
+    return (y > 0 and y % rows == 0) or (y < ny - 1 and y % rows == rows - 1)
 
 
 @njit(parallel=True, cache=True, nogil=True, error_model="numpy")
-def detect_jumps(sci, groupdq, gain, readnoise, nframes, method, thresholds, bad, jump, neighbours, sizes, seeds, large, very_large):
-    """Flag the groups that a jump comes before.
+def detect_jumps(
+    sci, groupdq, gain, readnoise, nframes, method, thresholds, bad, jump, neighbours, sizes, seeds, large, very_large, lengths, rows
+):
+    """Flag the groups that a jump comes before, and, unless by clipping, those that it spoils as `spread_jumps` does.
 
     Noise of a difference: sigma^2 = |median difference| + (gain x readnoise)^2 / nframes, readnoise being that of two reads.
 
@@ -326,7 +378,31 @@ def detect_jumps(sci, groupdq, gain, readnoise, nframes, method, thresholds, bad
         Differences of at least these above the median are noted in `large` and `very_large`.
     seeds, large, very_large : ndarray of uint8, (row, word, col)
         Changed: bits of differences; empty where they are not wanted.
+    lengths : tuple of int
+        Groups to flag after a jump that is (large, very large).
+    rows : int
+        That a thread takes at a time; the result does not depend on it.
+
+    Returns
+    -------
+    found : ndarray of int64, (row,)
+        How many groups have the bit, those not counted that a jump spoils.
+    earlier : ndarray of bool, (row,)
+        Whether any of them had it before.
     """
-    for row in prange(sci.shape[2]):
-        y = np.intp(row)  # prange counts unsigned inside: as it is, all that is called would be compiled a second time
-        _row(sci, groupdq, gain, readnoise, nframes, y, method, thresholds, bad, jump, neighbours, sizes, seeds, large, very_large)
+    ny = sci.shape[2]
+    found, earlier = np.zeros(ny, np.int64), np.zeros(ny, np.bool_)
+    spread = method in (ONE_PASS, ITERATIVE)
+    for piece in prange(-(-ny // rows)):
+        first = np.intp(piece) * rows  # prange counts unsigned inside: as it is, all that is called would be compiled a second time
+        last, noted = min(first + rows, ny), (neighbours, sizes, seeds, large, very_large)
+        for y in range(first, last + 1):
+            if y < last:
+                found[y], earlier[y] = _row(sci, groupdq, gain, readnoise, nframes, y, method, thresholds, bad, jump, *noted)
+            if spread and y > first and not _at_edge(y - 1, rows, ny):  # its flags are still in the caches
+                spread_row(groupdq, y - 1, earlier[y - 1], seeds, large, very_large, lengths, bad, jump)
+    for row in prange(ny):
+        y = np.intp(row)
+        if spread and _at_edge(y, rows, ny):
+            spread_row(groupdq, y, earlier[y], seeds, large, very_large, lengths, bad, jump)
+    return found, earlier

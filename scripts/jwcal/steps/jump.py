@@ -4,10 +4,11 @@ import logging
 from types import SimpleNamespace
 from typing import Annotated, Literal
 
+import numba
 import numpy as np
 
 from .. import aligned
-from ..dq import DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, SATURATED
+from ..dq import DO_NOT_USE, JUMP_DET, SATURATED
 from ..errors import Skip
 from ..kernels.spread_jumps import spread_jumps
 from ..kernels.twopoint_jump import CLIP_ALL, CLIP_INTEGRATIONS, ITERATIVE, ONE_PASS, detect_jumps
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 REFERENCES = ("gain", "readnoise")
 WALKS = "rows"
+ROWS = 64  # that a thread searches at a time, at most
 HALO = 1  # a jump is also flagged in the pixels above and below
 
 BAD, JUMP = np.uint8(DO_NOT_USE | SATURATED), np.uint8(JUMP_DET)
@@ -138,7 +140,7 @@ def _search(exposure, refs, asked):
     """Flag jumps, their neighbours and what comes after them; returns how many were found, and how."""
     method = _method(exposure, asked)
     gain, readnoise = (aligned.image(refs[kind], exposure) for kind in REFERENCES)
-    exposure.pixeldq[~(gain > 0)] |= np.uint32(NO_GAIN_VALUE | DO_NOT_USE)
+    exposure.flag(gain, aligned.no_gain)
 
     group_time = float(exposure.header["TGROUP"])
     lengths = tuple(int(time // group_time) for time in (asked.after_jump_flag_time1, asked.after_jump_flag_time2))
@@ -146,21 +148,25 @@ def _search(exposure, refs, asked):
     sizes = tuple(_electrons(size, gains) if max(lengths) > 0 else 0.0 for size in (asked.after_jump_flag_dn1, asked.after_jump_flag_dn2))
     seeds, large, very_large = (_bits(exposure, wanted) for wanted in (asked.flag_4_neighbors, max(lengths) > 0, max(lengths) > 0))
     neighbours = float(asked.min_jump_to_flag_neighbors), float(asked.max_jump_to_flag_neighbors)
-    noted = neighbours, sizes, seeds, large, very_large
-    ramps = exposure.sci, exposure.groupdq, gain, readnoise
+    ramps, noted = (exposure.sci, exposure.groupdq, gain, readnoise), (neighbours, sizes, seeds, large, very_large)
     if asked.detection == "likelihood":
         from ..kernels import likelihood_jump
         from ..kernels.likely_ramp import covariance
 
+        how, spread = "their likelihood", False
         likelihood_jump.find(*ramps, covariance(_read_times(exposure)), float(asked.likelihood_threshold), BAD, JUMP, *noted)
+        found, earlier = _count(exposure.groupdq), np.ones(len(gain), bool)
     else:
+        how, spread = METHODS[method], method in (ONE_PASS, ITERATIVE)
         thresholds = asked.rejection_threshold, asked.four_group_rejection_threshold, asked.three_group_rejection_threshold
-        detect_jumps(*ramps, float(exposure.header["NFRAMES"]), method, tuple(map(float, thresholds)), BAD, JUMP, *noted)
-        if method in (CLIP_INTEGRATIONS, CLIP_ALL):
-            _restore_full_groups(exposure, seeds)
-    found = _count(exposure)
-    spread_jumps(exposure.groupdq, seeds, large, very_large, lengths, BAD, JUMP)
-    return found, METHODS[method] if asked.detection == "two-point" else "their likelihood"
+        searched = float(exposure.header["NFRAMES"]), method, tuple(map(float, thresholds))
+        rows = min(ROWS, -(-len(gain) // numba.get_num_threads()))
+        found, earlier = detect_jumps(*ramps, *searched, BAD, JUMP, *noted, lengths, rows)
+        if not spread:
+            _restore_full_groups(exposure, seeds, found)
+    if not spread:
+        spread_jumps(exposure.groupdq, earlier, seeds, large, very_large, lengths, BAD, JUMP)
+    return int(found[exposure.own].sum()), how
 
 
 def _read_times(exposure):
@@ -195,8 +201,16 @@ def _bits(exposure, wanted):
     return np.zeros((ny, -(-nints * (ngroups - 1) // 8), nx) if wanted else (0, 0, 0), np.uint8)
 
 
-def _restore_full_groups(exposure, seeds):
-    """Undo the flags of a group that clipping threw out of every pixel: that was no cosmic ray. Only a whole exposure can tell."""
+def _restore_full_groups(exposure, seeds, found):
+    """Undo the flags of a group that clipping threw out of every pixel: that was no cosmic ray. Only a whole exposure can tell.
+
+    Parameters
+    ----------
+    seeds : (row, word, col) uint8
+        Changed, as for `spread_jumps`.
+    found : (row,) int64
+        Changed: how many groups have the flag.
+    """
     if exposure.rows != slice(0, None):
         return
     nints, ngroups = exposure.groupdq.shape[:2]
@@ -206,14 +220,15 @@ def _restore_full_groups(exposure, seeds):
             if (flags & (JUMP | np.uint8(DO_NOT_USE))).all():
                 only = flags == JUMP
                 flags[only] = 0
+                found -= only.sum(axis=1)
                 word, bit = divmod(i * (ngroups - 1) + g - 1, 8)
                 if seeds.size:
                     seeds[:, word][only] &= ~np.uint8(1 << bit)
 
 
-def _count(exposure):
-    """Groups with JUMP_DET in a strip's own rows."""
-    return sum(int(np.count_nonzero(plane[exposure.own] & JUMP)) for ramp in exposure.groupdq for plane in ramp)
+def _count(groupdq):
+    """How many groups of each row have JUMP_DET, (row,)."""
+    return sum(np.count_nonzero(plane & JUMP, axis=1) for ramp in groupdq for plane in ramp)
 
 
 def _record_rate(exposure, found):
