@@ -240,7 +240,7 @@ class Stored(NamedTuple):
         out, size = out.reshape(-1), self.kind.itemsize
 
         def fill(span):
-            buffer = np.empty(min(out[span].size, BUFFER // size), self.kind)
+            buffer = np.empty(min(span.stop - span.start, BUFFER // size), self.kind)
             for part in parts(span.start, span.stop, buffer.size):
                 values = buffer[: part.stop - part.start]
                 read_at(file, values, self.offset + (first + part.start) * size)
@@ -322,14 +322,16 @@ def write_fits(hdus, path):
     """
     hdus.verify("silentfix")
     hdus.update_extend()
+    spans = []  # of all images: (array, where it begins in the file, part of it)
     with open(path, "wb", buffering=0) as file:
         for hdu in hdus:
-            if hdu.is_image:
-                _write_all(file, hdu.header.tostring().encode("ascii"))
-                if hdu.data is not None:
-                    _write_image(file, hdu.data)
-            else:
-                _write_all(file, _table_bytes(hdu))
+            _write_all(file, hdu.header.tostring().encode("ascii") if hdu.is_image else _table_bytes(hdu))
+            if hdu.is_image and hdu.data is not None:
+                flat, here = native(hdu.data).reshape(-1), file.tell()
+                spans += [(flat, here, span) for span in parts(0, flat.size, SPAN // flat.itemsize)]
+                file.seek(here + flat.nbytes)
+                _write_all(file, bytes(-flat.nbytes % BLOCK))  # data are filled up to whole blocks
+        side_by_side(lambda span: _write_span(file, *span), spans)
 
 
 def _table_bytes(hdu):
@@ -339,21 +341,13 @@ def _table_bytes(hdu):
     return memoryview(buffer.getbuffer())[BLOCK:]
 
 
-def _write_image(file, array):
-    """Write an array as FITS stores it, filled up to whole blocks."""
-    flat = native(array).reshape(-1)
-    first, size = file.tell(), flat.itemsize
-
-    def put(span):
-        buffer = np.empty(min(flat[span].size, BUFFER // size), flat.dtype)
-        for part in parts(span.start, span.stop, buffer.size):
-            values = buffer[: part.stop - part.start]
-            _encode(flat[part], values)
-            write_at(file, values, first + part.start * size)
-
-    side_by_side(put, parts(0, flat.size, SPAN // size))
-    file.seek(first + flat.nbytes)
-    _write_all(file, bytes(-flat.nbytes % BLOCK))
+def _write_span(file, flat, start, span):
+    """Write part of an array that begins at `start`, as FITS stores it."""
+    buffer = np.empty(min(span.stop - span.start, BUFFER // flat.itemsize), flat.dtype)
+    for part in parts(span.start, span.stop, buffer.size):
+        values = buffer[: part.stop - part.start]
+        _encode(flat[part], values)
+        write_at(file, values, start + part.start * flat.itemsize)
 
 
 def _write_all(file, data):

@@ -54,8 +54,8 @@ def side_by_side(work, tasks):
 
 
 def by_rows(work, image):
-    """Let work(rows) go through all rows (slices) of an image (row, ...): for numpy's passes over whole images."""
-    side_by_side(work, parts(0, len(image), ROWS))
+    """Let work(rows) go through all rows (slices) of an image (row, ...): for numpy's passes over whole images. Returns its results."""
+    return side_by_side(work, parts(0, len(image), ROWS))
 
 
 def parts(first, last, step):

@@ -37,11 +37,16 @@ def apply(exposure, refs, *, user_supplied_dq: str | None = None):
         flags = flags | _users_flags(user_supplied_dq, exposure)
     exposure.flag(flags)
     unusable = np.empty(flags.shape, np.uint8)
-    by_rows(lambda rows: np.copyto(unusable[rows], flags[rows] & DO_NOT_USE, "unsafe"), flags)
+
+    def find_unusable(rows):
+        unusable[rows] = flags[rows] & np.uint32(DO_NOT_USE)
+        return np.count_nonzero(flags[rows])
+
+    flagged = sum(by_rows(find_unusable, flags))
     if exposure.groupdq is not None:
         groups = [group for ramp in exposure.groupdq for group in ramp]
         side_by_side(lambda group: np.bitwise_or(group, unusable, out=group), groups)
-    log.info("mask flags %d pixels, %d of them DO_NOT_USE", np.count_nonzero(flags), np.count_nonzero(unusable))
+    log.info("mask flags %d pixels, %d of them DO_NOT_USE", flagged, np.count_nonzero(unusable))
     return exposure
 
 
