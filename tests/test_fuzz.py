@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jwcal import associations, chains, config, fitsio, products, program
+from jwcal import associations, chains, config, fitsheaders, products, program
 from jwcal.associations import pool
 from jwcal.errors import JwcalError
 from jwcal.selector import select_for
@@ -49,7 +49,7 @@ def test_headers_of_damaged_files(data, tiny, tmp_path_factory):
         content[at : at + span] = new
     path = tmp_path_factory.getbasetemp() / "jw01234001001_02101_00009_nrcb1_uncal.fits"
     path.write_bytes(content)
-    only_ours(fitsio.read_headers, path)
+    only_ours(fitsheaders.read_headers, path)
     only_ours(program.check, path)
 
 

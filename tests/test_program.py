@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from jwcal import fitsio, program
+from jwcal import fitsheaders, program
 from jwcal.errors import InputError
 from jwcal.program import index, parse_name
 
@@ -49,8 +49,8 @@ def image(path, suffix="rate", **keywords):
 @pytest.fixture
 def opened(monkeypatch):
     """Paths of the files that were opened."""
-    paths, read = [], fitsio.read_headers
-    monkeypatch.setattr(fitsio, "read_headers", lambda path: paths.append(str(path)) or read(path))
+    paths, read = [], fitsheaders.read_headers
+    monkeypatch.setattr(fitsheaders, "read_headers", lambda path: paths.append(str(path)) or read(path))
     return paths
 
 
@@ -352,10 +352,10 @@ REAL_FILES = [*sorted(REAL.glob("*/*uncal.fits")), *sorted(REAL.glob("miri_lrs_s
 @pytest.mark.parametrize("path", REAL_FILES, ids=lambda p: p.name)
 def test_headers_are_those_of_astropy(path):
     """The fast reader and astropy agree, on real headers."""
-    read = fitsio.read_headers(path)
+    read = fitsheaders.read_headers(path)
     with fits.open(path) as hdus:
         for ours, theirs in ((read.primary, hdus[0].header), (read.sci, hdus["SCI"].header)):
-            wanted = {k: v for k, v in theirs.items() if k not in ("", "COMMENT", "HISTORY") and not fitsio.STRUCTURE.fullmatch(k)}
+            wanted = {k: v for k, v in theirs.items() if k not in ("", "COMMENT", "HISTORY") and not fitsheaders.STRUCTURE.fullmatch(k)}
             assert ours == {k: v for k, v in wanted.items() if not isinstance(v, fits.card.Undefined)}
         assert read.shape == hdus["SCI"].shape
         assert np.dtype(read.dtype) == hdus["SCI"].data.dtype.newbyteorder("=")
@@ -378,7 +378,7 @@ def test_odd_cards(tmp_path):
     header.append(fits.Card.fromstring("NOSPACE = 3/comment"))
     path = tmp_path / "odd.fits"
     fits.HDUList([fits.PrimaryHDU(header=header), fits.ImageHDU(np.zeros((2, 3), ">i2"), name="SCI")]).writeto(path)
-    read = fitsio.read_headers(path)
+    read = fitsheaders.read_headers(path)
     assert read.primary == {**values, "DEXP": 1500.0, "NOSPACE": 3}
     assert read.shape == (2, 3) and read.dtype == "int16"
 
@@ -388,10 +388,10 @@ def test_compressed_and_tables_are_walked_over(tmp_path):
     table = fits.BinTableHDU.from_columns([fits.Column("a", "PJ()", array=np.array([[1, 2], [3]], object))], name="T")
     path = tmp_path / "table.fits"
     fits.HDUList([fits.PrimaryHDU(), table, fits.ImageHDU(np.zeros(5), name="SCI")]).writeto(path)
-    assert fitsio.read_headers(path).shape == (5,)
+    assert fitsheaders.read_headers(path).shape == (5,)
     truncate(path, path.stat().st_size - 1)
     with pytest.raises(InputError, match="truncated"):
-        fitsio.read_headers(path)
+        fitsheaders.read_headers(path)
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="../shared/real is not there")

@@ -157,9 +157,9 @@ def _read_parameters(path, _mtime):
 
 
 def _tree(path):
-    from . import fitsio  # and astropy with it: nearly all files are plain
+    from .reference_file import open_reference  # and astropy with it: nearly all files are plain
 
-    return fitsio.open_reference(path, "parameter").tree
+    return open_reference(path, "parameter").tree
 
 
 def _step_name(classname, name):

@@ -10,7 +10,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from . import storage
+from . import fitsheaders, storage
 from .errors import InputError, ProductError
 from .selector import select_for
 
@@ -277,11 +277,9 @@ def _read(paths, cache):
 
 
 def _read_file(path):
-    from . import fitsio  # astropy is needed only where a file has to be opened
-
     try:
         state = os.stat(path)  # before reading: what changes meanwhile is read again
-        headers = fitsio.read_headers(path)
+        headers = fitsheaders.read_headers(path)
     except OSError:
         return InputError("there is no such file, or a link to nowhere", path, "Fetch it again or remove it")
     except InputError as error:

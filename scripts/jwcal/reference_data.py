@@ -6,9 +6,10 @@ from functools import cached_property
 import numpy as np
 
 from . import dq as dqbits
-from . import fitsio, stripes
+from . import stripes
 from .errors import ReferenceError
 from .irs2.layout import is_irs2
+from .reference_file import open_reference
 
 log = logging.getLogger(__name__)
 SUBARRAY = ("SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2")
@@ -38,7 +39,7 @@ class Reference:
 
     @cached_property
     def _file(self):
-        return fitsio.open_reference(self.path, self.type)
+        return open_reference(self.path, self.type)
 
     @property
     def header(self):

@@ -8,6 +8,7 @@ import numpy as np
 from .. import dq, fitsio, storage
 from ..errors import JwcalError, ProductError
 from ..fingerprint import state
+from ..fitsheaders import read_headers
 
 FORMAT = 2  # of what is remembered
 ALWAYS = ("DO_NOT_USE", "SATURATED", "JUMP_DET")
@@ -62,7 +63,7 @@ def _look(path, draw):
     found = pictures.pictures(path) if draw else None
     return {
         "keywords": keywords(path) if is_fits else dict(KEYWORDS),
-        "shape": list(fitsio.read_headers(path).shape) if is_fits else [],
+        "shape": list(read_headers(path).shape) if is_fits else [],
         "flags": flags(path) if is_fits else {},
         "pictures": None if found is None else [preview.web(picture) for picture in found],
     }
@@ -78,7 +79,7 @@ def _remember(path, found):
 
 def keywords(path):
     """The keywords that tell products apart; empty strings for those that are not there."""
-    headers = fitsio.read_headers(path)
+    headers = read_headers(path)
     both = {**headers.sci, **headers.primary}
     return {name: both.get(name, none) for name, none in KEYWORDS.items()}
 

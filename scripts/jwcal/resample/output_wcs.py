@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ConfigError, InputError
-from ..fitsio import open_reference
+from ..reference_file import open_reference
 from ..wcs import sip
 
 log = logging.getLogger(__name__)

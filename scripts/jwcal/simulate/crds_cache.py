@@ -16,8 +16,9 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import fitsio, references, storage
+from .. import references, storage
 from ..errors import ConfigError, ReferenceError
+from ..reference_file import open_reference
 from .references import MAKERS
 
 INSTRUMENTS = ("FGS", "MIRI", "NIRCAM", "NIRISS", "NIRSPEC")
@@ -323,12 +324,12 @@ def _text(value):
 def _keywords(path):
     """keyword -> value of a reference file, patterns first."""
     if path.suffix == ".asdf":
-        meta = fitsio.open_reference(path).tree.get("meta", {})
+        meta = open_reference(path).tree.get("meta", {})
         return lambda keyword: _attribute(meta, keyword)
     if path.suffix == ".json":
         header = {str(k).upper(): v for k, v in json.loads(path.read_text()).items()}
     else:
-        header = fitsio.open_reference(path).header
+        header = open_reference(path).header
     return lambda keyword: _first(header.get(PATTERNS[keyword][0]) if keyword in PATTERNS else None, header.get(keyword))
 
 

@@ -10,10 +10,10 @@ from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
-from .. import fitsio
 from ..errors import ConfigError, InputError, ReferenceError, Skip
 from ..kernels import emi_joint, emi_sequential
 from ..parameters import Range
+from ..reference_file import open_reference
 
 log = logging.getLogger(__name__)
 
@@ -264,7 +264,7 @@ def _tree(refs, path):
     """The reference, and where it came from."""
     if path is not None:
         log.warning("emicorr: user_supplied_reffile is deprecated: give the file under references: overrides: emicorr")
-        return fitsio.open_reference(path, "emicorr").tree, path
+        return open_reference(path, "emicorr").tree, path
     if "emicorr" not in refs:
         raise Skip("its emicorr reference is N/A")
     return refs["emicorr"].tree, refs["emicorr"].path

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import fitsio
 from ..dq import DO_NOT_USE, PERSISTENCE, SATURATED
 from ..errors import ReferenceError, Skip
 from ..kernels.persistence import flag_persistence
+from ..reference_file import open_reference
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def _open_windows(path, exposure, duration):
     if not Path(path).exists():
         log.warning("%s does not exist: no window is open at the start", path)
         return until
-    entry = fitsio.open_reference(path, "persistence").tree.get(exposure.header["DETECTOR"])
+    entry = open_reference(path, "persistence").tree.get(exposure.header["DETECTOR"])
     if entry is None:
         log.info("%s has nothing for %s: no window is open at the start", path, exposure.header["DETECTOR"])
         return until
@@ -121,7 +121,7 @@ def _open_windows(path, exposure, duration):
 
 def _windows(exposure, until, duration, path):
     """The windows that are open at the end, as a product; with those of other detectors in the file that was read."""
-    tree = fitsio.open_reference(path, "persistence").tree if path is not None and Path(path).exists() else {}
+    tree = open_reference(path, "persistence").tree if path is not None and Path(path).exists() else {}
     tree = {name: entry for name, entry in tree.items() if name not in ("asdf_library", "history")}
     rows, columns = np.nonzero(until)
     found = {"rows": rows, "cols": columns, "vals": until[rows, columns]}

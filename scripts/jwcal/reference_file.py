@@ -1,0 +1,158 @@
+"""Reference files as they are, FITS or ASDF: arrays, tables and trees, read when they are asked for."""
+
+import math
+from contextlib import contextmanager
+
+import numpy as np
+
+from .errors import InputError, ReferenceError
+from .fitsheaders import AGAIN
+from .fitsio import native, open_fits, read_side_by_side, stored
+
+
+class ReferenceFile:
+    """A reference file, FITS or ASDF; arrays and tables are read when they are asked for."""
+
+    def __init__(self, path, kind):
+        self.path, self.kind = str(path), kind
+        self._tree = None
+        self._hdus, self._stored, self._definitions = {}, {}, None
+        self.header = {}
+        if not self.path.endswith(".asdf"):
+            with self._open() as hdus:
+                self._stored = {h.name: stored(h, self.path) for h in reversed(hdus[1:])}
+                sci = hdus["SCI"].header if "SCI" in hdus else {}
+                self.header = _FirstOf(hdus[0].header.copy(), sci)
+                self._hdus = {h.name: (getattr(h, "shape", None) or None) for h in hdus[1:]}
+                self._definitions = _physical(hdus["DQ_DEF"]) if "DQ_DEF" in hdus else None
+
+    @contextmanager
+    def _open(self):
+        try:
+            with open_fits(self.path) as hdus:
+                yield hdus
+        except InputError as error:
+            raise ReferenceError(f"the {self.kind} reference can't be read: {error.what}", self.path, AGAIN) from None
+
+    def __contains__(self, extname):
+        return extname in self._hdus
+
+    def shape(self, extname):
+        return self._hdus.get(extname)
+
+    def _need(self, extname):
+        if extname not in self._hdus:
+            raise ReferenceError(
+                f"the {self.kind} reference has no extension {extname}",
+                self.path,
+                f"Give a {self.kind} reference that has one",
+            )
+
+    def array(self, extname, planes=None):
+        self._need(extname)
+        place = self._stored[extname]
+        first, shape = (0, place.shape) if place and planes is None else _run(place, planes)
+        if shape is None:
+            with self._open() as hdus:
+                return native(hdus[extname].data if planes is None else hdus[extname].section[planes])
+        array = np.empty(shape, place.kind)
+        try:
+            place.read(array, first)
+        except OSError as error:
+            raise ReferenceError(f"the {self.kind} reference can't be read: {error}", self.path, AGAIN) from None
+        return array
+
+    def table(self, extname):
+        self._need(extname)
+        if extname == "DQ_DEF":
+            return self._definitions
+        with self._open() as hdus:
+            return _physical(hdus[extname])
+
+    def rows(self, extname, size):
+        self._need(extname)
+        with self._open() as hdus:
+            hdu = hdus[extname]
+            kind, offset, count = hdu.columns.dtype.newbyteorder(">"), hdu.fileinfo()["datLoc"], hdu.header["NAXIS2"]
+            plain = kind.itemsize == hdu.header["NAXIS1"] and not any(c.bzero or c.bscale for c in hdu.columns)
+        if not plain or self.path.endswith(".gz"):
+            table = self.table(extname)
+            yield from (table[first : first + size] for first in range(0, count, size))
+            return
+        with open(self.path, "rb", buffering=0) as file:
+            for first in range(0, count, size):
+                part = np.empty(min(size, count - first), kind)
+                try:
+                    read_side_by_side(file, part, offset + first * kind.itemsize)
+                except OSError as error:
+                    raise ReferenceError(f"the {self.kind} reference can't be read: {error}", self.path, AGAIN) from None
+                yield part
+
+    @property
+    def tree(self):
+        if self._tree is None:
+            import asdf
+
+            try:
+                with asdf.open(self.path, lazy_load=False, memmap=False) as file:
+                    self._tree = dict(file.tree)
+            except Exception as error:  # asdf has no common base for what a broken file raises
+                raise ReferenceError(f"the {self.kind} reference can't be read ({error})", self.path, AGAIN) from None
+        return self._tree
+
+
+def _physical(hdu):
+    """A table's rows with the values that they stand for: FITS stores unsigned integers with an offset."""
+    stored, offset = np.asarray(hdu.data), [c.name for c in hdu.columns if c.bzero]
+    if not offset:
+        return native(stored)
+    kinds = [(n, hdu.data[n].dtype.newbyteorder("=")) if n in offset else (n, *_field(stored.dtype[n])) for n in stored.dtype.names]
+    rows = np.empty(stored.shape, kinds)
+    for name in stored.dtype.names:
+        rows[name] = hdu.data[name] if name in offset else stored[name]
+    return rows
+
+
+def _field(kind):
+    """A field's type in the machine's byte order, and its shape."""
+    return kind.base.newbyteorder("="), kind.shape
+
+
+def _run(place, planes):
+    """First value and shape of the planes (slices of the first axes), if they lie in one run in the file; (0, None) if not."""
+    planes = planes if isinstance(planes, tuple) else (planes,)
+    if place is None or len(planes) > len(place.shape) or not all(isinstance(p, slice) for p in planes):
+        return 0, None
+    ranges = [range(*p.indices(n)) for p, n in zip(planes, place.shape, strict=False)]
+    if any(len(r) != 1 for r in ranges[:-1]) or ranges[-1].step != 1 or not len(ranges[-1]):
+        return 0, None
+    rest = place.shape[len(ranges) :]
+    first = np.ravel_multi_index([r.start for r in ranges], place.shape[: len(ranges)])
+    return int(first) * math.prod(rest), (*(len(r) for r in ranges), *rest)
+
+
+class _FirstOf:
+    """Keywords of two headers, the first one winning."""
+
+    def __init__(self, *headers):
+        self._headers = headers
+
+    def get(self, keyword, default=None):
+        for header in self._headers:
+            if keyword in header:
+                return header[keyword]
+        return default
+
+    def __contains__(self, keyword):
+        return any(keyword in header for header in self._headers)
+
+
+def open_reference(path, kind=""):
+    """Open a reference file.
+
+    Raises
+    ------
+    ReferenceError
+        It is absent, truncated or not what it should be.
+    """
+    return ReferenceFile(path, kind)
