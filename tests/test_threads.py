@@ -6,9 +6,10 @@ import threading
 import numba
 import numpy as np
 import pytest
+import xxhash
 from astropy.io import fits
 
-from jwcal import fitsio, threads
+from jwcal import fingerprint, fitsio, threads
 from jwcal.kernels.standard_bits import PIECE, moved_bits
 
 KINDS = ("uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
@@ -53,6 +54,22 @@ def test_a_file_that_is_too_short_is_an_error(tmp_path, monkeypatch, number):
     (tmp_path / "short").write_bytes(bytes(5000))
     with pytest.raises(OSError, match="too soon"):
         fitsio.Stored(str(tmp_path / "short"), 0, np.dtype("f4"), (2000,)).read(np.empty(2000, np.float32))
+
+
+def test_the_digest_of_a_large_file_is_of_all_its_parts(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(fingerprint, "PART", 1000)
+    monkeypatch.setattr(fingerprint, "BLOCK", 300)
+    content, found = bytes(range(250)) * 10, []
+    for changed in (None, 0, 999, 1000, 2499):
+        new = bytearray(content)
+        if changed is not None:
+            new[changed] ^= 1
+        (tmp_path / "file").write_bytes(new)
+        found.append(fingerprint.digest(tmp_path / "file"))
+    assert len(set(found)) == 5
+    assert found[0] == fingerprint.of_text(*(xxhash.xxh3_128_hexdigest(content[at : at + 1000]) for at in (0, 1000, 2000)))
+    (tmp_path / "file").write_bytes(b"")
+    assert fingerprint.digest(tmp_path / "file") == xxhash.xxh3_128_hexdigest(b"")
 
 
 def test_one_thread_is_the_caller_alone(number):

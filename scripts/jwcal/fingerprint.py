@@ -1,6 +1,7 @@
 """What tells one content of a file from another: a digest, remembered with the file's size and time so that it is read once."""
 
 import os
+import sys
 from pathlib import Path
 
 import xxhash
@@ -24,13 +25,18 @@ def digest(path):
     try:
         with open(path, "rb", buffering=0) as file:
             before = state(os.fstat(file.fileno()))
-            found = side_by_side(lambda part: _digest(file, part), parts(0, before[0], PART)) or [_digest(file, slice(0, 0))]
+            found = _each(lambda part: _digest(file, part), parts(0, before[0], PART)) or [_digest(file, slice(0, 0))]
         after = state(os.stat(path))
     except OSError as error:
         raise InputError(f"can't be read ({error.strerror or error})", path, "Make it readable, or leave it out") from None
     if before != after:
         raise InputError("it changed while it was read", path, "Run again when it is whole")
     return found[0] if len(found) == 1 else of_text(*found)
+
+
+def _each(work, tasks):
+    """What work(task) returns for each task: with threads in a job; planning need not import numba, which takes longer, to have them."""
+    return side_by_side(work, tasks) if "numba" in sys.modules else [work(task) for task in tasks]
 
 
 def _digest(file, part):
