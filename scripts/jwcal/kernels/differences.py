@@ -44,7 +44,10 @@ def _first(values, flags, gain, bad, last):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _next(values, flags, gain, bad, last, magnitude, d, seen):
-    """The difference of one more group from the `last` one, which it becomes."""
+    """The difference of one more group from the `last` one, which it becomes: for what three at a time leave over.
+
+    To go through `_next_three` with missing groups instead takes 15 % longer where one of 19 differences is left (IRS2's 20 groups).
+    """
     n, total, low, high = seen
     for x in range(last.size):
         electrons = values[x] * gain[x]
