@@ -68,18 +68,30 @@ def test_same_bytes(tmp_path):
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_nothing_half_written(tmp_path, monkeypatch):
-    """A full disk: no product, and nothing else left behind."""
+@pytest.mark.parametrize("broken", [0, 1])
+def test_nothing_half_written(tmp_path, monkeypatch, broken):
+    """The disk is full when one of two products is written: the error names it, and there is neither, nor anything else."""
+    paths = [tmp_path / "jw1_rate.fits", tmp_path / "jw1_rateints.fits"]
+    write_at = fitsio.write_at
 
-    def full(hdus, name):
-        with open(name, "wb") as file:
-            file.write(b"SIMPLE")
-        raise OSError(28, "No space left on device")
+    def full(file, array, offset):
+        if paths[broken].name in str(file.name) and offset > 10000:
+            raise OSError(28, "No space left on device")
+        write_at(file, array, offset)
 
-    monkeypatch.setattr(fitsio, "write_fits", full)
-    with pytest.raises(ProductError, match="jw1_rate.fits.*No space left on device.*Make room"):
-        products.write(rate(), tmp_path / "jw1_rate.fits")
+    monkeypatch.setattr(fitsio, "write_at", full)
+    with pytest.raises(ProductError, match=f"{paths[broken].name}: .*No space left on device.*Make room"):
+        products.write_all([(rate(), path) for path in paths])
     assert not list(tmp_path.iterdir())
+
+
+def test_products_written_together_are_those_written_alone(tmp_path):
+    small, large = rate(), rate()
+    large.sci = np.arange(10**6, dtype=np.float32).reshape(1000, 1000)
+    alone = [products.write(e, tmp_path / f"alone{n}" / "jw1_rate.fits").read_bytes() for n, e in enumerate([small, large])]
+    together = [tmp_path / f"together{n}" / "jw1_rate.fits" for n in range(2)]
+    products.write_all(list(zip([small, large], together, strict=True)))
+    assert [path.read_bytes() for path in together] == alone and len(alone[1]) > 4e6
 
 
 def test_truncated_file_is_named(tmp_path):

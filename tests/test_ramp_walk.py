@@ -165,7 +165,7 @@ def test_a_ramp_that_is_a_product_stays_whole(steps, ramp_of_noise, monkeypatch)
     monkeypatch.setattr(ramp, "LARGE", 1024)
     recipe = Recipe("toy", [*steps[:3], Save({"uncal": "ramp"}, optional=True), steps[3]], save=["ramp"])
     written = []
-    run.run(recipe, exposure_of(ramp_of_noise), lambda e: written.append((e.suffix, e.sci.shape)))
+    run.run(recipe, exposure_of(ramp_of_noise), lambda products: written.extend((e.suffix, e.sci.shape) for e in products))
     assert written == [("ramp", SHAPE)]
 
 

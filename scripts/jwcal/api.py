@@ -56,20 +56,24 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
     association = None if given or Path(source).suffix != ".json" else _association(source)
     if association:
         source = Path(source).parent / association.science.expname
-    if not given:
-        program.check(source)
-    header = source.header if given else products.header(source)
+    header = source.header if given else program.check(source) or products.header(source)
     recipe = plan.recipe_for(pipeline, header, config, source.name if given else str(source))
     if association:
         members.add(recipe, association)
     made, written, steps = {}, [], {}
 
-    def write(exposure):
-        made.setdefault(exposure.suffix, exposure)
-        steps.update(provenance.step_facts(exposure))
+    def write(exposures):
+        for exposure in exposures:
+            made.setdefault(exposure.suffix, exposure)
+            steps.update(provenance.step_facts(exposure))
         if out is not None:
-            root = association.product if association else chains.root_and_suffix(exposure.name)[0]
-            written.append(products.write(exposure, Path(out, chains.file_name(recipe.entries, root, exposure.suffix))))
+            paths = [path_of(exposure) for exposure in exposures]
+            products.write_all(list(zip(exposures, paths, strict=True)))
+            written.extend(paths)
+
+    def path_of(exposure):
+        root = association.product if association else chains.root_and_suffix(exposure.name)[0]
+        return Path(out, chains.file_name(recipe.entries, root, exposure.suffix))
 
     started = time.time()
     inputs = [] if given else [(source, "science"), *((member["path"], member["exptype"]) for member in recipe.members)]

@@ -4,7 +4,8 @@ import io
 import math
 import os
 import warnings
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import yaml
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
+from . import storage
 from .errors import InputError
 from .fitsheaders import AGAIN, BLOCK, dtype_of
 from .threads import parts, side_by_side
@@ -152,37 +154,67 @@ def _swap(values, flip, out):
         out[...] = (bits.byteswap() ^ flip).view(values.dtype)
 
 
-def stored(hdu, path):
-    """Where the image of an HDU that was just opened lies; None where only astropy can read it (compressed, scaled)."""
-    header, kind = hdu.header, dtype_of(hdu.header) if hdu.is_image else ""
-    plain = isinstance(hdu, (fits.PrimaryHDU, fits.ImageHDU)) and not str(path).endswith(".gz")
-    unsigned = kind.startswith("u") and kind != "uint8"
-    scaled = header.get("BSCALE", 1) != 1 or (header.get("BZERO", 0) != 0 and not unsigned) or "BLANK" in header
-    if not plain or not kind or scaled or not hdu.shape:
-        return None
-    return Stored(str(path), hdu.fileinfo()["datLoc"], np.dtype(kind), hdu.shape)
-
-
-def write_fits(hdus, path):
-    """Write an HDU list, the same bytes as astropy would; its images are left as they are.
+def stored(header, offset, shape, path):
+    """Where the image of an extension lies; None where only astropy can read it (compressed, scaled).
 
     Parameters
     ----------
-    hdus : astropy.io.fits.HDUList
+    header : mapping
+        The extension's keywords as they are in the file.
+    offset : int
+        Of its data in the file.
+    shape : tuple
     path : path
     """
-    hdus.verify("silentfix")
+    kind = dtype_of(header) if header.get("XTENSION", "IMAGE").strip() == "IMAGE" else ""
+    unsigned = kind.startswith("u") and kind != "uint8"
+    scaled = header.get("BSCALE", 1) != 1 or (header.get("BZERO", 0) != 0 and not unsigned) or "BLANK" in header
+    if not kind or scaled or not shape or str(path).endswith(".gz"):
+        return None
+    return Stored(str(path), offset, np.dtype(kind), shape)
+
+
+def write_fits(*lists):
+    """Write HDU lists, the same bytes as astropy would; their images are left as they are.
+
+    Those of all files are written together, by turns: the system lets one thread at a time write to a file.
+
+    Parameters
+    ----------
+    *lists : (astropy.io.fits.HDUList, path, path)
+        Where to write it, and what to call it where that is not possible.
+
+    Raises
+    ------
+    ProductError
+    """
+    with ExitStack() as stack:
+        spans = [_begin(hdus, stack.enter_context(_created(path, name)), name) for hdus, path, name in lists]
+        turns = (span for turn in zip_longest(*spans) for span in turn if span)
+        side_by_side(lambda span: _write_span(*span), turns)
+
+
+@contextmanager
+def _created(path, name):
+    with storage.writing(name), open(path, "wb", buffering=0) as file:
+        yield file
+
+
+def _begin(hdus, file, name):
+    """Write all but the images, and the fill after them; returns their spans, the arguments of `_write_span`."""
+    for hdu in hdus:
+        if isinstance(hdu, fits.PrimaryHDU) or hdu.name == "SCI":  # the others' cards are all ours
+            hdu.verify("silentfix")
     hdus.update_extend()
-    spans = []  # of all images: (array, where it begins in the file, part of it)
-    with open(path, "wb", buffering=0) as file:
-        for hdu in hdus:
-            _write_all(file, hdu.header.tostring().encode("ascii") if hdu.is_image else _table_bytes(hdu))
-            if hdu.is_image and hdu.data is not None:
-                flat, here = native(hdu.data).reshape(-1), file.tell()
-                spans += [(flat, here, span) for span in parts(0, flat.size, SPAN // flat.itemsize)]
-                file.seek(here + flat.nbytes)
-                _write_all(file, bytes(-flat.nbytes % BLOCK))  # data are filled up to whole blocks
-        side_by_side(lambda span: _write_span(file, *span), spans)
+    spans = []
+    for hdu in hdus:
+        _write_all(file, hdu.header.tostring().encode("ascii") if hdu.is_image else _table_bytes(hdu))
+        if hdu.is_image and hdu.data is not None:
+            flat, here = native(hdu.data).reshape(-1), file.tell()
+            spans += [(file, name, flat, here, span) for span in parts(0, flat.size, SPAN // flat.itemsize)]
+            file.seek(here + flat.nbytes)
+            _write_all(file, bytes(-flat.nbytes % BLOCK))  # data are filled up to whole blocks
+    return spans
 
 
 def _table_bytes(hdu):
@@ -192,13 +224,14 @@ def _table_bytes(hdu):
     return memoryview(buffer.getbuffer())[BLOCK:]
 
 
-def _write_span(file, flat, start, span):
+def _write_span(file, name, flat, start, span):
     """Write part of an array that begins at `start`, as FITS stores it."""
     buffer = np.empty(min(span.stop - span.start, BUFFER // flat.itemsize), flat.dtype)
     for part in parts(span.start, span.stop, buffer.size):
         values = buffer[: part.stop - part.start]
         _encode(flat[part], values)
-        write_at(file, values, start + part.start * flat.itemsize)
+        with storage.writing(name):
+            write_at(file, values, start + part.start * flat.itemsize)
 
 
 def _write_all(file, data):
@@ -220,7 +253,8 @@ class RampSamples:
     """
 
     def __init__(self, hdus, path, flags=True):
-        self._sci, self._place = hdus["SCI"], stored(hdus["SCI"], path)
+        sci = self._sci = hdus["SCI"]
+        self._place = stored(sci.header, sci.fileinfo()["datLoc"], sci.shape, path)
         self._groupdq = hdus["GROUPDQ"] if "GROUPDQ" in hdus else None
         self.path, self.flags, self.shape = path, flags, self._sci.shape
 

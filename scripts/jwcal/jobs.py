@@ -105,10 +105,11 @@ def _run(plain, source, outputs, scratch):
 
     written, steps = set(), {}
 
-    def write(exposure):
-        if exposure.suffix in outputs:
-            products.write(exposure, outputs[exposure.suffix])
-            written.add(exposure.suffix)
+    def write(exposures):
+        wanted = {exposure.suffix: exposure for exposure in exposures if exposure.suffix in outputs}
+        products.write_all([(exposure, outputs[suffix]) for suffix, exposure in wanted.items()])
+        written.update(wanted)
+        for exposure in wanted.values():
             steps.update(provenance.step_facts(exposure))
 
     run.run(Recipe.from_dict(plain), source, write, scratch)

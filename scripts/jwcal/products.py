@@ -1,7 +1,7 @@
 """What a product looks like: its extensions, keywords and names; exposures from files and to files."""
 
 import re
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -146,25 +146,33 @@ def _planes(hdus, number, path):
 
 
 def write(exposure, path):
-    """Write a product under a temporary name, and rename it when it is whole.
+    """Write one product, as `write_all` does; returns its path."""
+    write_all([(exposure, path)])
+    return path
+
+
+def write_all(products):
+    """Write products under temporary names, and rename them when they are whole.
 
     Parameters
     ----------
-    exposure : Exposure
-        Its suffix says what it is.
-    path : path
+    products : list of (Exposure, path)
+        The exposure's suffix says what it is.
 
     Raises
     ------
     ProductError
-        It could not be written; nothing is left behind.
+        One could not be written; nothing is left behind of any.
     """
-    with storage.replaced(path) as temporary:
-        if exposure.tree is not None:
-            temporary.write_bytes(fitsio.asdf_block(exposure.tree))
-            return path
-        fitsio.write_fits(hdus(exposure, Path(path).name), temporary)
-    return path
+    with ExitStack() as renamed:
+        lists = []
+        for exposure, path in products:
+            temporary = renamed.enter_context(storage.replaced(path))
+            if exposure.tree is None:
+                lists.append((hdus(exposure, Path(path).name), temporary, path))
+            else:
+                temporary.write_bytes(fitsio.asdf_block(exposure.tree))
+        fitsio.write_fits(*lists)
 
 
 def hdus(exposure, filename):

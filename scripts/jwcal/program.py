@@ -157,18 +157,25 @@ def parse_name(root):
 
 
 def check(path):
-    """Make sure that one file is what its name says it is; a file that is not named like an exposure's is not looked at.
+    """Make sure that one file is what its name says it is.
+
+    Returns
+    -------
+    dict or None
+        Its keywords; None for a file that is not named like an exposure's, which is not looked at.
 
     Raises
     ------
     InputError
     """
     named = FILE_NAME.fullmatch(os.path.basename(path))
-    if named:
-        record = _read_file(path)
-        if isinstance(record, InputError):
-            raise record
-        _check(path, named.group(2), record)
+    if not named:
+        return None
+    record = _read_file(path)
+    if isinstance(record, InputError):
+        raise record
+    _check(path, named.group(2), record)
+    return record.header
 
 
 # --- files ---

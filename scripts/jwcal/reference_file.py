@@ -2,11 +2,12 @@
 
 import math
 from contextlib import contextmanager
+from functools import cached_property
 
 import numpy as np
 
 from .errors import InputError, ReferenceError
-from .fitsheaders import AGAIN
+from .fitsheaders import AGAIN, read_extensions
 from .fitsio import native, open_fits, read_side_by_side, stored
 
 
@@ -16,32 +17,44 @@ class ReferenceFile:
     def __init__(self, path, kind):
         self.path, self.kind = str(path), kind
         self._tree = None
-        self._hdus, self._stored, self._definitions = {}, {}, None
+        self._shapes, self._stored = {}, {}
         self.header = {}
         if not self.path.endswith(".asdf"):
-            with self._open() as hdus:
-                self._stored = {h.name: stored(h, self.path) for h in reversed(hdus[1:])}
-                sci = hdus["SCI"].header if "SCI" in hdus else {}
-                self.header = _FirstOf(hdus[0].header.copy(), sci)
-                self._hdus = {h.name: (getattr(h, "shape", None) or None) for h in hdus[1:]}
-                self._definitions = _physical(hdus["DQ_DEF"]) if "DQ_DEF" in hdus else None
+            with self._errors():
+                primary, *extensions = read_extensions(self.path)
+            for header, offset, shape in reversed(extensions):  # the first of a name counts
+                name = str(header.get("EXTNAME", "")).upper()
+                self._shapes[name] = _image_shape(header, shape)
+                self._stored[name] = stored(header, offset, shape, self.path)
+                if name == "SCI":
+                    self.header = header
+            self.header = {**self.header, **primary.header}
 
     @contextmanager
-    def _open(self):
+    def _errors(self):
         try:
-            with open_fits(self.path) as hdus:
-                yield hdus
+            yield
         except InputError as error:
             raise ReferenceError(f"the {self.kind} reference can't be read: {error.what}", self.path, AGAIN) from None
 
+    @contextmanager
+    def _open(self):
+        with self._errors(), open_fits(self.path) as hdus:
+            yield hdus
+
+    @cached_property
+    def _definitions(self):
+        with self._open() as hdus:
+            return _physical(hdus["DQ_DEF"])
+
     def __contains__(self, extname):
-        return extname in self._hdus
+        return extname in self._shapes
 
     def shape(self, extname):
-        return self._hdus.get(extname)
+        return self._shapes.get(extname)
 
     def _need(self, extname):
-        if extname not in self._hdus:
+        if extname not in self._shapes:
             raise ReferenceError(
                 f"the {self.kind} reference has no extension {extname}",
                 self.path,
@@ -131,20 +144,11 @@ def _run(place, planes):
     return int(first) * math.prod(rest), (*(len(r) for r in ranges), *rest)
 
 
-class _FirstOf:
-    """Keywords of two headers, the first one winning."""
-
-    def __init__(self, *headers):
-        self._headers = headers
-
-    def get(self, keyword, default=None):
-        for header in self._headers:
-            if keyword in header:
-                return header[keyword]
-        return default
-
-    def __contains__(self, keyword):
-        return any(keyword in header for header in self._headers)
+def _image_shape(header, shape):
+    """The shape of an extension's image, compressed or not; None where it holds none."""
+    if header.get("ZIMAGE"):
+        return tuple(header[f"ZNAXIS{n}"] for n in range(header["ZNAXIS"], 0, -1))
+    return shape if shape and header.get("XTENSION", "").strip() == "IMAGE" else None
 
 
 def open_reference(path, kind=""):

@@ -25,7 +25,7 @@ def run(recipe, source, write=None, scratch=None):
     source : path or Exposure
         What the chain starts from. An exposure is the chain's to change.
     write : callable, optional
-        Called as write(exposure) for each product, as soon as it is there.
+        Called as write(exposures) with products, as soon as they are there.
     scratch : path, optional
         Folder for the scratch file of a ramp that is too large for memory.
 
@@ -80,18 +80,19 @@ def _check_start(recipe, exposure):
 
 def _save(entry, current, recipe, write):
     """Write those of the exposures that the entry names, under the suffix that it gives them; returns those that go on."""
-    go_on = []
+    products, go_on = [], []
     for exposure in current:
         suffix = entry.suffixes.get(exposure.suffix)
         if suffix and (not entry.optional or suffix in recipe.save):
             exposure.suffix = suffix
-            if write:
-                write(exposure)
+            products.append(exposure)
         if not (suffix and entry.last):
             go_on.append(exposure)
-    if entry.last and write:
-        for suffix in set(entry.suffixes.values()) & set(recipe.save) - {exposure.suffix for exposure in current}:
-            write(_nothing(entry, current[0], suffix))
+    if entry.last:
+        absent = set(entry.suffixes.values()) & set(recipe.save) - {exposure.suffix for exposure in current}
+        products += [_nothing(entry, current[0], suffix) for suffix in sorted(absent)]
+    if write and products:
+        write(products)
     return go_on
 
 

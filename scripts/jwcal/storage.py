@@ -17,14 +17,22 @@ def replaced(path):
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ProductError(f"can't be written ({error.strerror or error})", path, "Make room or choose another results folder") from None
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            os.replace(temporary, path)
     finally:
         with suppress(OSError):  # it was renamed, or its folder is none
             temporary.unlink()
+
+
+@contextmanager
+def writing(path):
+    """What the system says against writing this file becomes a ProductError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise ProductError(f"can't be written ({error.strerror or error})", path, "Make room or choose another results folder") from None
 
 
 def note(path, content):
