@@ -5,6 +5,7 @@
 Each run is a process of its own, start-up and the choice of references included; the table shows the fastest of the runs. Both sides
 do the same steps (ipc, which operations leave out, is off). The kernels are compiled before; --cold measures a run that compiles them too.
 "Warm" is what a process takes that has done it once before: a job of a workflow starts from one that has everything imported and loaded.
+"At once" are as many warm processes as threads: what this machine's processors give beside each other, and so the most that threads can.
 The floor is a process that does nothing but read the files that go in and write as many bytes as come out.
 `workflow` compares Snakemake on one core, with a program of four NIRCam frames, with four runs of the peer's process.
 """
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -140,9 +142,15 @@ def run_case(options):
     uncal, cache = exposure_and_cache(options.work, case["exposure"] | changed)
     out, steps = options.work / "out" / options.case, json.dumps(case.get("steps", {}))
 
-    def ours(settings, times=1):
-        empty(out / "ours", times)  # to replace a file takes longer than to make one
-        return measure([OURS, "-c", RUN_OURS, uncal, out / "ours", cache, steps, times], settings)
+    def ours(settings, times=1, folder="ours"):
+        empty(out / folder, times)  # to replace a file takes longer than to make one
+        return measure([OURS, "-c", RUN_OURS, uncal, out / folder, cache, steps, times], settings)
+
+    def at_once(number):
+        """Warm processes with one thread each, all at the same time: no number of threads can be faster than they are together."""
+        with ThreadPoolExecutor(number) as pool:
+            runs = list(pool.map(lambda n: ours(limited(), WARM, f"ours{n}"), range(number)))
+        return {**max(runs, key=lambda run: run["wall"]), "processes": number}
 
     found = {}
     if not options.no_peer:
@@ -156,6 +164,8 @@ def run_case(options):
         for threads in options.threads:
             name = f"{kind}, {threads} thread{'s' * (threads > 1)}"
             found[name] = fastest(ours(limited(threads), times) for _ in range(options.repeat))
+    if max(options.threads) > 1:
+        found[f"warm, {max(options.threads)} at once"] = fastest(at_once(max(options.threads)) for _ in range(options.repeat))
     files = [uncal, *(path for path in first["references"] if path != "N/A")]
     products = {path.name: path.stat().st_size for path in (out / "ours/0").glob("*.fits")}
     floor = [OURS, "-c", RUN_FLOOR, out / "floor", *files, sum(products.values())]
@@ -259,9 +269,10 @@ def report(found):
         if floor and kind == "ours":
             line += f", {run['wall'] / floor['wall']:.1f} times the floor"
         if threads not in ("", "1 thread", "cold") and f"{kind}, 1 thread" in found:
-            line += f", {found[f'{kind}, 1 thread']['wall'] / run['wall']:.2f}x of one thread's speed"
+            speed = run.get("processes", 1) * found[f"{kind}, 1 thread"]["wall"] / run["wall"]
+            line += f", {speed:.2f}x of one thread's speed" + (", all of them" if "processes" in run else "")
         print(line)
-    steps = {name: run["steps"] for name, run in found.items() if "steps" in run and "cold" not in name}
+    steps = {name: run["steps"] for name, run in found.items() if "steps" in run and not name.endswith(("cold", "at once"))}
     if not steps:
         return
     print(f"\n{'s in step':22}" + "".join(f"{name:>16}" for name in steps))

@@ -92,16 +92,17 @@ def test_every_asked_parameter_is_one_of_its_step():
             assert {name, *save.given} <= set(parameters_of(step)) and save.by == step and save.last
 
 
-def test_a_ramp_keeps_the_reference_output(tiny, tmp_path):
-    """MIRI's: no step looks at it, so only a ramp that is a product has it."""
+def test_a_ramp_keeps_what_only_ramps_have(tiny, tmp_path):
+    """MIRI's reference output and the groups' times: no step looks at them, so only a ramp that is a product has them."""
     raw = tmp_path / tiny.image.name
     with fits.open(tiny.image) as hdus:
         level = np.arange(np.prod(hdus["SCI"].shape) // 4, dtype=np.uint16).reshape(*hdus["SCI"].shape[:3], -1)
         hdus.append(fits.ImageHDU(level, name="REFOUT"))
         hdus.writeto(raw)
     made = jwcal.run_pipeline("detector1", raw, save=["ramp"], every=True, out=tmp_path, crds_path=tiny.crds)
-    assert "REFOUT" not in made["rate"].extra
+    assert "REFOUT" not in made["rate"].extra and "GROUP" not in made["rateints"].tables and "INT_TIMES" in made["rateints"].tables
     with fits.open(tmp_path / raw.name.replace("uncal", "ramp")) as hdus:
         np.testing.assert_array_equal(hdus["REFOUT"].data, level)
-    with products.opened(raw, reference_output=False) as exposure:
-        assert "REFOUT" not in exposure.extra
+        assert len(hdus["GROUP"].data) == level.shape[0] * level.shape[1]
+    with products.opened(raw, of_ramps=False) as exposure:
+        assert "REFOUT" not in exposure.extra and set(exposure.tables) == {"INT_TIMES"}

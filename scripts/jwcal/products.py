@@ -41,11 +41,12 @@ MODELS = {
 # Plane -> extension, in the order of the file. A ramp's 2-D data quality is PIXELDQ.
 BEFORE = {"sci": "SCI", "err": "ERR", "dq": "DQ", "groupdq": "GROUPDQ"}
 AFTER = {"var_poisson": "VAR_POISSON", "var_rnoise": "VAR_RNOISE", "var_flat": "VAR_FLAT"}
+OF_RAMPS = ("REFOUT", "GROUP")  # MIRI's reference output, the times of groups: only products that are ramps themselves have them
 STRUCTURAL = re.compile(r"NAXIS\d*|BITPIX|XTENSION|SIMPLE|EXTEND|PCOUNT|GCOUNT|BSCALE|BZERO|EXTNAME|EXTVER|CHECKSUM|DATASUM")
 
 
 @contextmanager
-def opened(path, group_flags=True, reference_output=True):
+def opened(path, group_flags=True, of_ramps=True):
     """The exposure in a file; the samples of a ramp are read when they are asked for.
 
     Parameters
@@ -53,8 +54,8 @@ def opened(path, group_flags=True, reference_output=True):
     path : path
     group_flags : bool
         Whether a ramp has data quality for every group.
-    reference_output : bool
-        Whether to read MIRI's reference output. No step looks at it: it is for products that are ramps themselves.
+    of_ramps : bool
+        Whether to read OF_RAMPS, which no step looks at.
 
     Raises
     ------
@@ -64,9 +65,10 @@ def opened(path, group_flags=True, reference_output=True):
     with fitsio.open_fits(path) as hdus:
         header = _header(hdus, path)
         exposure = Exposure(header, suffix=chains.root_and_suffix(path)[1])
-        exposure.tables = _tables(hdus)
+        left_out = () if of_ramps else OF_RAMPS
+        exposure.tables = _tables(hdus, left_out)
         if len(hdus["SCI"].shape) == 4:
-            exposure.pixels = [_ramp_planes(hdus, header, () if reference_output else ("REFOUT",))]
+            exposure.pixels = [_ramp_planes(hdus, header, left_out)]
             exposure.raw = fitsio.RampSamples(hdus, path, group_flags)
         else:
             exposure.pixels = [_planes(hdus, hdu.ver, path) for hdu in hdus if hdu.name == "SCI"]
@@ -110,8 +112,8 @@ def _has_wcs(hdus):
     return "ASDF" in hdus and b"wcs:" in np.asarray(hdus["ASDF"].data["ASDF_METADATA"][0]).tobytes()
 
 
-def _tables(hdus):
-    return {h.name: h.data.copy() for h in hdus if isinstance(h, fits.BinTableHDU) and h.name != "ASDF"}
+def _tables(hdus, left_out):
+    return {h.name: h.data.copy() for h in hdus if isinstance(h, fits.BinTableHDU) and h.name not in ("ASDF", *left_out)}
 
 
 def _ramp_planes(hdus, header, left_out):

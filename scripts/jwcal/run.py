@@ -39,7 +39,7 @@ def run(recipe, source, write=None, scratch=None):
     JwcalError
     """
     given = isinstance(source, Exposure)
-    opened = nullcontext(source) if given else products.opened(source, recipe.group_flags, reference_output=not _ends_ramp(recipe))
+    opened = nullcontext(source) if given else products.opened(source, recipe.group_flags, of_ramps=not _ends_ramp(recipe))
     with opened as exposure:
         _check_start(recipe, exposure)
         refs = References(recipe.references, exposure.header, recipe.names)
