@@ -11,9 +11,9 @@ import yaml
 
 from jwcal import config, facts, parameters
 from jwcal.config import load
+from jwcal.crds_session import environment_of
 from jwcal.errors import ConfigError
 from jwcal.parameters import Parameter, Range
-from jwcal.references import environment_of
 from jwcal.tables import FOLDER, table
 
 

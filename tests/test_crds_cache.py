@@ -12,7 +12,7 @@ import asdf
 import pytest
 from astropy.io import fits
 
-from jwcal import pars, references
+from jwcal import crds_session, pars, references
 from jwcal.errors import ConfigError, ReferenceError
 from jwcal.simulate import crds_cache
 from peer import needs_peer, peer_python
@@ -24,7 +24,7 @@ REAL = Path(__file__).resolve().parents[1] / "../shared/real/crds/jwst_mappings.
 def no_crds_of_mine(monkeypatch):
     for name in [k for k in os.environ if k.startswith("CRDS_")]:
         monkeypatch.delenv(name)
-    references.forget()
+    crds_session.forget()
 
 
 def reference(folder, name, kind, instrument="NIRCAM", **header):
@@ -151,7 +151,7 @@ for header, kind in json.load(open(sys.argv[1])):
 """
     questions = tmp_path / "questions.json"
     questions.write_text(json.dumps([(header, kind) for header, kind, _ in TRUTH]))
-    environment = {**os.environ, "CRDS_PATH": str(folder), "CRDS_SERVER_URL": references.NO_SERVER, "CRDS_CONTEXT": "jwst_0001.pmap"}
+    environment = {**os.environ, "CRDS_PATH": str(folder), "CRDS_SERVER_URL": crds_session.NO_SERVER, "CRDS_CONTEXT": "jwst_0001.pmap"}
     done = subprocess.run([sys.executable, "-c", code, questions], env=environment, capture_output=True, text=True, check=True)
     answers = done.stdout.splitlines()
     for answer, (header, kind, wanted) in zip(answers, TRUTH, strict=True):

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from astropy.io import fits
 
-from jwcal import pars, references
+from jwcal import crds_session, pars, references
 from jwcal.errors import ConfigError, InputError, ReferenceError
 from jwcal.simulate import crds_cache
 from peer import needs_peer, peer_python
@@ -31,7 +31,7 @@ def no_crds_of_mine(monkeypatch):
     """The tests must not see the CRDS of whoever runs them, nor each other's."""
     for name in [k for k in os.environ if k.startswith("CRDS_")]:
         monkeypatch.delenv(name)
-    references.forget()
+    crds_session.forget()
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def by_hand(questions, crds_path, tmp_path):
     script, given, back = tmp_path / "by_hand.py", tmp_path / "questions.json", tmp_path / "answers.json"
     script.write_text(BY_HAND)
     given.write_text(json.dumps(asked))
-    environment = {**os.environ, "CRDS_PATH": str(crds_path), "CRDS_SERVER_URL": references.NO_SERVER, "CRDS_READONLY_CACHE": "1"}
+    environment = {**os.environ, "CRDS_PATH": str(crds_path), "CRDS_SERVER_URL": crds_session.NO_SERVER, "CRDS_READONLY_CACHE": "1"}
     done = subprocess.run([sys.executable, script, given, back], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(back.read_text())

@@ -7,10 +7,10 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from . import facts, keywords, parameters
+from .crds_session import environment_of
 from .errors import ConfigError
 from .nearest import nearest, suggestion
 from .pars import PLUMBING, pars_type
-from .references import environment_of
 from .tables import matches, table
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import yaml
 
-from . import references, storage
+from . import crds_session, references, storage
 from .errors import ConfigError, ReferenceError
 from .tables import table
 
@@ -122,7 +122,7 @@ def read_parameters(path):
     try:
         content = yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"not a readable parameter file ({references.sentence(error)})", file=path, do=do) from None
+        raise ConfigError(f"not a readable parameter file ({crds_session.sentence(error)})", file=path, do=do) from None
     content = {} if content is None else content
     if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
         raise ConfigError("a parameter file holds the parameters of each step under the step's name", file=path, do=do)

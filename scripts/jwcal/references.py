@@ -1,7 +1,7 @@
-"""Which reference files an exposure needs. The only module that talks to `crds`, and it is imported when it is first asked.
+"""Which reference files an exposure needs.
 
 `crds` chooses: by the mappings in the cache (CRDS_PATH) where there is no server, from the server's where there is one, which then also
-sends files that the cache lacks. Settings that are given win over the environment (CRDS_PATH, CRDS_CONTEXT, CRDS_SERVER_URL).
+sends files that the cache lacks. How it is asked is in `crds_session`.
 
 A choice depends on a few keywords and on which side of the mappings' USEAFTER dates the exposure lies. It is made once
 for each set of these, so that 2,000 exposures of one program cost a dozen questions.
@@ -11,22 +11,34 @@ import bisect
 import logging
 import os
 import re
-import threading
-import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from . import choices
-from .errors import ConfigError, InputError, ReferenceError
+from .crds_session import (
+    Rules,
+    absent,
+    cache_folder,
+    came_from,
+    contact,
+    context_of,
+    environment_of,
+    import_crds,
+    keep,
+    memory,
+    recall,
+    remember,
+    sentence,
+    serverless,
+    session,
+)
+from .errors import InputError, ReferenceError
 
 log = logging.getLogger(__name__)
 
 NOT_APPLICABLE = "N/A"
-NO_SERVER = "https://crds-serverless-mode.stsci.edu"  # crds knows it and does not try to connect
-TIMEOUT = "60"  # s; crds' own is an hour, in which a silent firewall looks like a hang
 
 # What mappings select by -> the exposure's keyword. One that is not here is looked up in the data model's schema.
 KEYWORDS = {
@@ -126,17 +138,17 @@ def _resolve(header, required, optional, context, environment, overrides, file):
     given = {k: str(v) for k, v in (overrides or {}).items() if k in types}
     named = {k: v.removeprefix("crds://") for k, v in given.items() if v.startswith("crds://")}
     ask = [k for k in types if k not in given]
-    _recall(environment)
-    known, required = len(_memory), set(required)
-    if not named and required.isdisjoint(ask) and (not ask or _absent(environment)):
+    recall(environment)
+    known, required = len(memory), set(required)
+    if not named and required.isdisjoint(ask) and (not ask or absent(environment)):
         used, names, paths = "", dict.fromkeys(ask, NOT_APPLICABLE), {}
     else:
-        used = _context(environment, context, file)
+        used = context_of(environment, context, file)
         best = _best(environment, used, header, ask, file)
         names = {**_applicable(environment, used, header, best, required, file), **named}
         paths = _paths(environment, used, header, {k: v for k, v in names.items() if v != NOT_APPLICABLE}, file)
-        if len(_memory) > known:
-            _keep(environment)
+        if len(memory) > known:
+            keep(environment)
     found = Resolved({}, {}, used)
     for kind in types:
         path = paths.get(kind, NOT_APPLICABLE) if kind in names else _override(kind, given[kind])
@@ -156,7 +168,7 @@ def recommend(header, types, *, context=None, crds_path=None, server_url=None, f
     """
     file = file or header.get("FILENAME")
     environment = environment_of(crds_path, server_url)
-    used = _context(environment, context, file)
+    used = context_of(environment, context, file)
     best = _best(environment, used, header, list(types), file)
     return {kind: None if name.startswith("NOT FOUND") else name for kind, name in best.items()}, used
 
@@ -171,194 +183,13 @@ def default_context(context=None, crds_path=None, server_url=None):
     ReferenceError
         There is neither a cache nor a server that knows.
     """
-    return _context(environment_of(crds_path, server_url), context, None)
-
-
-def forget():
-    """Drop what was remembered, of the mappings too. For whoever has changed a cache in this process."""
-    with _lock:
-        _memory.clear()
-        _now.clear()
-        _sources.clear()
-        _recalled.clear()
-
-
-# --- crds and its settings ---
-
-_lock = threading.RLock()
-_memory = {}  # answers, by environment and question
-_now = {}  # "environment": the one that crds was last asked in
-_sources = {}  # environment -> the files that its answers came from, with their size and time
-_recalled = {}  # environment -> how many of its answers are on disk
-_own = {}  # "defaults": the variables that crds sets by itself
-
-
-def environment_of(crds_path, server_url):
-    """The CRDS_ variables that crds is to see; hashable."""
-    variables = {k: v for k, v in os.environ.items() if k.startswith("CRDS_")}
-    if crds_path:
-        variables = {k: v for k, v in variables.items() if "PATH" not in k}  # CRDS_REFPATH and its like would win
-        variables["CRDS_PATH"] = os.path.abspath(os.path.expanduser(crds_path))
-    if server_url:
-        variables["CRDS_SERVER_URL"] = server_url
-    variables.setdefault("CRDS_SERVER_URL", NO_SERVER)
-    variables.setdefault("CRDS_CLIENT_TIMEOUT_SECONDS", TIMEOUT)
-    variables["CRDS_OBSERVATORY"] = "jwst"
-    if _serverless(variables["CRDS_SERVER_URL"]):
-        variables["CRDS_READONLY_CACHE"] = "1"  # nothing can come in
-    return tuple(sorted(variables.items()))
-
-
-def _serverless(url):
-    return "serverless" in url or "server-less" in url
-
-
-def _absent(environment):
-    """Whether no CRDS is set up: no cache is named, there is none where crds looks by itself, and no server."""
-    variables = dict(environment)
-    if any("PATH" in name for name in variables) or not _serverless(variables["CRDS_SERVER_URL"]):
-        return False
-    return _remember((environment, "absent"), lambda: _ask_absent(environment))
-
-
-def _ask_absent(environment):
-    with _crds(environment, None) as crds:
-        absent = not os.path.exists(crds.config.locate_config("server_config", "jwst"))
-    if absent:
-        log.warning("no CRDS cache is set (references: crds_path, or CRDS_PATH): only overrides and the steps' own parameters are used")
-    return absent
-
-
-def _cache_folder(environment):
-    return dict(environment).get("CRDS_PATH", "(CRDS_PATH is not set)")
-
-
-@contextmanager
-def _crds(environment, file):
-    """The package, with these settings for as long as the block lasts. Its errors become ours."""
-    with _lock:
-        kept = {k: v for k, v in os.environ.items() if k.startswith("CRDS_")}
-        _put(dict(environment))
-        try:
-            import crds
-
-            if "defaults" not in _own:  # crds writes its defaults into the environment when it is imported, and needs them there
-                for item in vars(crds.core.config).values():  # again, for whoever imported it before us may have cleared them away
-                    if isinstance(item, crds.core.config.ConfigItem):
-                        item.get()
-                _own["defaults"] = {k: v for k, v in os.environ.items() if k.startswith("CRDS_") and k not in dict(environment)}
-            _put({**_own["defaults"], **dict(environment)})
-            if _now.get("environment") != environment:
-                crds.core.utils.clear_function_caches()
-                crds.core.config.CRDS_REF_SUBDIR_MODE = None
-                crds.api.set_crds_server(dict(environment)["CRDS_SERVER_URL"])
-                _now["environment"] = environment
-            try:
-                yield crds
-            except crds.CrdsError as error:
-                raise ReferenceError(
-                    f"CRDS: {sentence(error)}", file=file, do="See references: crds_path, crds_context, crds_server_url"
-                ) from error
-        finally:
-            _put(kept)
-
-
-def _import(environment):
-    """Make sure that crds is imported with these settings: it puts its own into the environment."""
-    with _crds(environment, None):
-        pass
-
-
-def _put(variables):
-    for name in [k for k in os.environ if k.startswith("CRDS_") and k not in variables]:
-        del os.environ[name]
-    os.environ.update(variables)
-
-
-def sentence(error):
-    return re.sub(r"\s+", " ", str(error)).strip().rstrip(".")
-
-
-def _remember(question, answer):
-    """`answer()`, asked once for each question."""
-    if question not in _memory:
-        _memory[question] = answer()
-    return _memory[question]
-
-
-def _recall(environment):
-    """Fill the memory with what earlier runs have asked. Where there is a server, it may know better by now."""
-    if environment not in _sources and _serverless(dict(environment)["CRDS_SERVER_URL"]):
-        answers, _sources[environment] = choices.recall(environment)
-        usable = {question: answer for question, answer in answers.items() if question[1] != "path" or os.path.exists(answer)}
-        _memory.update({q: _Rules(*answer) if q[-1] == "rules" else answer for q, answer in usable.items()})
-        _recalled[environment] = len(answers)
-
-
-def _keep(environment):
-    """Leave to later runs what was asked in this one."""
-    answers = {question: answer for question, answer in _memory.items() if question[0] == environment and question[1] != "absent"}
-    if _sources.get(environment) and len(answers) > _recalled[environment]:
-        choices.keep(environment, answers, _sources[environment])
-        _recalled[environment] = len(answers)
-
-
-def _came_from(environment, *paths):
-    """Note the files that an answer depends on."""
-    if environment in _sources:
-        with suppress(OSError):
-            _sources[environment].update(choices.states(paths))
-
-
-def _contact(crds, environment, ask):
-    """`ask()`, which may go to the server. Where it can't be reached it is left alone for a while: each attempt may take TIMEOUT."""
-    failed = _memory.get((environment, "failed"))
-    if failed and time.monotonic() < failed[0]:
-        raise failed[1]
-    try:
-        return ask()
-    except (crds.exceptions.CrdsNetworkError, crds.exceptions.ServiceError, SystemExit) as error:
-        _memory[environment, "failed"] = (time.monotonic() + float(TIMEOUT), error)
-        raise
-
-
-def _context(environment, context, file):
-    wanted = context or dict(environment).get("CRDS_CONTEXT") or "latest"
-    return _remember((environment, "context", wanted), lambda: _ask_context(environment, wanted, file))
-
-
-def _ask_context(environment, wanted, file):
-    folder, url = _cache_folder(environment), dict(environment)["CRDS_SERVER_URL"]
-    with _crds(environment, file) as crds:
-        if not crds.config.is_context_spec(wanted):
-            raise ConfigError(f"{wanted!r} is not a CRDS context", do="Give references: crds_context as jwst_NNNN.pmap, or leave it out")
-        known = crds.config.locate_config("server_config", "jwst")
-        if _serverless(url) and not os.path.exists(known):
-            raise ReferenceError(
-                f"there is no CRDS cache: {known} does not exist",
-                do="Set references: crds_path (or CRDS_PATH) to a cache, or references: crds_server_url to a server that fills it",
-            )
-        _came_from(environment, known)
-        try:
-            return _contact(crds, environment, lambda: crds.get_context_name("jwst", wanted))
-        except SystemExit:  # crds gives up so where it has neither a server nor a copy of its configuration
-            raise ReferenceError(
-                f"the CRDS server {url} can't be reached and {folder} holds no copy of its configuration",
-                do="Set references: crds_path to a cache that was synced before, or try again",
-            ) from None
+    return context_of(environment_of(crds_path, server_url), context, None)
 
 
 # --- choice ---
 
 
-class _Rules(NamedTuple):
-    """What the choice of some types depends on."""
-
-    parkeys: tuple  # META.INSTRUMENT.FILTER...
-    dates: tuple  # USEAFTER, sorted
-
-
-NO_RULES = _Rules((), ())
+NO_RULES = Rules((), ())
 
 
 def _best(environment, context, header, types, file):
@@ -366,8 +197,8 @@ def _best(environment, context, header, types, file):
     if not types:
         return {}
     scope = _scope(environment, context, header, types, file)
-    rules = _remember((*scope, "rules"), lambda: _ask_rules(*scope, file))
-    return _remember(
+    rules = remember((*scope, "rules"), lambda: _ask_rules(*scope, file))
+    return remember(
         (*scope, *_signature(rules, header, environment)),
         lambda: _ask_best(environment, context, _values(rules, header), types, file),
     )
@@ -378,7 +209,7 @@ def _rules_for(environment, context, header, required, optional, overrides, file
     ask = [kind for kind in dict.fromkeys([*required, *optional]) if kind not in (overrides or {})]
     if not ask or not context:
         return NO_RULES
-    return _memory[*_scope(environment, context, header, ask, file), "rules"]
+    return memory[*_scope(environment, context, header, ask, file), "rules"]
 
 
 def _signature(rules, header, environment):
@@ -386,7 +217,7 @@ def _signature(rules, header, environment):
     if rules is NO_RULES:
         return ()
     if not KEYWORDS.keys() >= set(rules.parkeys):
-        _import(environment)
+        import_crds(environment)
     return _epoch(rules, header, environment), tuple([repr(_value(header, parkey)) for parkey in rules.parkeys if parkey not in DATE])
 
 
@@ -402,31 +233,31 @@ def _values(rules, header):
 
 
 def _ask_best(environment, context, values, types, file):
-    with _crds(environment, file) as crds:
+    with session(environment, file) as crds:
         answers = crds.getrecommendations(values, reftypes=types, context=context, observatory="jwst")
     best = {kind: answers.get(kind, NOT_APPLICABLE) for kind in types}  # crds leaves out what a mapping says to omit
     return {kind: NOT_APPLICABLE if name.upper() == "NOT FOUND N/A" else name for kind, name in best.items()}
 
 
 def _ask_rules(environment, context, instrument, types, file):
-    with _crds(environment, file) as crds:
+    with session(environment, file) as crds:
         try:
             return _load_rules(crds, environment, context, instrument, types)
         except OSError as error:
-            if _serverless(dict(environment)["CRDS_SERVER_URL"]):
+            if serverless(dict(environment)["CRDS_SERVER_URL"]):
                 raise ReferenceError(
-                    f"the context {context} is not complete in the CRDS cache {_cache_folder(environment)}: {error.filename} is missing",
+                    f"the context {context} is not complete in the CRDS cache {cache_folder(environment)}: {error.filename} is missing",
                     file=file,
                     do=f"Fetch it with `crds sync --contexts {context}`, or set references: crds_context to one that is there",
                 ) from None
-            _contact(crds, environment, lambda: crds.api.dump_mappings(context))
+            contact(crds, environment, lambda: crds.api.dump_mappings(context))
             return _load_rules(crds, environment, context, instrument, types)
 
 
 def _load_rules(crds, environment, context, instrument, types):
     parkeys, dates = {"META.INSTRUMENT.NAME"}, set()
     imap = crds.get_symbolic_mapping(context).get_imap(instrument)
-    _came_from(environment, crds.locate_mapping(context), crds.locate_mapping(imap.basename))
+    came_from(environment, crds.locate_mapping(context), crds.locate_mapping(imap.basename))
     for kind in types:
         try:
             rmap = imap.get_rmap(kind)
@@ -436,11 +267,11 @@ def _load_rules(crds, environment, context, instrument, types):
             crds.exceptions.OmitReferenceTypeError,
         ):
             continue  # the same answer whatever the keywords
-        _came_from(environment, crds.locate_mapping(rmap.basename))
+        came_from(environment, crds.locate_mapping(rmap.basename))
         parkeys.update(key for key in rmap.get_required_parkeys() if key.startswith("META."))
         for date in re.findall(r"'(\d{4}-\d\d-\d\d[^']*)'\s*:", str(rmap)):
             dates.update((date, _standard(date) or date))
-    return _Rules(tuple(sorted(parkeys)), tuple(sorted(dates)))
+    return Rules(tuple(sorted(parkeys)), tuple(sorted(dates)))
 
 
 def _value(header, parkey):
@@ -470,7 +301,7 @@ def _epoch(rules, header, environment):
             late, early = (bisect.bisect_right(rules.dates, d.isoformat(" ")) for d in (date, date - timedelta(microseconds=1)))
             if late == early:
                 return late
-    _import(environment)
+    import_crds(environment)
     date = _standard(words)
     return words if date is None else bisect.bisect_right(rules.dates, date)
 
@@ -509,25 +340,25 @@ def _applicable(environment, context, header, best, required, file):
 
 def _paths(environment, context, header, names, file):
     """type -> path of files that are there; those that the cache lacks are fetched."""
-    known = {kind: _memory.get((environment, "path", name)) for kind, name in names.items()}
+    known = {kind: memory.get((environment, "path", name)) for kind, name in names.items()}
     unknown = {kind: names[kind] for kind, path in known.items() if path is None}
     if unknown:
         parameters = {"META.INSTRUMENT.NAME": str(header.get("INSTRUME")).strip().upper()}
-        with _crds(environment, file) as crds:
+        with session(environment, file) as crds:
             found = {kind: crds.locate_file(name, "jwst", parameters) for kind, name in unknown.items()}
             absent = {kind: unknown[kind] for kind, path in found.items() if not os.path.exists(path)}
             if absent:
                 _fetch(crds, environment, context, absent, parameters, file)
         for kind, path in found.items():
-            known[kind] = _memory[environment, "path", unknown[kind]] = path
+            known[kind] = memory[environment, "path", unknown[kind]] = path
     return known
 
 
 def _fetch(crds, environment, context, names, parameters, file):
     url, why = dict(environment)["CRDS_SERVER_URL"], "no server is configured to fetch it from"
-    if not _serverless(url):
+    if not serverless(url):
         try:
-            fetched = _contact(crds, environment, lambda: crds.api.cache_references(context, dict(names), parameters=parameters))
+            fetched = contact(crds, environment, lambda: crds.api.cache_references(context, dict(names), parameters=parameters))
             why = f"{url} did not send it"
         except crds.CrdsError as error:
             fetched, why = {}, sentence(error)
@@ -535,7 +366,7 @@ def _fetch(crds, environment, context, names, parameters, file):
     if names:
         listed = ", ".join(f"{kind} {name}" for kind, name in names.items())
         raise ReferenceError(
-            f"not in the CRDS cache {_cache_folder(environment)}, though {context} chooses it for this exposure: {listed}; {why}",
+            f"not in the CRDS cache {cache_folder(environment)}, though {context} chooses it for this exposure: {listed}; {why}",
             file=file,
             do=f"Fetch it with `crds sync --files {' '.join(names.values())}`, set references: crds_server_url, "
             f"or set references: overrides: {{{next(iter(names))}: FILE}}",

@@ -16,7 +16,7 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import references, storage
+from .. import crds_session, references, storage
 from ..errors import ConfigError, ReferenceError
 from ..reference_file import open_reference
 from .references import MAKERS
@@ -243,7 +243,7 @@ def build(folder, files, *, context="jwst_0001.pmap", pars=()):
         _write(folder / "mappings/jwst" / name, text)
     _write(folder / "config/jwst/server_config", pprint.pformat(_server_config(context)) + "\n")
     _write(folder / "config/jwst/ref_cache_subdir_mode", "instrument")
-    references.forget()
+    crds_session.forget()
     return context
 
 
