@@ -16,7 +16,7 @@ from stdatamodels.jwst import datamodels
 
 from jwcal import jobs, plan, provenance
 from jwcal.errors import InputError
-from jwcal.report import measure, page, pictures, preview, records, words
+from jwcal.report import drawing, measure, page, pictures, records, words
 from jwcal.report.__main__ import main
 
 BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
@@ -248,7 +248,7 @@ def test_image_keeps_its_mean_and_its_colours(tmp_path):
     assert np.isnan(small[0, 0])
     np.testing.assert_allclose(small[1:333], values[3:999].reshape(332, 3, 300, 3).mean(axis=(1, 3)), rtol=1e-5)
     np.testing.assert_allclose(small[333], values[999].reshape(300, 3).mean(axis=1), rtol=1e-5)
-    drawn = preview.web(image)
+    drawn = drawing.web(image)
     assert (drawn["width"], drawn["height"], drawn["unit"]) == (300, 334, "DN/s")
 
 
@@ -259,7 +259,7 @@ def test_colours_of_an_image():
 
     from PIL import Image
 
-    drawn = preview.web(pictures.Image(np.array([[0.0, 1.0], [np.nan, 0.0]], np.float32), 0, 1, "", ""))
+    drawn = drawing.web(pictures.Image(np.array([[0.0, 1.0], [np.nan, 0.0]], np.float32), 0, 1, "", ""))
     pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(drawn["src"].partition(",")[2]))))
     dark, bright, blue = (0, 0, 4), (252, 255, 164), (0x44, 0x77, 0xAA)
     np.testing.assert_allclose(pixels, [[blue, dark], [dark, bright]], atol=2)
@@ -342,9 +342,9 @@ def test_a_product_that_lacks_what_its_name_promises(tmp_path):
 
 
 def test_curves_have_the_colour_of_the_page(tmp_path):
-    svg = preview.web(pictures.Curves([np.arange(5.0)], [np.arange(5.0)], "x", "y", "a line"))["svg"]
+    svg = drawing.web(pictures.Curves([np.arange(5.0)], [np.arange(5.0)], "x", "y", "a line"))["svg"]
     assert svg.startswith("<svg") and svg.rstrip().endswith("</svg>")
-    assert "currentColor" in svg and preview.INK not in svg
+    assert "currentColor" in svg and drawing.INK not in svg
     assert "http" not in re.sub(r'xmlns(:xlink)?="[^"]*"', "", svg)
 
 

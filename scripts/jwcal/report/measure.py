@@ -35,7 +35,7 @@ def measured(path, cache=None, draw=True):
     Returns
     -------
     dict
-        `keywords`, `flags` (name: fraction of the pixels), `shape`, `pictures` (see `preview.web`; None if not drawn);
+        `keywords`, `flags` (name: fraction of the pixels), `shape`, `pictures` (see `drawing.web`; None if not drawn);
         `problem` is the message of a product that can't be read.
     """
     path = Path(path)
@@ -57,7 +57,7 @@ def measured(path, cache=None, draw=True):
 
 
 def _look(path, draw):
-    from . import pictures, preview
+    from . import drawing, pictures  # and matplotlib with them: what is remembered need not be drawn
 
     is_fits = path.suffix == ".fits"
     found = pictures.pictures(path) if draw else None
@@ -65,7 +65,7 @@ def _look(path, draw):
         "keywords": keywords(path) if is_fits else dict(KEYWORDS),
         "shape": list(read_headers(path).shape) if is_fits else [],
         "flags": flags(path) if is_fits else {},
-        "pictures": None if found is None else [preview.web(picture) for picture in found],
+        "pictures": None if found is None else [drawing.web(picture) for picture in found],
     }
 
 

@@ -1,0 +1,84 @@
+"""How images and curves are drawn: the colours, and pictures for the inside of the report's page."""
+
+import base64
+import io
+import re
+
+import matplotlib
+import numpy as np
+from astropy.visualization import AsinhStretch, ImageNormalize
+
+from . import pictures
+
+matplotlib.use("Agg")
+matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text
+matplotlib.rcParams["svg.hashsalt"] = "jwcal"  # the same names inside the same picture
+LONGEST = 384  # pixels of a picture in the report, along either axis
+COLOURS = "inferno"
+NO_VALUE = "#4477aa"
+INK = "#010203"  # of lines and text in curves; stands for the page's own colour
+HUES = ("#4488cc", "#cc6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
+
+
+def norm(picture):
+    """The colour scale of an image."""
+    return ImageNormalize(vmin=picture.low, vmax=picture.high, stretch=AsinhStretch(0.15))
+
+
+def draw_curves(axes, curves):
+    """Curves with their labels, thinned out where they have more points than can be seen."""
+    for number, (x, y) in enumerate(zip(curves.x, curves.y, strict=True)):
+        step = -(-len(x) // pictures.MOST_POINTS)
+        style = {"marker": ".", "linestyle": "", "markersize": 5 if len(x) < 300 else 2} if curves.points else {"linewidth": 0.9}
+        axes.plot(x[::step], y[::step], color=HUES[number % len(HUES)], **style)
+    axes.set_xlabel(curves.x_label)
+    axes.set_ylabel(curves.y_label)
+
+
+def web(picture):
+    """A picture as the report takes it: `{"kind": "image", "src", "low", "high"...}` or `{"kind": "curves", "svg"...}`."""
+    if isinstance(picture, pictures.Image):
+        return _web_image(picture)
+    return {"kind": "curves", "svg": _svg(picture), "caption": picture.caption, "label": f"{picture.y_label} against {picture.x_label}"}
+
+
+def _web_image(image):
+    from PIL import Image
+
+    colours = matplotlib.colormaps[COLOURS].with_extremes(bad=NO_VALUE)
+    scaled = norm(image)(pictures.smaller(image.values, LONGEST))
+    pixels = colours(np.ma.masked_invalid(scaled)[::-1], bytes=True)[..., :3]
+    out = io.BytesIO()
+    small = max(pixels.shape) <= 64  # few pixels: each is to be seen as it is
+    Image.fromarray(np.ascontiguousarray(pixels)).save(out, "WEBP", lossless=small, quality=70, method=4)
+    return {
+        "kind": "image",
+        "src": "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode(),
+        "width": pixels.shape[1],
+        "height": pixels.shape[0],
+        "low": f"{image.low:.3g}",
+        "high": f"{image.high:.3g}",
+        "unit": image.unit,
+        "caption": image.caption,
+    }
+
+
+def _svg(curves):
+    """A curve as SVG for the inside of a page, in the page's colour of text."""
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({"axes.edgecolor": INK, "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK}):
+        figure = Figure(figsize=(3.6, 2.6), layout="constrained")
+        axes = figure.subplots()
+        axes.patch.set_visible(False)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=8)
+        draw_curves(axes, curves)
+        out = io.StringIO()
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = out.getvalue()
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r' id="[a-z]+_\d+"', "", text)  # names of groups: several curves are in one page
+    text = re.sub(r'font: ([^;"]*?)[\'"][^;"]*', r"font: \1sans-serif", text)
+    return re.sub(r'<svg([^>]*?) width="[^"]*"', r"<svg\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1), count=1)
