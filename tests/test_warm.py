@@ -81,9 +81,9 @@ SLOW = """
 import sys, time
 from jwcal import jobs
 jobs._make = lambda plain, scratch: time.sleep(600)
-from jwcal import warm
+from jwcal import warm_process
 import socket
-warm.serve(socket.socket(fileno=int(sys.argv[1])), jobs.by_itself)
+warm_process.serve(socket.socket(fileno=int(sys.argv[1])), jobs.by_itself)
 """
 
 
@@ -121,16 +121,16 @@ def wait_for(happened):
 
 TELLS = """
 import json, sys
-from jwcal import jobs, warm
+from jwcal import jobs, warm_process
 jobs.by_itself(sys.argv[1:])
-print(json.dumps(warm._loaded()))
+print(json.dumps(warm_process._loaded()))
 """
 LOADS = """
 import json, sys
-from jwcal import warm
+from jwcal import warm_process
 needed = json.loads(sys.argv[1])
-warm._load(needed)
-print(json.dumps({"modules": [name for name in needed["modules"] if name not in sys.modules], "kernels": warm._loaded()}))
+warm_process._load(needed)
+print(json.dumps({"modules": [name for name in needed["modules"] if name not in sys.modules], "kernels": warm_process._loaded()}))
 """
 
 
