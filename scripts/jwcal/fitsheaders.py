@@ -19,7 +19,9 @@ class Extension(NamedTuple):
     """A header of a file and where its data lie."""
 
     header: dict  # keyword -> plain Python value; a keyword without one is left out
-    offset: int  # of the data in the file
+    start: int  # of the header in the file
+    offset: int  # of the data
+    stop: int  # where the next header is
     shape: tuple  # of the array; () where there is none
 
 
@@ -62,13 +64,14 @@ def read_extensions(path):
             size = file.seek(0, os.SEEK_END)
             position = 0
             while position < size:
-                cards, position = _header_at(file, position, size, path)
+                start = position
+                cards, offset = _header_at(file, start, size, path)
                 if cards is None:  # fill after the last extension
                     break
                 header = _values(cards)
                 span, axes = _data_span(header, path)
-                found.append(Extension(header, position, axes))
-                position += -(-span // BLOCK) * BLOCK
+                position = offset - (-span // BLOCK) * BLOCK
+                found.append(Extension(header, start, offset, position, axes))
                 if position > size:
                     raise InputError(f"the file is truncated: {size} bytes, {position} by its headers", path, AGAIN)
     except FileNotFoundError:

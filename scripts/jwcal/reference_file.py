@@ -2,9 +2,9 @@
 
 import math
 from contextlib import contextmanager
-from functools import cached_property
 
 import numpy as np
+from astropy.io import fits
 
 from .errors import InputError, ReferenceError
 from .fitsheaders import AGAIN, read_extensions
@@ -17,18 +17,15 @@ class ReferenceFile:
     def __init__(self, path, kind):
         self.path, self.kind = str(path), kind
         self._tree = None
-        self._shapes, self._stored = {}, {}
+        self._extensions = {}
         self.header = {}
         if not self.path.endswith(".asdf"):
             with self._errors():
                 primary, *extensions = read_extensions(self.path)
-            for header, offset, shape in reversed(extensions):  # the first of a name counts
-                name = str(header.get("EXTNAME", "")).upper()
-                self._shapes[name] = _image_shape(header, shape)
-                self._stored[name] = stored(header, offset, shape, self.path)
-                if name == "SCI":
-                    self.header = header
-            self.header = {**self.header, **primary.header}
+            # the first of a name counts
+            self._extensions = {str(e.header.get("EXTNAME", "")).upper(): e for e in reversed(extensions)}
+            science = self._extensions.get("SCI")
+            self.header = {**(science.header if science else {}), **primary.header}
 
     @contextmanager
     def _errors(self):
@@ -42,19 +39,14 @@ class ReferenceFile:
         with self._errors(), open_fits(self.path) as hdus:
             yield hdus
 
-    @cached_property
-    def _definitions(self):
-        with self._open() as hdus:
-            return _physical(hdus["DQ_DEF"])
-
     def __contains__(self, extname):
-        return extname in self._shapes
+        return extname in self._extensions
 
     def shape(self, extname):
-        return self._shapes.get(extname)
+        return _image_shape(self._extensions[extname]) if extname in self else None
 
     def _need(self, extname):
-        if extname not in self._shapes:
+        if extname not in self:
             raise ReferenceError(
                 f"the {self.kind} reference has no extension {extname}",
                 self.path,
@@ -63,7 +55,8 @@ class ReferenceFile:
 
     def array(self, extname, planes=None):
         self._need(extname)
-        place = self._stored[extname]
+        header, _, offset, _, shape = self._extensions[extname]
+        place = stored(header, offset, shape, self.path)
         first, shape = (0, place.shape) if place and planes is None else _run(place, planes)
         if shape is None:
             with self._open() as hdus:
@@ -77,10 +70,16 @@ class ReferenceFile:
 
     def table(self, extname):
         self._need(extname)
-        if extname == "DQ_DEF":
-            return self._definitions
-        with self._open() as hdus:
-            return _physical(hdus[extname])
+        _, start, _, stop, _ = extension = self._extensions[extname]
+        if not _is_table(extension) or self.path.endswith(".gz"):
+            with self._open() as hdus:
+                return _physical(hdus[extname])
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(start)
+                return _physical(fits.BinTableHDU.fromstring(file.read(stop - start)))
+        except (OSError, fits.VerifyError) as error:
+            raise ReferenceError(f"the {self.kind} reference can't be read: {error}", self.path, AGAIN) from None
 
     def rows(self, extname, size):
         self._need(extname)
@@ -144,11 +143,16 @@ def _run(place, planes):
     return int(first) * math.prod(rest), (*(len(r) for r in ranges), *rest)
 
 
-def _image_shape(header, shape):
+def _is_table(extension):
+    return extension.header.get("XTENSION") == "BINTABLE" and not extension.header.get("ZIMAGE")
+
+
+def _image_shape(extension):
     """The shape of an extension's image, compressed or not; None where it holds none."""
+    header, *_, shape = extension
     if header.get("ZIMAGE"):
         return tuple(header[f"ZNAXIS{n}"] for n in range(header["ZNAXIS"], 0, -1))
-    return shape if shape and header.get("XTENSION", "").strip() == "IMAGE" else None
+    return shape if shape and header.get("XTENSION") == "IMAGE" else None
 
 
 def open_reference(path, kind=""):
