@@ -193,7 +193,7 @@ def hdus(exposure, filename):
         images += [(getattr(pixels, plane), extension, number, sci) for plane, extension in (BEFORE | flags).items()]
         images += [(array, extension, number, sci) for extension, array in pixels.extra.items()]
         images += [(getattr(pixels, plane), extension, number, sci) for plane, extension in AFTER.items()]
-    out = fits.HDUList([fits.PrimaryHDU(header=_primary(exposure, filename))])
+    out = fits.HDUList([_primary(exposure, filename)])
     out += [_image(*image) for image in images if image[0] is not None]
     out += [_table(data, name, 1) for name, data in exposure.tables.items()]
     block = np.frombuffer(fitsio.asdf_block(_tree(exposure), plain=not _has_own_wcs(exposure)), np.uint8)
@@ -213,15 +213,16 @@ def _table(data, name, number=None):
 
 
 def _image(array, name, number, sci):
-    header = sci.copy() if name == "SCI" else fits.Header()
+    header = sci if name == "SCI" else fits.Header()  # the HDU makes a copy
     if name == "ERR" and "BUNIT" in sci:
         header["BUNIT"] = (sci["BUNIT"], "physical units of the array values")
     return fits.ImageHDU(array, header, name=name, ver=number)
 
 
 def _primary(exposure, filename):
-    """The primary header: the exposure's keywords and what was done to it."""
-    header = exposure.header.primary.copy()
+    """The primary HDU: the exposure's keywords and what was done to it."""
+    hdu = fits.PrimaryHDU(header=exposure.header.primary)  # it makes a copy
+    header = hdu.header
     _set(header, "FILENAME", filename, "Name of the file")
     _set(header, KEYWORD, record_path(filename).name, "what this file was made from")
     header["DATAMODL"] = model(exposure)
@@ -240,7 +241,7 @@ def _primary(exposure, filename):
         named = keywords.reference(kind)
         if named:
             _set(header, named[0], name, named[1])
-    return header
+    return hdu
 
 
 def _set(header, keyword, value, comment):
