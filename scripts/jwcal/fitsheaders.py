@@ -93,6 +93,8 @@ def _header_at(file, position, size, path):
         raise InputError("not a FITS file", path, "Leave it out or fetch it again")
     cards = []
     while True:
+        if len(text) < BLOCK:
+            raise InputError(f"the file is truncated: {size} bytes, in the middle of a header", path, AGAIN)
         block = [text[i : i + 80].decode("latin-1") for i in range(0, len(text), 80)]
         position += len(text)
         for card in block:
@@ -100,8 +102,6 @@ def _header_at(file, position, size, path):
                 return cards, position
             cards.append(card)
         text = file.read(BLOCK)
-        if len(text) < BLOCK:
-            raise InputError(f"the file is truncated: {size} bytes, in the middle of a header", path, AGAIN)
 
 
 def _values(cards):

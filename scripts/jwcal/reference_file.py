@@ -77,7 +77,7 @@ class ReferenceFile:
         try:
             with open(self.path, "rb") as file:
                 file.seek(start)
-                return _physical(fits.BinTableHDU.fromstring(file.read(stop - start)))
+                return _physical(fits.BinTableHDU.fromstring(file.read(stop - start), uint=True))
         except (OSError, fits.VerifyError) as error:
             raise ReferenceError(f"the {self.kind} reference can't be read: {error}", self.path, AGAIN) from None
 
