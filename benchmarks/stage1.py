@@ -34,6 +34,7 @@ CASES = {
     "events": {"exposure": NIRCAM, "steps": {"clean_flicker_noise": {"skip": False}, "jump": {"expand_large_events": True}}},
     "likely": {"exposure": NIRCAM, "steps": {"ramp_fit": {"algorithm": "LIKELY"}}},
 }
+OPERATIONS = {"ipc": {"skip": True}}  # both sides do without it
 WARM = 4  # runs in a warm process: the first one is left out, of the others the fastest counts
 PROGRAM = {
     "program": 1234,
@@ -80,8 +81,7 @@ def timed(self, *arguments):
     finally:
         seconds[self.name] = seconds.get(self.name, 0.0) + time.perf_counter() - began
 Step.run = timed
-steps = {"ipc": {"skip": True}} | json.loads(sys.argv[4])
-Detector1Pipeline.call(sys.argv[1], save_results=True, output_dir=sys.argv[2], steps=steps)
+Detector1Pipeline.call(sys.argv[1], save_results=True, output_dir=sys.argv[2], steps=json.loads(sys.argv[4]))
 print(json.dumps({"steps": {name: value for name, value in seconds.items() if name != "Detector1Pipeline"}}))
 """
 RUN_FLOOR = """
@@ -140,7 +140,7 @@ def run_case(options):
     case = CASES[options.case]
     changed = {k: v for k, v in vars(options).items() if k in ("ngroups", "nints") and v}
     uncal, cache = exposure_and_cache(options.work, case["exposure"] | changed)
-    out, steps = options.work / "out" / options.case, json.dumps(case.get("steps", {}))
+    out, steps = options.work / "out" / options.case, json.dumps(OPERATIONS | case.get("steps", {}))
 
     def ours(settings, times=1, folder="ours"):
         empty(out / folder, times)  # to replace a file takes longer than to make one
@@ -239,7 +239,7 @@ def run_workflow(options):
     found = {}
     if not options.no_peer:
         (folder / "peer").mkdir(exist_ok=True)
-        runs = [measure([PEERS, "-c", RUN_PEER, uncal, folder / "peer", cache, "{}"], limited()) for uncal in uncals]
+        runs = [measure([PEERS, "-c", RUN_PEER, uncal, folder / "peer", cache, json.dumps(OPERATIONS)], limited()) for uncal in uncals]
         found["peer"] = {key: sum(r[key] for r in runs) for key in ("wall", "cpu")} | {"peak": max(r["peak"] for r in runs)}
     found["ours, 1 core"] = fastest(run() for _ in range(options.repeat))
     print(f"{len(uncals)} frames of 2048 x 2048, 10 groups")

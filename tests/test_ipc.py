@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import convolve
 
 import make
-from jwcal.errors import ReferenceError
+from jwcal.errors import ReferenceError, Skip
 from jwcal.parameters import parameters_of
 from jwcal.steps import ipc
 from peer import needs_peer
@@ -37,6 +37,14 @@ def test_convolves_what_sees_light(tmp_path, instrument, column, row, active):
         plane[active] = convolve(plane[active].astype(float), KERNEL, mode="constant")
     ipc.apply(exposure, make.references(tmp_path, exposure, ipc=KERNEL))
     assert np.allclose(exposure.sci, wanted, rtol=1e-6, atol=0.01)
+
+
+def test_on_by_default_where_there_is_a_reference(tmp_path):
+    """As the peer: what switches it off in operations is a parameter reference."""
+    assert parameters_of("ipc")["skip"].default is False
+    exposure = ramp()
+    with pytest.raises(Skip, match="no ipc reference"):
+        ipc.apply(exposure, make.references(tmp_path, exposure))
 
 
 def test_undoes_a_coupling(tmp_path):
@@ -72,10 +80,6 @@ def test_a_kernel_for_each_pixel_is_taken_at_the_pixel(tmp_path, instrument, col
         plane[active] = sum(weights[j, i] * padded[2 - j : 2 - j + ny, 2 - i : 2 - i + nx] for j in range(3) for i in range(3))
     ipc.apply(exposure, make.references(tmp_path, exposure, ipc=full))
     assert np.allclose(exposure.sci, wanted, rtol=1e-6, atol=0.002)
-
-
-def test_off_by_default():
-    assert parameters_of("ipc")["skip"].default is True
 
 
 def test_what_is_no_kernel(tmp_path):

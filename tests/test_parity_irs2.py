@@ -28,9 +28,10 @@ def calibrated(tmp_path_factory):
     files = references.write_references(top / "references", made.detector, setup=made.setup, types=TYPES)
     files = irs2.write_references(files, "NRS1")
     crds_cache.build(top / "crds", list(files.values()))
-    jwcal.run_pipeline("detector1", made.uncal, out=top / "ours", crds_path=str(top / "crds"), save=["ramp"])
+    steps = {"ipc": {"skip": True}}
+    jwcal.run_pipeline("detector1", made.uncal, steps, out=top / "ours", crds_path=str(top / "crds"), save=["ramp"])
     (top / "peer").mkdir()
-    peer_pipeline("detector1", made.uncal, top / "peer", top / "crds", steps={"ipc": {"skip": True}}, ramp=True)
+    peer_pipeline("detector1", made.uncal, top / "peer", top / "crds", steps=steps, ramp=True)
     names = {suffix: made.uncal.name.replace("uncal", suffix) for suffix in ("ramp", "rate")}
     found = {suffix: [products.read(top / side / name) for side in ("ours", "peer")] for suffix, name in names.items()}
     rows = layout.layout_of(found["rate"][0].header).science

@@ -5,14 +5,13 @@ import logging
 import numpy as np
 
 from .. import aligned
-from ..errors import ReferenceError
+from ..errors import ReferenceError, Skip
 from ..irs2 import layout
 from ..kernels.ipc import convolve
 
 log = logging.getLogger(__name__)
 
-SKIP = True  # as in operations: the correction correlates the noise of neighbours
-REFERENCES = ("ipc",)
+OPTIONAL = ("ipc",)  # operations switch the step off with a parameter reference: it correlates the noise of neighbours
 
 BORDER = 4  # reference pixels along an edge of the detector
 ALONG_ROWS = 2048  # pixels of a row, and of a column, of the near-infrared detectors
@@ -30,7 +29,9 @@ def apply(exposure, refs):
     ReferenceError
         The reference is no kernel, or does not cover the exposure.
     """
-    reference = refs["ipc"]
+    reference = refs.get("ipc")
+    if reference is None:
+        raise Skip("there is no ipc reference")
     rows = layout.science_rows(exposure)
     shape = (rows.size, exposure.sci.shape[-1])
     kernel, active = _kernel(reference, exposure, shape), _active(exposure, shape)
