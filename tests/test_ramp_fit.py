@@ -347,7 +347,6 @@ def case(seed, shape, zeroframe=False, dark=False, dead=(), loss=False, keywords
     given = messy(rng, shape, keywords.get("NFRAMES", 1))
     given["groupdq"][:, list(dead)] |= DO_NOT_USE
     if loss:
-        given["gain"][given["gain"] < 0] = 0  # there the peer gives a pixel that is not to be used a read noise
         given["groupdq"][:, shape[1] // 2 :][rng.random((shape[0], shape[1] - shape[1] // 2, *shape[2:])) < 0.3] |= CHARGELOSS | DO_NOT_USE
     if zeroframe:
         given["zeroframe"] = (given["sci"][:, 0] * 0.4 * (rng.random(given["sci"][:, 0].shape) < 0.7)).astype(np.float32)
