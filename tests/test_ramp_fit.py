@@ -346,10 +346,7 @@ def case(seed, shape, zeroframe=False, dark=False, dead=(), loss=False, keywords
     keywords = keywords or {}
     given = messy(rng, shape, keywords.get("NFRAMES", 1))
     given["groupdq"][:, list(dead)] |= DO_NOT_USE
-    if dead and more.get("suppress_one_group", True):
-        given["groupdq"][:, 2] &= ~np.uint8(JUMP_DET)  # the peer looks for lone groups before it drops this flag
     if loss:
-        given["gain"][given["gain"] < 0] = 0  # there the peer gives a pixel that is not to be used a read noise
         given["groupdq"][:, shape[1] // 2 :][rng.random((shape[0], shape[1] - shape[1] // 2, *shape[2:])) < 0.3] |= CHARGELOSS | DO_NOT_USE
     if zeroframe:
         given["zeroframe"] = (given["sci"][:, 0] * 0.4 * (rng.random(given["sci"][:, 0].shape) < 0.7)).astype(np.float32)
@@ -375,6 +372,7 @@ OLS = [
     case(13, (2, 8, 40, 40), dead=(0, 1, 7), keywords={"INSTRUME": "MIRI"}),
     case(14, (2, 8, 40, 40), dead=(0, 1, 7)),
     case(13, (2, 8, 40, 40), dead=(0, 1, 7), keywords={"INSTRUME": "MIRI"}, suppress_one_group=False),
+    case(17, (3, 4, 40, 40), dead=(0, 1), keywords={"INSTRUME": "MIRI"}),  # many ramps are a jump in the first group and one more
     case(15, (2, 40, 20, 20)),
     case(16, (2, 1, 40, 40), zeroframe=True, suppress_one_group=False),
 ]

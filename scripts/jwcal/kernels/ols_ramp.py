@@ -151,9 +151,10 @@ def load(ramps, i, y, x0, columns, options, bits, v, q, flags, kind):
             q[g, x] = given[columns[x]] & ~without
             flags[x] |= q[g, x]
     for x in range(columns.size):
-        if not flags[x] and v.shape[0] > 1:
+        if not flags[x] and v.shape[0] > 1 and not options.cut:
             continue
-        good, clean = 0, 0
+        # one good group is looked for before groups are cut off, so that a jump in the first one still counts
+        good, clean = -int(options.cut and ramps.groupdq[i, options.first, y, x0 + columns[x]] & ~bits.persistence == bits.jump), 0
         for g in range(v.shape[0]):
             good += not q[g, x] & ~bits.persistence
             clean += not q[g, x]

@@ -40,8 +40,8 @@ def slope_of(v, x, start, length, gain, noise, weights):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def read_variance(length, time, gain, noise):
-    """Read noise variance of a segment's rate; a single group counts as a pair."""
-    if not gain > 0.0:
+    """Read noise variance of a segment's rate; a single group counts as a pair. Without a gain 0, but not for so short ones."""
+    if length > 2 and not gain > 0.0:
         return 0.0
     n = max(length, 2)
     return 12.0 * (noise / time) ** 2 / ((n * n * n - n) * gain * gain)
