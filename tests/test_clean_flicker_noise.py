@@ -314,6 +314,12 @@ def test_flat_field(tmp_path):
     assert left[True] < left[False]
 
 
+def test_a_flat_without_a_value_is_a_clear_error(tmp_path):
+    exposure = make.ramp_exposure((1, 3, 16, 16), **SUBARRAY)
+    with pytest.raises(ReferenceError, match="flat.fits: the flat has no value"):
+        clean(tmp_path, exposure, None, {"flat": np.full((16, 16), np.nan)}, apply_flat_field=True)
+
+
 def test_median_image_follows_each_integration(tmp_path):
     """What is common to the integrations is taken out, so that the first group can be cleaned, too."""
     shape = (15, 3, 32, 256)

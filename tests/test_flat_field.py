@@ -137,6 +137,8 @@ def test_a_flat_that_is_too_small_is_a_clear_error(tmp_path):
     exposure = make.image_exposure(np.full((8, 8), 6.0))
     with pytest.raises(ReferenceError, match="does not cover"):
         flat_field.apply(exposure, make.references(tmp_path, exposure, flat=np.ones((4, 4))))
+    with pytest.raises(ReferenceError, match="flat.fits: the flat reference's SCI has the shape"):
+        flat_field.apply(exposure, make.references(tmp_path, exposure, flat=np.ones((2, 8, 8))))
 
 
 def test_guider_keeps_its_two_dimensional_dq(tmp_path):

@@ -91,6 +91,8 @@ def test_a_stack_larger_than_the_detector_takes_mean_noise(tmp_path):
     assert np.allclose(result.err[0], np.sqrt(2 * (10 / 0.364) ** 2 + np.maximum(counts / (2 * 0.364), 0)), rtol=1e-6)
     with pytest.raises(ReferenceError, match="cover"):
         guider_cds.apply(exposure, refs, "pair")
+    with pytest.raises(ReferenceError, match="gain reference's SCI has the shape"):
+        guider_cds.apply(exposure, make.references(tmp_path, exposure, gain=gain[0], readnoise=noise), "identification")
 
 
 @pytest.mark.parametrize(("readout", "shape"), [("pair", (3, 1)), ("identification", (1, 2)), ("fineguide", (3, 7))])

@@ -482,6 +482,8 @@ def test_references_of_another_readout_are_refused(tmp_path):
     refs = make.references(tmp_path, exposure, refpix={"IRS2": random_table(np.random.default_rng(0), 4)})
     with pytest.raises(ReferenceError, match="5696 rows .* 11392 rows"):
         refpix.apply(exposure, refs)
+    with pytest.raises(ReferenceError, match="refpix.fits: DQ has no column MASK"):
+        bad_references.of_table(np.array([(1, 2)], [("OUTPUT", "u2"), ("ODD_EVEN", "u2")]), None, "refpix.fits")
 
 
 def test_another_rhythm_or_detector_is_refused():

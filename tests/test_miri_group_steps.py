@@ -5,7 +5,7 @@ import pytest
 
 import make
 from jwcal import dq
-from jwcal.errors import ReferenceError, Skip
+from jwcal.errors import InputError, ReferenceError, Skip
 from jwcal.kernels.charge_migration import flag_charge_migration
 from jwcal.kernels.rscd import groups_to_skip
 from jwcal.reference_data import References
@@ -66,6 +66,26 @@ def test_reset_with_fewer_groups_and_nan(tmp_path):
     assert np.count_nonzero(exposure.sci == -1) == exposure.sci.size - 2
     with pytest.raises(ReferenceError, match="planes by integration and group"):
         run(reset, exposure, make.references(tmp_path, exposure, reset=transient[0]))
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ({"DQ": np.zeros((2, NY, NX), np.uint32)}, "DQ has the shape"),
+        ({"DQ": np.zeros(NY, np.uint32)}, "DQ has the shape"),
+        ({"DQ": np.zeros((NY, NX), np.uint32), "DQ_DEF": np.array([(1,)], [("VALUE", "u4")])}, "DQ_DEF has no column NAME"),
+    ],
+)
+def test_flags_of_a_reference_that_are_none(tmp_path, flags, says):
+    exposure = miri((1, 3, NY, NX))
+    with pytest.raises(ReferenceError, match=f"reset.fits.*{says}"):
+        run(reset, exposure, make.references(tmp_path, exposure, reset={"SCI": np.ones((1, 2, NY, NX), np.float32), **flags}))
+
+
+def test_integrations_are_counted_from_one(tmp_path):
+    exposure = miri((1, 3, NY, NX), INTSTART=0)
+    with pytest.raises(InputError, match="INTSTART = 0"):
+        run(reset, exposure, make.references(tmp_path, exposure, reset=np.ones((1, 2, NY, NX), np.float32)))
 
 
 # --- lastframe, firstframe -------------------------------------------------------------------------------------------

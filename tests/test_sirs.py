@@ -7,6 +7,7 @@ import make
 from jwcal import dq
 from jwcal.errors import ReferenceError
 from jwcal.kernels import sirs
+from jwcal.parameters import parameters_of
 from jwcal.reference_data import References
 from jwcal.simulate.irs2 import write_sirskernel
 from jwcal.steps import refpix
@@ -48,6 +49,14 @@ def test_prediction_leaves_bad_pixels_out():
     np.testing.assert_allclose(noise[inner], 14 * np.broadcast_to(kernels.sum(axis=1), (inner.size, 4)), rtol=1e-6)
     np.testing.assert_allclose(noise[22:28], 7 * np.broadcast_to(kernels.sum(axis=1), (6, 4)), rtol=1e-6)
     assert noise[10, 1] == pytest.approx(7 * 0.5) and np.isfinite(noise).all()
+
+
+def test_the_widest_filter_is_no_longer_than_a_detector():
+    """numpy's convolution has as many values as the longer of the two: one tap more, and rows would not fit."""
+    halfwidth = parameters_of("refpix")["halfwidth"].limits.max
+    wide = sirs.taps(coefficients(np.random.default_rng(6))[0], 1.0, halfwidth)
+    side = np.random.default_rng(7).normal(0, 1, (2048, 4))
+    assert wide.shape[1] == 2047 and sirs.predict(side, side, sirs.Filter(wide, wide, 4.0)).shape == (2048, 4)
 
 
 def full_frame(rng, detector="NRCB1", axes=(1, -2), **keywords):

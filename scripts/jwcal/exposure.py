@@ -168,6 +168,14 @@ class Exposure:
         """Of the samples (int, group, row, col), in memory or not, or of the image."""
         return next(held for held in (self.sci, self.samples, self.raw) if held is not None).shape
 
+    @property
+    def first_integration(self):
+        """Number, from 0, of this block's first integration in the whole exposure, of which the file may be a segment (INTSTART)."""
+        start = int(self.header.get("INTSTART", 1))
+        if start < 1:
+            raise InputError(f"INTSTART = {start}: integrations are counted from 1", self.name, "Correct the keyword")
+        return start - 1 + (self.integrations.start or 0)
+
     def flag(self, image, flags_of=lambda flags: flags):
         """Add flags, uint32 (row, col), to those of the pixels: an image of them, or what flags_of(rows of an image) gives."""
 

@@ -127,7 +127,11 @@ class Reference:
     def _cut(self, array, extname):
         """The science subarray's part of the last two axes."""
         if array.ndim < 2:
-            return array
+            raise ReferenceError(
+                f"the {self.type} reference's {extname} has the shape {array.shape}, an image was expected",
+                file=self.path,
+                do=f"Give another {self.type} reference under references: overrides, or take the one from CRDS",
+            )
         ny, nx = array.shape[-2:]
         start1, start2, size1, size2 = (int(self.header.get(k, d)) for k, d in zip(SUBARRAY, (1, 1, nx, ny), strict=True))
         s1, s2, n1, n2 = (int(self._science[k]) for k in SUBARRAY)
@@ -212,6 +216,9 @@ def standard_bits(bits, definitions, path=""):
 
     same, moved = 0, []
     columns = {name.upper(): name for name in definitions.dtype.names}
+    missing = {"VALUE", "NAME"} - set(columns)
+    if missing:
+        raise ReferenceError(f"DQ_DEF has no column {', '.join(sorted(missing))}", path, "Give a reference that says what its flags mean")
     for value, name in zip(definitions[columns["VALUE"]], definitions[columns["NAME"]], strict=True):
         name = name.decode() if isinstance(name, bytes) else str(name)
         standard = dqbits.BY_NAME.get(name.strip())

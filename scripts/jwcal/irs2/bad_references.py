@@ -5,6 +5,7 @@ import logging
 import numpy as np
 
 from ..dq import BAD_REF_PIXEL, DO_NOT_USE
+from ..errors import ReferenceError
 from ..kernels.irs2 import pair_statistics
 from .layout import NORMAL, OUTPUTS, PERIOD, REFERENCE, ROWS, SAMPLES
 
@@ -90,7 +91,7 @@ def replace(sci, rows, bad):
             sci[:, :, row] = sci[:, :, near[0]] if near else 0
 
 
-def of_table(table, layout):
+def of_table(table, layout, path=None):
     """Rows of the reference pixels that the refpix reference calls bad, entry by entry.
 
     Parameters
@@ -99,12 +100,22 @@ def of_table(table, layout):
         OUTPUT (1 to 4), ODD_EVEN (1 or 2: which of the two pixels of a visit), MASK (a bit for each of the 32 visits to the reference
         pixels in a line, counted along the detector's columns).
     layout : layout.Layout
+    path : path, optional
+        Of the reference, for the message.
 
     Returns
     -------
     list of (row,) int
+
+    Raises
+    ------
+    ReferenceError
+        A column is missing.
     """
     columns = {name.upper(): name for name in table.dtype.names}
+    missing = {"OUTPUT", "ODD_EVEN", "MASK"} - set(columns)
+    if missing:
+        raise ReferenceError(f"DQ has no column {', '.join(sorted(missing))}", path, "Take the refpix reference from CRDS again")
     entries = []
     for entry in table:
         output, which, mask = (int(entry[columns[name]]) for name in ("OUTPUT", "ODD_EVEN", "MASK"))

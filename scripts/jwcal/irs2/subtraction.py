@@ -48,7 +48,7 @@ def correct_exposure(exposure, refs, limit, preserve, means=None):
         correct_frames(exposure, five_outputs(exposure.pixeldq, means))
     bad = bad_references.flagged(exposure.pixeldq, rows)
     bad_references.replace(exposure.sci, np.flatnonzero(bad), bad)
-    for entry in bad_references.of_table(reference.table("DQ"), rows) if reference.has("DQ") else ():
+    for entry in bad_references.of_table(reference.table("DQ"), rows, reference.path) if reference.has("DQ") else ():
         new = entry[~bad[entry]]
         bad[new] = True
         bad_references.replace(exposure.sci, new, bad)

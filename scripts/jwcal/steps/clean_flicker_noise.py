@@ -270,7 +270,10 @@ def _flat(exposure, refs):
     if "flat" not in refs:
         log.warning("there is no flat reference: apply_flat_field has no effect")
         return None
-    return background.without_holes(aligned.image(refs["flat"], exposure))
+    flat = aligned.image(refs["flat"], exposure)
+    if not (np.isfinite(flat) & (flat != 0)).any():
+        raise ReferenceError("the flat has no value in this subarray", refs["flat"].path, "Give another, or switch apply_flat_field off")
+    return background.without_holes(flat)
 
 
 def _science(exposure, refs, science, dq):

@@ -117,8 +117,7 @@ def _planes(exposure, shape):
     nints = exposure.sci.shape[0]
     if len(shape) == 3:
         return [(slice(0, nints), None)]
-    first = int(exposure.header.get("INTSTART", 1)) - 1 + (exposure.integrations.start or 0)
-    planes = np.minimum(first + np.arange(nints), shape[0] - 1)
+    planes = np.minimum(exposure.first_integration + np.arange(nints), shape[0] - 1)
     starts = [*np.flatnonzero(np.diff(planes, prepend=-1)), nints]
     return [(slice(a, b), int(planes[a])) for a, b in zip(starts[:-1], starts[1:], strict=True)]
 

@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 
+from .. import aligned
 from .. import dq as bits
 from ..errors import Skip
 from ..reference_data import Reference
@@ -46,8 +47,8 @@ def apply(exposure, refs, *, save_interpolated_flat: bool = False, user_supplied
         raise Skip("there is no flat reference")
     from ..kernels import flat_field as kernel
 
-    value, flags = flat.array("SCI").astype(np.float32, copy=False), flat.dq()
-    error = flat.array("ERR").astype(np.float32, copy=False) if flat.has("ERR") else np.zeros_like(value)
+    value, flags = aligned.image(flat, exposure), aligned.bits(flat, exposure)
+    error = aligned.image(flat, exposure, "ERR") if flat.has("ERR") else np.zeros_like(value)
     if exposure.var_poisson is None:
         value, flags = kernel.usable(value, flags, bits.NO_FLAT_FIELD, bits.DO_NOT_USE)
         _guider(exposure, value, error, flags, inverse)

@@ -79,6 +79,6 @@ def _image(reference, exposure, readout):
     """A reference's values for the pixels of the exposure."""
     ny, nx = exposure.sci.shape[-2:]
     full = reference.shape("SCI") or (ny, nx)
-    if readout == "identification" and (ny > full[-2] or nx > full[-1]):
+    if readout == "identification" and len(full) > 1 and (ny > full[-2] or nx > full[-1]):
         return np.full((ny, nx), np.nanmean(reference.uncut(), dtype=np.float64), np.float32)
     return aligned.image(reference, exposure)

@@ -60,7 +60,7 @@ def apply(
     refpix_algorithm: Literal["median", "sirs"] = "median",
     sigreject: Annotated[float, Range(min=0.0)] = 4.0,
     gaussmooth: Annotated[float, Range(min=0.001)] = 1.0,
-    halfwidth: Annotated[int, Range(min=0, max=SIZE // 2)] = 30,
+    halfwidth: Annotated[int, Range(min=0, max=SIZE // 2 - 1)] = 30,
     siglimit: Annotated[float, Range(min=1.0)] = 3.0,
 ):
     """Subtract the reference pixel signal from every group, and from the zero frame.
@@ -90,7 +90,7 @@ def apply(
     gaussmooth : float
         Of "sirs": standard deviation of the Gaussian that smooths the filter, in rows.
     halfwidth : int
-        Of "sirs": rows that the filter reaches to either side.
+        Of "sirs": rows that the filter reaches to either side; it is not longer than the detector.
     ovr_corr_mitigation_ftr : float
         IRS2: reference pixels that stand out by this many standard deviations from those of their output are replaced.
     preserve_irs2_refpix : bool

@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 
+from .. import aligned
 from ..errors import ReferenceError, Skip
 from ..kernels.average_frames import subtract_frame
 from ..threads import side_by_side
@@ -38,13 +39,12 @@ def apply(exposure, refs):
         raise ReferenceError(f"SCI has the shape {shape}: planes by integration and group are needed", file=reset.path)
     exposure.sci = np.ascontiguousarray(exposure.sci)
     groups = min(exposure.sci.shape[1], shape[1])
-    first = int(exposure.header.get("INTSTART", 1)) - 1 + (exposure.integrations.start or 0)
-    planes = np.minimum(first + np.arange(len(exposure.sci)), shape[0] - 1)
+    planes = np.minimum(exposure.first_integration + np.arange(len(exposure.sci)), shape[0] - 1)
     for plane in np.unique(planes):
         sharing = np.flatnonzero(planes == plane)
         _subtract(exposure.sci[sharing[0] : sharing[-1] + 1], reset, plane, groups)
     if reset.has("DQ"):
-        exposure.flag(reset.dq())
+        exposure.flag(aligned.bits(reset, exposure))
     log.info("first %d groups", groups)
     return exposure
 

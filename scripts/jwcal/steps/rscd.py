@@ -41,9 +41,8 @@ def apply(exposure, refs):
     if ngroups < NEEDED:
         raise Skip(f"fewer than {NEEDED} groups")
     first, later = (min(1 if ngroups <= FEW_GROUPS else n, ngroups - NEEDED) for n in (first, later))
-    start = int(header.get("INTSTART", 1)) - 1 + (exposure.integrations.start or 0)
     flags = (SATURATED, DO_NOT_USE, FLUX_ESTIMATED)
-    ones = 1 if start == 0 else 0  # first integrations in this block
+    ones = 1 if exposure.first_integration == 0 else 0  # first integrations in this block
     for part, skip, keyword in ((slice(0, ones), first, "INT1SKIP"), (slice(ones, None), later, "INT2SKIP")):
         if len(exposure.groupdq[part]):
             lowered = flag_first_groups(exposure.groupdq[part], exposure.pixeldq, max(skip, 0), *flags)
