@@ -198,11 +198,12 @@ class References:
 
 
 def standard_bits(bits, definitions, path=""):
-    """Move a file's own data quality bits to the standard ones, by name.
+    """Move a file's own data quality bits to the standard ones, by name; in place.
 
     Parameters
     ----------
-    bits : ndarray of uint32
+    bits : ndarray of uint32, C-contiguous
+        Changed.
     definitions : structured array or None
         DQ_DEF table with VALUE and NAME; without one the bits are taken as they are.
 
@@ -212,7 +213,7 @@ def standard_bits(bits, definitions, path=""):
     """
     if definitions is None:
         return bits
-    from .kernels.standard_bits import moved_bits  # kernels are for who has pixels
+    from .kernels.standard_bits import move_bits  # kernels are for who has pixels
 
     same, moved = 0, []
     columns = {name.upper(): name for name in definitions.dtype.names}
@@ -230,4 +231,5 @@ def standard_bits(bits, definitions, path=""):
         elif value:
             moved.append((int(value), standard))
     given, moved_to = np.array(moved, np.uint32).reshape(-1, 2).T.copy()
-    return moved_bits(np.ascontiguousarray(bits).reshape(-1), np.uint32(same), given, moved_to).reshape(bits.shape)
+    move_bits(bits.reshape(-1), np.uint32(same), given, moved_to)
+    return bits

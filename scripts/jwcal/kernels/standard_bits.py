@@ -7,25 +7,21 @@ PIECE = 2**16  # pixels that a thread takes at a time
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def moved_bits(bits, same, given, standard):
-    """The same flags with other bits; those that are not named are left out.
+def move_bits(bits, same, given, standard):
+    """Give flags their standard bits, in place; those that are not named are left out.
 
     Parameters
     ----------
     bits : ndarray of uint32, (pixel,)
+        Changed.
     same : uint32
         Bits that stay where they are.
     given, standard : ndarray of uint32, (bit,)
         Bits that move, from where to where.
-
-    Returns
-    -------
-    ndarray of uint32, (pixel,)
     """
     moving = np.uint32(0)
     for bit in given:
         moving |= bit
-    out = np.empty_like(bits)
     for piece in prange(-(-bits.size // PIECE)):
         for k in range(piece * PIECE, min((piece + 1) * PIECE, bits.size)):
             found = bits[k]
@@ -34,5 +30,4 @@ def moved_bits(bits, same, given, standard):
                 for n in range(given.size):
                     if found & given[n]:
                         value |= standard[n]
-            out[k] = value
-    return out
+            bits[k] = value
