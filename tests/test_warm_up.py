@@ -11,7 +11,6 @@ import pytest
 # Kernels of options that are seldom switched on, or take long to compile.
 OF_OPTIONS = {
     "emi_sequential",  # emicorr.algorithm: sequential
-    "ipc",
     "likelihood_jump",  # jump.detection: likelihood
     "likely_ramp",  # ramp_fit.algorithm: LIKELY, and stripes that are read several times a frame
     "persistence",

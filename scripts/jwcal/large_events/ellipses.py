@@ -1,7 +1,7 @@
 """Ellipses that stand for regions of pixels: those with the same second moments.
 
 Points of the pixel grid often lie exactly on a circle of whole radius, and there the last bit of the angle decides. So moments are
-matrix products, and sines those of numpy, as they are in scikit-image: the same bits.
+numpy's Einstein sums, and sines numpy's, as they are in scikit-image: the same bits, on processors of any kind.
 """
 
 import math
@@ -39,7 +39,8 @@ def fit(found, k):
     image = region_image(found.runs, found.label[k], found.box[k])
     n, sums = found.sums[k, 0], found.sums[k, 1:3]
     rows, columns = ((np.arange(size) - total / n)[:, None] ** np.arange(4.0) for size, total in zip(image.shape, sums, strict=True))
-    moments = (image.T @ rows).T @ columns
+    moments = np.einsum("ij,ik->kj", image, rows, optimize="greedy")
+    moments = np.einsum("kj,jl->kl", moments, columns, optimize="greedy")
     total = moments[2, 0] + moments[0, 2]
     a, b, c = (total - moments[2, 0]) / n, -moments[1, 1] / n, (total - moments[0, 2]) / n
     low, high = np.clip(np.linalg.eigvalsh([[a, b], [b, c]]), 0, None)
