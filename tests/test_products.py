@@ -170,3 +170,28 @@ def test_asdf_files_of_plain_text_are_read_as_the_library_does(tiny):
             }
     assert storage.plain_tree(next(tiny.crds.rglob("*distortion*.asdf"))) is None
     assert storage.plain_tree(tiny.image) is None
+
+
+@pytest.fixture
+def odd_file(tmp_path):
+    """Gives a product of which a card was written anew: odd_file(card) -> path."""
+    given = rate()
+    given.header.primary["ODDVALUE"] = 1500.0
+    path = products.write(given, tmp_path / "jw1_rate.fits")
+    content = path.read_bytes()
+    assert content.count(b"ODDVALUE=               1500.0") == 1
+    return lambda card: [path.write_bytes(content.replace(b"ODDVALUE=               1500.0", card.ljust(30))), path][1]
+
+
+@pytest.mark.parametrize("card", [b"ODDVALUE= 1.5e3", b"oddvalue=               1500.0"])
+def test_cards_that_are_not_as_the_standard_wants_them_are_mended(tmp_path, odd_file, card):
+    again = products.write(products.read(odd_file(card)), tmp_path / "again" / "jw1_rate.fits")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with fits.open(again) as hdus:
+            hdus.verify("exception")
+
+
+def test_a_card_that_can_not_be_mended(odd_file):
+    with pytest.raises(InputError, match="jw1_rate.fits: a card of its headers is not FITS .*ODD.*Fetch the file again"):
+        products.read(odd_file(b"ODD^ALUE=               1500.0"))

@@ -202,9 +202,6 @@ def _created(path, name):
 
 def _begin(hdus, file, name):
     """Write all but the images, and the fill after them; returns their spans, the arguments of `_write_span`."""
-    for hdu in hdus:
-        if isinstance(hdu, fits.PrimaryHDU) or hdu.name == "SCI":  # the others' cards are all ours
-            hdu.verify("silentfix")
     hdus.update_extend()
     spans = []
     for hdu in hdus:

@@ -94,17 +94,22 @@ def read(path):
 def _header(hdus, path):
     if "SCI" not in hdus or not hdus["SCI"].shape:
         raise InputError("it has no SCI extension with an image", path, fitsio.AGAIN)
-    header = Header(_clean(hdus[0].header), _clean(hdus["SCI"].header), str(path))
+    try:
+        header = Header(_clean(hdus[0].header), _clean(hdus["SCI"].header), str(path))
+    except fits.VerifyError as error:
+        raise InputError(f"a card of its headers is not FITS ({' '.join(str(error).split())})", path, fitsio.AGAIN) from None
     if str(header.get("TELESCOP", "")).strip() != "JWST":
         raise InputError("not a JWST file (TELESCOP is not JWST)", path, "Leave it out")
     return header
 
 
 def _clean(header):
-    """Keywords without those that only describe the file's structure."""
+    """Keywords as the standard wants them, without those that only describe the file's structure."""
     header = header.copy()
     for keyword in [k for k in header if STRUCTURAL.fullmatch(k)]:
         header.remove(keyword, ignore_missing=True, remove_all=True)
+    for card in header.cards:
+        card.verify("silentfix")  # here once, and not for each product
     return header
 
 
