@@ -190,6 +190,7 @@ def test_cards_that_are_not_as_the_standard_wants_them_are_mended(tmp_path, odd_
         warnings.simplefilter("error")
         with fits.open(again) as hdus:
             hdus.verify("exception")
+            assert hdus[0].header["ODDVALUE"] == 1500.0
 
 
 def test_a_card_that_can_not_be_mended(odd_file):

@@ -94,22 +94,22 @@ def read(path):
 def _header(hdus, path):
     if "SCI" not in hdus or not hdus["SCI"].shape:
         raise InputError("it has no SCI extension with an image", path, fitsio.AGAIN)
-    try:
-        header = Header(_clean(hdus[0].header), _clean(hdus["SCI"].header), str(path))
-    except fits.VerifyError as error:
-        raise InputError(f"a card of its headers is not FITS ({' '.join(str(error).split())})", path, fitsio.AGAIN) from None
+    header = Header(_clean(hdus[0].header, path), _clean(hdus["SCI"].header, path), str(path))
     if str(header.get("TELESCOP", "")).strip() != "JWST":
         raise InputError("not a JWST file (TELESCOP is not JWST)", path, "Leave it out")
     return header
 
 
-def _clean(header):
+def _clean(header, path):
     """Keywords as the standard wants them, without those that only describe the file's structure."""
     header = header.copy()
     for keyword in [k for k in header if STRUCTURAL.fullmatch(k)]:
         header.remove(keyword, ignore_missing=True, remove_all=True)
-    for card in header.cards:
-        card.verify("silentfix")  # here once, and not for each product
+    try:
+        for card in header.cards:
+            card.verify("silentfix")  # here once, and not for each product
+    except fits.VerifyError as error:
+        raise InputError(f"a card of its headers is not FITS ({' '.join(str(error).split())})", path, fitsio.AGAIN) from None
     return header
 
 
@@ -145,7 +145,7 @@ def _planes(hdus, number, path):
             else:
                 pixels.extra[hdu.name] = array
             if hdu.name == "SCI":
-                pixels.header = _clean(hdu.header)
+                pixels.header = _clean(hdu.header, path)
     return pixels
 
 

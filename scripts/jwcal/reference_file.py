@@ -55,8 +55,8 @@ class ReferenceFile:
 
     def array(self, extname, planes=None):
         self._need(extname)
-        header, _, offset, _, shape = self._extensions[extname]
-        place = stored(header, offset, shape, self.path)
+        extension = self._extensions[extname]
+        place = stored(extension.header, extension.offset, extension.shape, self.path)
         first, shape = (0, place.shape) if place and planes is None else _run(place, planes)
         if shape is None:
             with self._open() as hdus:
@@ -70,14 +70,14 @@ class ReferenceFile:
 
     def table(self, extname):
         self._need(extname)
-        _, start, _, stop, _ = extension = self._extensions[extname]
+        extension = self._extensions[extname]
         if not _is_table(extension) or self.path.endswith(".gz"):
             with self._open() as hdus:
                 return _physical(hdus[extname])
         try:
             with open(self.path, "rb") as file:
-                file.seek(start)
-                return _physical(fits.BinTableHDU.fromstring(file.read(stop - start), uint=True))
+                file.seek(extension.start)
+                return _physical(fits.BinTableHDU.fromstring(file.read(extension.stop - extension.start), uint=True))
         except (OSError, fits.VerifyError) as error:
             raise ReferenceError(f"the {self.kind} reference can't be read: {error}", self.path, AGAIN) from None
 
@@ -149,7 +149,7 @@ def _is_table(extension):
 
 def _image_shape(extension):
     """The shape of an extension's image, compressed or not; None where it holds none."""
-    header, *_, shape = extension
+    header, shape = extension.header, extension.shape
     if header.get("ZIMAGE"):
         return tuple(header[f"ZNAXIS{n}"] for n in range(header["ZNAXIS"], 0, -1))
     return shape if shape and header.get("XTENSION") == "IMAGE" else None

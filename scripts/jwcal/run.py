@@ -80,19 +80,19 @@ def _check_start(recipe, exposure):
 
 def _save(entry, current, recipe, write):
     """Write those of the exposures that the entry names, under the suffix that it gives them; returns those that go on."""
-    products, go_on = [], []
+    made, go_on = [], []
     for exposure in current:
         suffix = entry.suffixes.get(exposure.suffix)
         if suffix and (not entry.optional or suffix in recipe.save):
             exposure.suffix = suffix
-            products.append(exposure)
+            made.append(exposure)
         if not (suffix and entry.last):
             go_on.append(exposure)
     if entry.last:
         absent = set(entry.suffixes.values()) & set(recipe.save) - {exposure.suffix for exposure in current}
-        products += [_nothing(entry, current[0], suffix) for suffix in sorted(absent)]
-    if write and products:
-        write(products)
+        made += [_nothing(entry, current[0], suffix) for suffix in sorted(absent)]
+    if write and made:
+        write(made)
     return go_on
 
 
