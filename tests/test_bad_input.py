@@ -97,6 +97,15 @@ ROWS = {
     "unknown EXP_TYPE": (keywords(EXP_TYPE="NRC_IMAG"), "NRC_IMAG is no EXP_TYPE of JWST", "The nearest that is known is NRC_IMAGE"),
     "NINTS in words": (keywords(NINTS="one"), "NINTS is 'one'", "Correct the keyword"),
     "no time": (keywords(TGROUP=0.0), "TGROUP is 0.0", "Correct the keyword"),
+    "time in words": (keywords(EXPSTART="nan"), "EXPSTART is 'nan', a number was expected", "Correct the keyword"),
+    "endless frames": (keywords(NFRAMES=1e30), "NFRAMES is 1e+30, a whole number from 1 to 1000 was expected", "Correct the keyword"),
+    "part of a frame": (keywords(GROUPGAP=1.5), "GROUPGAP is 1.5, a whole number", "Correct the keyword"),
+    "divisor in words": (keywords(FRMDIVSR="4"), "FRMDIVSR is '4'", "Correct the keyword"),
+    "pattern in numbers": (keywords(READPATT=8), "READPATT is 8, text was expected", "Correct the keyword"),
+    "before the detector": (keywords(SUBSTRT1=0), "SUBSTRT1 is 0", "Correct the keyword"),
+    "beyond the detector": (keywords(SUBSTRT2=2000), "SUBSTRT2 is 2000 and SUBSIZE2 64, which is not within", "Correct the keyword"),
+    "no columns": (keywords(SUBSIZE1=0), "SUBSIZE1 is 0", "Correct the keyword"),
+    "rows in words": (keywords(SUBSIZE2="abc"), "SUBSIZE2 is 'abc'", "Correct the keyword"),
     "three axes": (samples(lambda sci: sci[0]), "SCI has the shape (5, 64, 64), its keywords say (1, 5, 64, 64)", ARCHIVE),
     "groups missing": (samples(lambda sci: sci[:, :3]), "SCI has the shape (1, 3, 64, 64), its keywords say (1, 5, 64, 64)", ARCHIVE),
     "columns missing": (samples(lambda sci: sci[..., :32]), "SCI has the shape (1, 5, 64, 32)", ARCHIVE),
@@ -195,6 +204,19 @@ def test_file_of_another_level(tiny, tiny_rate, tmp_path, pipeline, suffix):
 def test_folder_as_a_file(tiny, tmp_path):
     with pytest.raises(InputError, match="Is a directory"):
         by_hand(tiny, tmp_path, tmp_path)
+
+
+KEYWORDS = {"TGROUP": "abc", "NFRAMES": True, "SUBSTRT1": -5, "SUBSIZE2": 0, "GAINFACT": "abc", "EFFINTTM": -1.0, "FASTAXIS": 1e30}
+
+
+@pytest.mark.parametrize("keyword", KEYWORDS)
+def test_exposure_in_memory(tiny, keyword):
+    """No file was looked at before: the step that reads the keyword tells."""
+    exposure = products.read(tiny.image)
+    exposure.header[keyword] = KEYWORDS[keyword]
+    steps = {"persistence": {"skip": False, "persistence_time": 30}}
+    with pytest.raises(InputError, match=rf"{tiny.image.name}: {keyword} is .*number.* was expected. Correct the keyword"):
+        by_hand(tiny, exposure, None, steps=steps)
 
 
 # --- ramps without information ---
@@ -310,6 +332,52 @@ def test_reference_without_its_extension(tiny, tmp_path):
         ReferenceError, match="photom_9001.fits: the gain reference has no extension SCI. Give a gain reference that has one"
     ):
         by_hand(tiny, tiny.image, tmp_path / "out", overrides={"gain": tiny.references["photom"]})
+
+
+OF_REFERENCES = [
+    *(("dark", "NFRAMES", value) for value in ("four", "nan", "", 0, 1.5, 1e30)),
+    *(("dark", "GROUPGAP", value) for value in ("abc", -1, 1e30)),
+    *(("dark", "AVDRKCUR", value) for value in ("abc", "nan", 1e30)),
+    *(("gain", "GAINFACT", value) for value in ("abc", 0, -1, True)),
+    *(("mask", f"SUBSTRT{axis}", value) for axis in (1, 2) for value in ("abc", 0, 1e30)),
+    *(("superbias", f"SUBSIZE{axis}", value) for axis in (1, 2) for value in ("abc", 0, -64)),
+]
+
+
+@pytest.mark.parametrize(("kind", "keyword", "value"), OF_REFERENCES)
+def test_keyword_of_a_reference(tiny, tmp_path, kind, keyword, value):
+    path = tmp_path / f"{kind}.fits"
+    with fits.open(tiny.references[kind], memmap=False) as hdus:
+        hdus[0].header[keyword] = value
+        hdus.writeto(path)
+    with pytest.raises(ReferenceError) as caught:
+        by_hand(tiny, tiny.image, tmp_path / "out", overrides={kind: path})
+    message = str(caught.value)
+    assert message.startswith(f"{path}: the {kind} reference's {keyword} is {value!r}, a ")
+    assert "number" in message and f"Correct the keyword. Give another {kind} reference" in message
+    assert not (tmp_path / "out").exists()
+
+
+VALUES = {"words": ["abc"] * 30, "nan": [np.nan] * 30, "negative": [-1] * 30, "too large": [2**40] * 30, "vectors": [[1, 2]] * 30}
+
+
+@pytest.mark.parametrize("values", [*VALUES, "image"])
+def test_flags_that_are_none(tiny, tmp_path, values):
+    """DQ_DEF with other VALUEs than bits, or no table at all."""
+    path = tmp_path / "mask.fits"
+    with fits.open(tiny.references["mask"], memmap=False) as hdus:
+        names = hdus["DQ_DEF"].data["NAME"]
+        if values == "image":
+            hdus["DQ_DEF"] = fits.ImageHDU(np.zeros((2, 2), np.float32), name="DQ_DEF")
+        else:
+            column = np.array(VALUES[values][: len(names)])
+            table = np.zeros(len(names), [("VALUE", column.dtype, column.shape[1:]), ("NAME", "U40")])
+            table["VALUE"], table["NAME"] = column, names
+            hdus["DQ_DEF"] = fits.BinTableHDU(table, name="DQ_DEF")
+        hdus.writeto(path)
+    what = "the mask reference's DQ_DEF is no table" if values == "image" else "the VALUEs of DQ_DEF are no flags of 32 bits"
+    with pytest.raises(ReferenceError, match=f"mask.fits: {what}. Give a"):
+        by_hand(tiny, tiny.image, None, overrides={"mask": path})
 
 
 def test_missing_override(tiny, tmp_path):

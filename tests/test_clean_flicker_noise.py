@@ -487,11 +487,20 @@ def test_soss_traces_turn_with_the_wheel():
         soss_trace.near_traces(reference, 247.0, 1792, (256, 2048), 16)
 
 
+@pytest.mark.parametrize("left", [0, 1])
+def test_an_order_beyond_the_subarray_masks_nothing(left):
+    reference = pastasoss()
+    reference["traces"][1]["trace"][left:, 1] += 300
+    alone = {**reference, "traces": reference["traces"][:1], "wavecal_models": reference["wavecal_models"][:1]}
+    both, first = (soss_trace.near_traces(some, 245.76, 1792, (256, 2048), 16) for some in (reference, alone))
+    assert first.any() and np.array_equal(both, first)
+
+
 class Tree:
     """References with a pastasoss that is not in a file."""
 
     def __init__(self, refs, tree):
-        self.refs, self.tree = refs, tree
+        self.refs, self.tree, self.path = refs, tree, "pastasoss.asdf"
 
     def __contains__(self, kind):
         return kind == "pastasoss" or kind in self.refs
@@ -519,6 +528,10 @@ def test_soss_traces_are_no_background(tmp_path):
         clean_flicker_noise.apply(exposure, refs, science="traces", **options)
     with pytest.raises(ReferenceError, match="pastasoss"):
         clean_flicker_noise.apply(exposure, refs.refs, science="traces", **options)
+    refs.tree = pastasoss() | {"traces": None}
+    exposure = exposure_of(sci, **keywords)
+    with pytest.raises(ReferenceError, match="pastasoss.asdf: the pastasoss reference is not made as such references are"):
+        clean_flicker_noise.apply(exposure, refs, science="traces", **options)
 
 
 # --- the peer ----------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """emicorr: its fits against their rules written out, against injected waves, block by block, and against the peer."""
 
+import asdf
 import numpy as np
 import pytest
 from astropy.stats import sigma_clipped_stats
@@ -241,6 +242,18 @@ def test_where_it_does_not_apply(reference, keywords, parameters, error, message
     with pytest.raises(error, match=message):
         emicorr.apply(exposure, refs_of(exposure, reference), **parameters)
     np.testing.assert_array_equal(exposure.sci, before)
+
+
+@pytest.mark.parametrize("part", ["frequencies", "subarray_cases", "rowclocks"])
+@pytest.mark.parametrize("value", [None, "abc", []])
+def test_references_of_another_kind(reference, tmp_path, part, value):
+    with asdf.open(reference, lazy_load=False, memmap=False) as file:
+        tree = {name: file.tree[name] for name in ("frequencies", "subarray_cases")}
+        exposure, _ = observed(nints=1, ngroups=4)
+        (tree["subarray_cases"][exposure.header["SUBARRAY"]] if part == "rowclocks" else tree)[part] = value
+        asdf.AsdfFile(tree).write_to(tmp_path / "other.asdf")
+    with pytest.raises(ReferenceError, match="other.asdf: the emicorr reference is not made as such references are"):
+        emicorr.apply(exposure, refs_of(exposure, tmp_path / "other.asdf"))
 
 
 def test_references_that_are_none(tmp_path):

@@ -4,11 +4,12 @@ import ast
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jwcal import associations, chains, config, fitsheaders, products, program
+from jwcal import associations, chains, config, fitsheaders, limits, products, program
 from jwcal.associations import pool
 from jwcal.errors import JwcalError
 from jwcal.selector import select_for
@@ -61,6 +62,19 @@ def test_headers_of_any_content(header):
     for pipeline in [] if chosen is None else (chosen.stage1, chosen.stage2):
         if pipeline and chains.is_built(pipeline):
             only_ours(chains.chain, pipeline, header)
+
+
+@CASES
+@given(st.sampled_from(limits.KNOWN), st.one_of(VALUES, st.sampled_from([np.float32(2), np.int64(3), np.nan, np.inf])))
+def test_keywords_of_any_value(keyword, value):
+    """What passes can be used as the number or the text that it stands for; what does not is told with its keyword."""
+    wrong = limits.fault(keyword, value)
+    if wrong is not None:
+        assert wrong.startswith(f"{keyword} is ") and wrong.endswith(" was expected")
+    elif keyword in limits.WORDS:
+        assert isinstance(value, str)
+    else:
+        assert abs(float(value)) <= limits.MANY and (keyword not in limits.WHOLE or int(value) == value)
 
 
 # --- configuration ---

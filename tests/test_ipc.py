@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import convolve
 
 import make
-from jwcal.errors import ReferenceError, Skip
+from jwcal.errors import InputError, ReferenceError, Skip
 from jwcal.parameters import parameters_of
 from jwcal.steps import ipc
 from peer import needs_peer
@@ -80,6 +80,13 @@ def test_a_kernel_for_each_pixel_is_taken_at_the_pixel(tmp_path, instrument, col
         plane[active] = sum(weights[j, i] * padded[2 - j : 2 - j + ny, 2 - i : 2 - i + nx] for j in range(3) for i in range(3))
     ipc.apply(exposure, make.references(tmp_path, exposure, ipc=full))
     assert np.allclose(exposure.sci, wanted, rtol=1e-6, atol=0.002)
+
+
+def test_a_subarray_beyond_the_detector(tmp_path):
+    exposure = make.ramp_exposure((1, 2, 20, 20), SUBSTRT1=2040)
+    refs = make.references(tmp_path, exposure, ipc=np.eye(3, dtype=np.float32))
+    with pytest.raises(InputError, match="SUBSTRT1 is 2040 and SUBSIZE1 20, which is not within the detector's 2048 columns"):
+        ipc.apply(exposure, refs)
 
 
 def test_what_is_no_kernel(tmp_path):

@@ -147,6 +147,9 @@ def test_a_reference_that_can_not_be_used(tmp_path):
     with pytest.raises(ReferenceError, match="2 or more planes of 4 x 4") as error:
         linearity.apply(exposure, make.references(tmp_path, exposure, linearity={"COEFFS": planes([1], 4, 4)}))
     assert str(tmp_path) in str(error.value)
+    content = {"COEFFS": planes([0, 1], 4, 4), "DQ": np.zeros((1, 4, 4), np.uint32)}
+    with pytest.raises(ReferenceError, match=r"linearity reference's DQ has the shape \(1, 4, 4\)"):
+        linearity.apply(exposure, make.references(tmp_path, exposure, linearity=content))
 
 
 def test_threads_and_repetition_give_the_same_bytes(tmp_path):

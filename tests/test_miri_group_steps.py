@@ -84,7 +84,7 @@ def test_flags_of_a_reference_that_are_none(tmp_path, flags, says):
 
 def test_integrations_are_counted_from_one(tmp_path):
     exposure = miri((1, 3, NY, NX), INTSTART=0)
-    with pytest.raises(InputError, match="INTSTART = 0"):
+    with pytest.raises(InputError, match="INTSTART is 0"):
         run(reset, exposure, make.references(tmp_path, exposure, reset=np.ones((1, 2, NY, NX), np.float32)))
 
 
@@ -155,6 +155,20 @@ def test_rscd_by_integration(tmp_path):
 def test_rscd_of_short_integrations(tmp_path, ngroups, flagged):
     exposure = rscd_run(tmp_path, miri((2, ngroups, NY, NX)))
     np.testing.assert_array_equal((exposure.groupdq[:, :, 0, 0] != 0).sum(axis=1), flagged)
+
+
+@pytest.mark.parametrize("column", ["group_skip1", "group_skip"])
+@pytest.mark.parametrize("value", ["four", np.nan, [1, 2]])
+def test_rscd_of_another_kind(tmp_path, column, value):
+    table = np.array([("SUB256", "FASTR1", 2, 4)], skip_table()["RSCD_GROUP_SKIP"].dtype)
+    value = np.asarray(value)
+    kinds = [(name, value.dtype, value.shape) if name == column else (name, table.dtype[name]) for name in table.dtype.names]
+    changed = np.zeros(1, kinds)
+    for name in table.dtype.names:
+        changed[name] = value if name == column else table[name]
+    exposure = miri((2, 9, NY, NX))
+    with pytest.raises(ReferenceError, match="rscd.fits: the rscd reference is not made as such references are"):
+        run(rscd, exposure, make.references(tmp_path, exposure, rscd={"RSCD_GROUP_SKIP": changed}))
 
 
 def test_rscd_without_a_row_or_column(tmp_path):

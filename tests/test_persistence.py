@@ -131,6 +131,15 @@ def test_a_file_of_another_subarray(tmp_path):
         run(exposed(), persistence_array_file=str(tmp_path / "broken.asdf"))
 
 
+@pytest.mark.parametrize("entry", [{"rows": "abc"}, {"rows": [-1]}, {"vals": [1.0, 2.0]}, {"cols": None}, {"pers_time": None}, None])
+def test_a_file_of_another_kind(tmp_path, entry):
+    whole = {"rows": [4], "cols": [3], "vals": [EPOCH], "pers_time": 7}
+    tree = {"NRCA1": [1] if entry is None else {name: value for name, value in (whole | entry).items() if value is not None}}
+    asdf.AsdfFile(tree).write_to(tmp_path / "other.asdf")
+    with pytest.raises(ReferenceError, match="other.asdf: the persistence reference is not made as such references are"):
+        run(exposed(), persistence_array_file=str(tmp_path / "other.asdf"))
+
+
 def strips_of(exposure, high, halo):
     for first in range(0, NY, high):
         inner = slice(first, min(first + high, NY))

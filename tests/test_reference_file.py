@@ -82,6 +82,12 @@ def test_what_is_not_there(file):
             ask("NONE")
 
 
+def test_an_image_is_no_table(file):
+    for ask in (file.table, lambda name: list(file.rows(name, 1))):
+        with pytest.raises(ReferenceError, match="the made reference's SCI is no table. Give another made reference"):
+            ask("SCI")
+
+
 @pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize("bytes_left", [0, 1000, 4000, 12000])
 def test_truncated_file(plain, zipped, bytes_left):

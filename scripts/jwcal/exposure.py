@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from . import dq
+from . import dq, limits
 from .errors import InputError
 from .threads import by_rows
 
@@ -47,11 +47,14 @@ class Header:
         return keyword in self.primary or keyword in self.sci
 
     def get(self, keyword, default=None):
-        """The keyword's value, or the default where it is absent or empty."""
+        """The keyword's value, or the default where it is absent or empty; InputError where it can't be right (`limits`)."""
         for part in (self.primary, self.sci):
             if keyword in part:
                 value = part[keyword]
                 if value is not None and not isinstance(value, _UNDEFINED):
+                    wrong = limits.fault(keyword, value)
+                    if wrong:
+                        raise InputError(wrong, self.name, limits.CORRECT)
                     return value
         return default
 
@@ -171,10 +174,7 @@ class Exposure:
     @property
     def first_integration(self):
         """Number, from 0, of this block's first integration in the whole exposure, of which the file may be a segment (INTSTART)."""
-        start = int(self.header.get("INTSTART", 1))
-        if start < 1:
-            raise InputError(f"INTSTART = {start}: integrations are counted from 1", self.name, "Correct the keyword")
-        return start - 1 + (self.integrations.start or 0)
+        return int(self.header.get("INTSTART", 1)) - 1 + (self.integrations.start or 0)
 
     def flag(self, image, flags_of=lambda flags: flags):
         """Add flags, uint32 (row, col), to those of the pixels: an image of them, or what flags_of(rows of an image) gives."""

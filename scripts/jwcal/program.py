@@ -10,7 +10,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from . import fitsheaders, storage
+from . import fitsheaders, limits, storage
 from .errors import InputError, ProductError
 from .selector import select_for
 
@@ -37,8 +37,6 @@ NEEDED_RAW = (
     *("NGROUPS", "NFRAMES", "GROUPGAP", "TFRAME", "TGROUP", "READPATT"),
     *("SUBARRAY", "SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2", "FASTAXIS", "SLOWAXIS"),
 )
-POSITIVE = ("NINTS", "NGROUPS", "NFRAMES", "TFRAME", "TGROUP", "SUBSIZE1", "SUBSIZE2")
-NUMBERS = (*POSITIVE, "GROUPGAP", "SUBSTRT1", "SUBSTRT2", "FASTAXIS", "SLOWAXIS", "INTSTART", "INTEND")
 IRS2_ROWS = 3200  # 2048 of the detector and the reference pixels read in between
 
 CACHE_FORMAT = 1
@@ -345,10 +343,10 @@ def _check(path, suffix, record):
         one = len(missing) == 1
         what = f"the keyword{'s' * (not one)} {', '.join(missing)} {'is' if one else 'are'} missing"
         raise InputError(what, path, "Take the file from the archive again, or set " + ("it" if one else "them"))
-    for keyword in NUMBERS:
-        value = header.get(keyword, 1)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or (keyword in POSITIVE and value <= 0):
-            raise InputError(f"{keyword} is {value!r}", path, "Correct the keyword, or take the file from the archive again")
+    for keyword in limits.KNOWN:
+        wrong = limits.fault(keyword, header[keyword]) if keyword in header else None
+        if wrong:
+            raise InputError(wrong, path, limits.CORRECT)
     chain = select_for(header, path)
     if suffix == "uncal":
         _check_raw(path, record, guide_star=chain.stage1 == "guider")
@@ -361,6 +359,10 @@ def _check_raw(path, record, guide_star):
     header = record.header
     if record.dtype != "uint16":
         raise InputError(f"SCI is {record.dtype}, raw samples are uint16", path, "Take the uncal file from the archive again")
+    on_its_own = not guide_star and header.get("MSTR_RD1") is None  # stripes lie elsewhere than their rows tell
+    wrong = limits.off_detector(header) if on_its_own else None
+    if wrong:
+        raise InputError(wrong, path, limits.CORRECT)
     size = _size(header)
     wanted = (_integrations(header), header["NGROUPS"], *size)
     sizes = {size, size[::-1]} if guide_star else {size}  # headers of guide stars have columns and rows either way

@@ -220,7 +220,10 @@ def standard_bits(bits, definitions, path=""):
     missing = {"VALUE", "NAME"} - set(columns)
     if missing:
         raise ReferenceError(f"DQ_DEF has no column {', '.join(sorted(missing))}", path, "Give a reference that says what its flags mean")
-    for value, name in zip(definitions[columns["VALUE"]], definitions[columns["NAME"]], strict=True):
+    values = definitions[columns["VALUE"]]
+    if values.ndim != 1 or values.dtype.kind not in "iu" or (values.size and not 0 <= values.min() <= values.max() < 2**32):
+        raise ReferenceError("the VALUEs of DQ_DEF are no flags of 32 bits", path, "Give a reference that says what its flags mean")
+    for value, name in zip(values, definitions[columns["NAME"]], strict=True):
         name = name.decode() if isinstance(name, bytes) else str(name)
         standard = dqbits.BY_NAME.get(name.strip())
         if standard is None:

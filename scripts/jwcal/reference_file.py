@@ -6,9 +6,43 @@ from contextlib import contextmanager
 import numpy as np
 from astropy.io import fits
 
+from . import limits
 from .errors import InputError, ReferenceError
 from .fitsheaders import AGAIN, read_extensions
 from .fitsio import native, open_fits, read_side_by_side, stored
+
+
+def another(kind):
+    """What to do about a reference that is of no use."""
+    return f"Give another {kind} reference under references: overrides, or take the one from CRDS"
+
+
+@contextmanager
+def understood(kind, path):
+    """Where the content of a reference is taken apart: what goes wrong there is an error of the file."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        what = f"the {kind} reference is not made as such references are ({type(error).__name__}: {error})"
+        raise ReferenceError(what, path, another(kind)) from error
+
+
+class Keywords(dict):
+    """A reference's keywords; one that can't be right (`limits`) is an error when it is asked for."""
+
+    def __init__(self, values, file):
+        super().__init__(values)
+        self._file = file
+
+    def get(self, keyword, default=None):
+        return self[keyword] if keyword in self else default
+
+    def __getitem__(self, keyword):
+        value, file = super().__getitem__(keyword), self._file
+        wrong = limits.fault(keyword, value)
+        if wrong:
+            raise ReferenceError(f"the {file.kind} reference's {wrong}", file.path, f"Correct the keyword. {another(file.kind)}")
+        return value
 
 
 class ReferenceFile:
@@ -18,14 +52,14 @@ class ReferenceFile:
         self.path, self.kind = str(path), kind
         self._tree = None
         self._extensions = {}
-        self.header = {}
+        self.header = Keywords({}, self)
         if not self.path.endswith(".asdf"):
             with self._errors():
                 primary, *extensions = read_extensions(self.path)
             # the first of a name counts
             self._extensions = {str(e.header.get("EXTNAME", "")).upper(): e for e in reversed(extensions)}
             science = self._extensions.get("SCI")
-            self.header = {**(science.header if science else {}), **primary.header}
+            self.header = Keywords({**(science.header if science else {}), **primary.header}, self)
 
     @contextmanager
     def _errors(self):
@@ -53,6 +87,12 @@ class ReferenceFile:
                 f"Give a {self.kind} reference that has one",
             )
 
+    def _need_table(self, extname):
+        self._need(extname)
+        header = self._extensions[extname].header
+        if header.get("XTENSION") not in ("BINTABLE", "TABLE") or header.get("ZIMAGE"):
+            raise ReferenceError(f"the {self.kind} reference's {extname} is no table", self.path, another(self.kind))
+
     def array(self, extname, planes=None):
         self._need(extname)
         extension = self._extensions[extname]
@@ -69,7 +109,7 @@ class ReferenceFile:
         return array
 
     def table(self, extname):
-        self._need(extname)
+        self._need_table(extname)
         extension = self._extensions[extname]
         if not _is_table(extension) or self.path.endswith(".gz"):
             with self._open() as hdus:
@@ -82,7 +122,7 @@ class ReferenceFile:
             raise ReferenceError(f"the {self.kind} reference can't be read: {error}", self.path, AGAIN) from None
 
     def rows(self, extname, size):
-        self._need(extname)
+        self._need_table(extname)
         with self._open() as hdus:
             hdu = hdus[extname]
             kind, offset, count = hdu.columns.dtype.newbyteorder(">"), hdu.fileinfo()["datLoc"], hdu.header["NAXIS2"]

@@ -7,6 +7,7 @@ import numpy as np
 from ..dq import BAD_REF_PIXEL, DO_NOT_USE
 from ..errors import ReferenceError
 from ..kernels.irs2 import pair_statistics
+from ..reference_file import understood
 from .layout import NORMAL, OUTPUTS, PERIOD, REFERENCE, ROWS, SAMPLES
 
 log = logging.getLogger(__name__)
@@ -118,7 +119,10 @@ def of_table(table, layout, path=None):
         raise ReferenceError(f"DQ has no column {', '.join(sorted(missing))}", path, "Take the refpix reference from CRDS again")
     entries = []
     for entry in table:
-        output, which, mask = (int(entry[columns[name]]) for name in ("OUTPUT", "ODD_EVEN", "MASK"))
+        with understood("refpix", path):
+            output, which, mask = (int(entry[columns[name]]) for name in ("OUTPUT", "ODD_EVEN", "MASK"))
+            if not 0 <= output < OUTPUTS:
+                raise ValueError(f"OUTPUT {output} in DQ")
         second = (which == 2) != (output % 2 == 0)  # even outputs are read the other way
         visits = np.flatnonzero((mask >> np.arange(SAMPLES // PERIOD)) & 1)
         first = output * SAMPLES + NORMAL // 2 + visits * PERIOD + (2 if second else 0)

@@ -41,18 +41,19 @@ def near_traces(reference, position, first_row, shape, halfwidth):
     rows, columns = np.arange(shape[0])[:, None], np.arange(shape[1])
     near = np.zeros(shape, bool)
     for trace, wavelengths in zip(reference["traces"], reference["wavecal_models"], strict=True):
-        x, y = _trace(trace, wavelengths, meta, position)
+        turned = _turned(*np.asarray(trace["trace"], float).T, position - meta["pwcpos_cmd"], (trace["pivot_x"], trace["pivot_y"]))
+        if turned[0].size < 2:  # it lies beyond the subarray
+            continue
+        x, y = _on_grid(*turned, wavelengths, meta, position)
         order = np.argsort(x)
         centre = np.interp(columns, x[order], y[order]) + (meta["subarray_ymin"] - first_row)
         near |= (rows >= np.floor(centre - halfwidth)) & (rows <= np.ceil(centre + halfwidth))
     return near
 
 
-def _trace(trace, wavelengths, meta, position):
-    """The trace of one order, on the reference's grid of wavelengths: x and y in SUBSTRIP256."""
-    turn = position - meta["pwcpos_cmd"]
-    x, y = _turned(*np.asarray(trace["trace"], float).T, turn, (trace["pivot_x"], trace["pivot_y"]))
-    known = _wavelengths(wavelengths, x, turn)
+def _on_grid(x, y, wavelengths, meta, position):
+    """A turned trace on the reference's grid of wavelengths: x and y in SUBSTRIP256."""
+    known = _wavelengths(wavelengths, x, position - meta["pwcpos_cmd"])
     grid = np.linspace(meta["wavemap_wlmin"], meta["wavemap_wlmax"], meta["wavemap_nwl"])
     order = np.argsort(known)
     return tuple(_along_line(grid, known[order], values[order]) for values in (x, y))

@@ -18,6 +18,7 @@ from ..kernels.clipped_statistics import gather, mask_beyond, sort
 from ..kernels.flat_field import usable as usable_flat
 from ..parameters import Range
 from ..ramp import put_together
+from ..reference_file import understood
 from ..reference_pixels.near_infrared import readout_of
 from ..threads import side_by_side
 
@@ -288,11 +289,13 @@ def _science(exposure, refs, science, dq):
         if "pastasoss" not in refs:
             raise ReferenceError("mask_science_regions needs a pastasoss reference", exposure.name, "Give one, or set it to false")
         head, reference = exposure.header, refs["pastasoss"]
-        first_row = int(head["SUBSTRT2"]) - 1
-        try:
-            return ~soss_trace.near_traces(reference.tree, float(head["PWCPOS"]), first_row, exposure.sci.shape[-2:], SOSS_HALFWIDTH)
-        except ValueError as error:
-            raise InputError(f"the pastasoss reference is not for its pupil wheel position PWCPOS ({error})", exposure.name) from None
+        first_row, position = int(head["SUBSTRT2"]) - 1, float(head["PWCPOS"])
+        with understood("pastasoss", reference.path):
+            low, high = reference.tree["meta"]["pwcpos_bounds"]
+            if low <= position <= high:
+                return ~soss_trace.near_traces(reference.tree, position, first_row, exposure.sci.shape[-2:], SOSS_HALFWIDTH)
+        what = f"the pastasoss reference is not for its pupil wheel position: PWCPOS {position} is not between {low} and {high}"
+        raise InputError(what, exposure.name, "Correct the keyword, or set mask_science_regions to false")
     return np.ones(exposure.sci.shape[-2:], bool)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import ConfigError, InputError, ReferenceError, Skip
 from ..kernels import emi_joint, emi_sequential
 from ..parameters import Range
-from ..reference_file import open_reference
+from ..reference_file import open_reference, understood
 
 log = logging.getLogger(__name__)
 
@@ -273,6 +273,11 @@ def _tree(refs, path):
 def _from_reference(reference, header):
     """The waves for this subarray and readout, and its times of a row and of a reset frame."""
     tree, path = reference
+    with understood("emicorr", path):
+        return _of_this_readout(tree, path, header)
+
+
+def _of_this_readout(tree, path, header):
     case = tree.get("subarray_cases", {}).get(_case(header))
     names = (case or {}).get("freqs", {}).get(_speed(header))
     if _speed(header) == "SLOW" and names is not None:

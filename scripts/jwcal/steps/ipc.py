@@ -4,8 +4,8 @@ import logging
 
 import numpy as np
 
-from .. import aligned
-from ..errors import ReferenceError, Skip
+from .. import aligned, limits
+from ..errors import InputError, ReferenceError, Skip
 from ..irs2 import layout
 from ..kernels.ipc import convolve
 
@@ -13,9 +13,7 @@ log = logging.getLogger(__name__)
 
 OPTIONAL = ("ipc",)  # operations switch the step off with a parameter reference: it correlates the noise of neighbours
 
-BORDER = 4  # reference pixels along an edge of the detector
-ALONG_ROWS = 2048  # pixels of a row, and of a column, of the near-infrared detectors
-MIRI_ALONG_ROWS = 1032  # of MIRI's, which have reference pixels at the ends of rows only
+BORDER = 4  # reference pixels along an edge of the detector; MIRI's have them at the ends of rows only
 
 
 def apply(exposure, refs):
@@ -28,6 +26,8 @@ def apply(exposure, refs):
     ------
     ReferenceError
         The reference is no kernel, or does not cover the exposure.
+    InputError
+        The subarray does not lie on the detector.
     """
     reference = refs.get("ipc")
     if reference is None:
@@ -63,11 +63,15 @@ def _kernel(reference, exposure, pixels):
 
 def _active(exposure, pixels):
     """The pixels that see light: first row and row after the last, first column and column after the last."""
+    wrong = limits.off_detector(exposure.header)
+    if wrong:
+        raise InputError(wrong, exposure.name, limits.CORRECT)
     first_column, first_row = (int(exposure.header[k]) - 1 for k in ("SUBSTRT1", "SUBSTRT2"))
     ny, nx = pixels
     if exposure.header["INSTRUME"] == "MIRI":
-        return 0, ny, *_inside(first_column, nx, MIRI_ALONG_ROWS)
-    return *_inside(first_row, ny, ALONG_ROWS), *_inside(first_column, nx, ALONG_ROWS)
+        return 0, ny, *_inside(first_column, nx, limits.MIRI_SIZE[0])
+    columns, rows = limits.SIZE
+    return *_inside(first_row, ny, rows), *_inside(first_column, nx, columns)
 
 
 def _inside(start, size, full):

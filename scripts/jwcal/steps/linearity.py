@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 
+from .. import aligned
 from ..dq import NO_LIN_CORR, SATURATED
 from ..errors import ReferenceError
 from ..kernels.linearity import linearize, linearize_reads
@@ -36,7 +37,7 @@ def apply(exposure, refs):
     nints, ngroups, ny, nx = exposure.sci.shape
     linearity = refs["linearity"]
     coefficients = _coefficients(linearity, "COEFFS", (ny, nx))
-    bits = linearity.dq() if linearity.has("DQ") else np.zeros((ny, nx), np.uint32)
+    bits = aligned.bits(linearity, exposure)
     flags = (SATURATED, NO_LIN_CORR)
     reads = int(exposure.header["NFRAMES"])
     if linearity.has("INV_COEFFS") and reads > 1 and ngroups > 1 and exposure.read_times is None:

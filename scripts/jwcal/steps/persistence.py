@@ -8,7 +8,7 @@ import numpy as np
 from ..dq import DO_NOT_USE, PERSISTENCE, SATURATED
 from ..errors import ReferenceError, Skip
 from ..kernels.persistence import flag_persistence
-from ..reference_file import open_reference
+from ..reference_file import open_reference, understood
 
 log = logging.getLogger(__name__)
 
@@ -102,10 +102,13 @@ def _open_windows(path, exposure, duration):
     if entry is None:
         log.info("%s has nothing for %s: no window is open at the start", path, exposure.header["DETECTOR"])
         return until
-    if entry.get("pers_time") != duration:
-        log.warning("%s is for a persistence_time of %s s: left aside", path, entry.get("pers_time"))
-        return until
-    rows, columns, ends = (np.asarray(entry[name]) for name in ("rows", "cols", "vals"))
+    with understood("persistence", path):
+        if entry["pers_time"] != duration:
+            log.warning("%s is for a persistence_time of %s s: left aside", path, entry["pers_time"])
+            return until
+        rows, columns, ends = (np.asarray(entry[name], kind) for name, kind in (("rows", int), ("cols", int), ("vals", float)))
+        if not rows.shape == columns.shape == ends.shape or (rows.size and min(rows.min(), columns.min()) < 0):
+            raise ValueError("rows, cols and vals are no list of pixels")
     ny, nx = int(exposure.header["SUBSIZE2"]), int(exposure.header["SUBSIZE1"])
     if rows.size and (rows.max() >= ny or columns.max() >= nx):
         raise ReferenceError(

@@ -5,6 +5,7 @@ import logging
 from ..dq import DO_NOT_USE, FLUX_ESTIMATED, SATURATED
 from ..errors import ReferenceError, Skip
 from ..kernels.rscd import flag_first_groups
+from ..reference_file import understood
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +62,9 @@ def _numbers(reference, subarray, readpatt):
     wanted = (RENAMED.get(subarray, subarray), readpatt)
     for row in table:
         if (_text(row[names["subarray"]]), _text(row[names["readpatt"]])) == wanted:
-            first = int(row[names["group_skip1"]]) if "group_skip1" in names else -1
-            return (first if first >= 0 else 1), int(row[names["group_skip"]])  # older references don't know the first integration
+            with understood("rscd", reference.path):
+                first = int(row[names["group_skip1"]]) if "group_skip1" in names else -1  # older ones don't know the first integration
+                return (first if first >= 0 else 1), int(row[names["group_skip"]])
     raise Skip(f"the reference has no row for SUBARRAY {wanted[0]} and READPATT {wanted[1]}")
 
 
