@@ -1,21 +1,27 @@
 """jump: against a plain restatement, against hits of known size, and bit for bit against the peer."""
 
 import json
+from types import SimpleNamespace
 
 import numba
 import numpy as np
 import pytest
 
 import make
+from jwcal import ramp as walk
+from jwcal import run
+from jwcal.chains import Step
 from jwcal.dq import DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, SATURATED
 from jwcal.errors import ReferenceError, Skip
 from jwcal.kernels.differences import Seen
 from jwcal.kernels.quiet_ramps import find_quiet
 from jwcal.kernels.sort_columns import sort_columns
+from jwcal.recipe import Recipe
 from jwcal.steps import jump
 from peer import needs_peer, peer_python
 
 GAIN, READNOISE = 1.8, 9.0  # electrons/DN; DN of a difference of two frames
+REFERENCES = {"gain": GAIN, "readnoise": READNOISE}
 
 
 def ramp(rng, shape, rate=40.0, nframes=1, hits=0.0):
@@ -239,6 +245,21 @@ def test_same_bytes_for_any_number_of_threads_and_any_strips(tmp_path, monkeypat
         np.testing.assert_array_equal(strip.groupdq[:, :, part], results[0][:, :, inner])
     whole = flag(tmp_path, sci, groupdq, gain, readnoise, **more)
     assert exposure.header["PRIMECRS"] == pytest.approx(whole.header["PRIMECRS"])
+
+
+def test_rate_of_hits_of_a_ramp_in_pieces(tmp_path, monkeypatch):
+    """The products tell the hits of all strips, not those of the first one."""
+    sci, rates = ramp(np.random.default_rng(8), (2, 6, 40, 50), hits=0.05), []
+    files = {kind: make.reference_file(tmp_path / f"{kind}.fits", kind, np.full((40, 50), v)) for kind, v in REFERENCES.items()}
+    recipe = Recipe("detector1", [Step("jump"), Step("ramp_fit")], references=files)
+    for large in (walk.LARGE, 2**15):
+        monkeypatch.setattr(walk, "LARGE", large)
+        exposure = make.ramp_exposure(sci)
+        exposure.raw = SimpleNamespace(shape=sci.shape, read=lambda ints, *_: (sci[ints].copy(), np.zeros(sci[ints].shape, np.uint8)))
+        exposure.sci = exposure.groupdq = None
+        rates.append([product.header["PRIMECRS"] for product in run.run(recipe, exposure, scratch=tmp_path)])
+    assert rates[0][0] > 0
+    np.testing.assert_allclose(rates[1], rates[0])
 
 
 @pytest.mark.parametrize("ngroups", [1, 2])

@@ -166,6 +166,20 @@ def test_a_stripe_that_is_read_again_gives_groups():
     np.testing.assert_allclose(np.diff(times)[:5], np.array([14, 14, 15, 14, 14]) * row + np.array([0, 0, 1e-5, 0, 0]))
 
 
+def test_different_stripes_of_a_frame_are_one_group():
+    """Two stripes at each position: they fill the region side by side, no frame gives more than one group."""
+    exposure = together(taken(1, 2, 24, **SUPER | {"MSTR_SK2": 20}))
+    assert exposure.sci.shape == (2, 4, 60, WIDTH) and exposure.read_times is None
+    np.testing.assert_array_equal(exposure.sci[0, 0], np.broadcast_to(np.arange(6, 66)[:, None], (60, WIDTH)))
+
+
+def test_stripes_that_meet_at_one_position_give_no_more_groups():
+    """With MSTR_ILV the second stripe stays where it is, and the second position reads the same rows in both."""
+    exposure = together(taken(1, 2, 28, MSTR_RPT=1, MSTR_ILV=1, **SUPER))
+    assert exposure.sci.shape == (2, 4, 30, WIDTH) and exposure.header["NGROUPS"] == 4
+    np.testing.assert_array_equal(exposure.sci[0, 0], np.broadcast_to(np.arange(6, 36)[:, None], (30, WIDTH)))
+
+
 def test_each_position_has_its_own_references(tmp_path):
     """The steps before see the pixels of their position: a mask's flags come to lie where its pixels are."""
     exposure = taken(1, 2, 14, **SUPER)

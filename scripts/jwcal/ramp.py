@@ -259,6 +259,7 @@ def _paste(wholes, made, strip):
     for whole, result in zip(wholes, made, strict=True):
         for name, array in result.pixels[0].planes():
             pairs.append((getattr(whole.pixels[0], name)[..., strip.inner, :], array[..., strip.own, :]))
+        whole.header, whole.pixels[0].header = result.header, result.pixels[0].header  # in the last one jump has counted all strips
         # the strips share one book of times; what only the results have is added up
         whole.seconds = {k: v if k in strip.seconds else v + whole.seconds.get(k, 0.0) for k, v in result.seconds.items()}
     _copy(pairs)

@@ -41,7 +41,7 @@ class Region(NamedTuple):
         seen = {}
         for run in self.positions[position].science:
             repeat = seen[run.detector.start] = seen.get(run.detector.start, -1) + 1
-            yield slice(run.detector.start - self.first, run.detector.stop - self.first), run.frame, repeat
+            yield slice(run.detector.start - self.first, run.detector.stop - self.first), run.frame, repeat % self.repeats
 
 
 def region_of(header):
@@ -57,8 +57,9 @@ def region_of(header):
     first, last = min(r.start for r in rows), max(r.stop for r in rows)
     if header.get("SUBARRAY") in WHOLE:
         first, last = 0, stripes.SIZE
-    region = Region(positions, first, last - first, 1)
-    return region._replace(repeats=1 + max(repeat for _, _, repeat in region.places(0)))
+    starts = [run.detector.start for run in positions[0].science]
+    # The first position tells: stripes at different rows (MSTR_ILV) may meet at a later one, which gives it no groups more.
+    return Region(positions, first, last - first, len(starts) // len(set(starts)))
 
 
 def put_together(exposure, recipe, apply):
