@@ -7,6 +7,7 @@ from numba import njit
 
 from .ols_plain import inverse_bounded
 from .ols_segments import TOO_LARGE, bounded
+from .pick_columns import columns_where
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -70,6 +71,6 @@ def combine(y, part, nints, bits, rate, sums):
     _variances(variance_p, valid, rate.var_poisson[y, part])
     _variances(variance_r, valid, rate.var_rnoise[y, part])
     _errors(variance_p, variance_r, rate.err[y, part])
-    for x in np.flatnonzero(sums.loss):
+    for x in columns_where(sums.loss, True):
         if sums.restored[x] > 0.0:
             rate.var_rnoise[y, part.start + x] = bounded(1.0 / sums.restored[x])

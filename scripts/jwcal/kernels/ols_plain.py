@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from .ols_segments import POWERS, RISES, TOO_LARGE, read_variance
+from .pick_columns import columns_where, copy
 from .sort_columns import sort_columns
 
 SHORTEST = 3  # groups: a pair has another formula
@@ -256,7 +257,7 @@ def _slopes(sci, y, part, gain, noise, weights, out):
     _places(sci[0, y, part], sci[length - 1, y, part], gain, noise, place)
     for x in range(width):
         some[place[x]] = 1
-    for p in np.flatnonzero(some):
+    for p in columns_where(some, True):
         _weighted_sums(sci, y, part, weights[p, length], total)
         _take(total, place, p, out)
 
@@ -278,12 +279,6 @@ def _add_used(value, plain, total):
 def _multiply(a, b, out):
     for x in range(out.size):
         out[x] = a[x] * b[x]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _copy(a, out):
-    for x in range(out.size):
-        out[x] = a[x]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -331,6 +326,6 @@ def fit_plain(total, plain, known, i, y, part, ints, sums):
     _add_used(known.inverse_p, plain, sums.inverse_p)
     _add_used(known.restored, plain, sums.restored)
     _multiply(total, known.variance_r, ints.sci[i, y, part])
-    _copy(known.err, ints.err[i, y, part])
-    _copy(known.variance_p, ints.var_poisson[i, y, part])
-    _copy(known.variance_r, ints.var_rnoise[i, y, part])
+    copy(known.err, ints.err[i, y, part])
+    copy(known.variance_p, ints.var_poisson[i, y, part])
+    copy(known.variance_r, ints.var_rnoise[i, y, part])

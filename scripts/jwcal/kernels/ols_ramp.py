@@ -26,6 +26,7 @@ from .ols_segments import (
     lone_time,
     restored_read_precision,
 )
+from .pick_columns import any_of, columns_where, copy, picked
 from .sort_columns import median_of_sorted, sort_columns, tile
 
 TILE = 128  # columns that are worked on together, of the ramps that are not plain
@@ -281,7 +282,8 @@ def first_look(ramps, y, part, options, times, weights, bits, work, seen):
     """Gain, read noise of a group (electrons) and rate (DN/s, with the dark current) of a tile, from all its integrations; fills `seen`."""
     nints, width = seen.plain.shape
     gain, noise, photons, read_variance = np.empty(width), np.empty(width), np.zeros(width), np.empty(width)
-    gain[:], length = ramps.gain[y, part], -1
+    length = -1
+    copy(ramps.gain[y, part], gain)
     _noises(gain, ramps.readnoise[y, part], math.sqrt(2.0 * options.nframes), noise)
     for i in range(nints):
         sci, groupdq, plain = ramps.sci[i, options.first : options.last], ramps.groupdq[i, options.first : options.last], seen.plain[i]
@@ -289,22 +291,25 @@ def first_look(ramps, y, part, options, times, weights, bits, work, seen):
         if length != sci.shape[0] - start:
             length = sci.shape[0] - start
             read_variances(length, times.group, gain, noise, read_variance)
-        for first in range(0, width if plain.any() else 0, work.width):
+        for first in range(0, width if any_of(plain) else 0, work.width):
             near = slice(first, min(first + work.width, width))
             columns, s = slice(part.start + near.start, part.start + near.stop), tile(work.ordered, length - 1, near.stop - near.start)
             add_median_rates(sci[start:], y, columns, times.group, s, plain[near], photons[near])
             rest = weights, read_variance[near], seen.total[i, near]
             find_rates(sci[start:], y, columns, gain[near], noise[near], times.group, *rest)
-        others = np.flatnonzero(plain == 0)
+        others = columns_where(plain, False)
         for first in range(0, others.size, TILE):
             some = others[first : first + TILE]
             v, q, flags, kind = _other_ramps(ramps, i, y, part.start, some, options, bits, work)
-            rate = photons[some]
+            rate = picked(photons, some)
             _add_median_rate(v, q, kind, times, bits, tile(work.ordered, max(v.shape[0] - 1, 1), some.size), rate)
-            photons[some] = rate
+            for x in range(some.size):
+                photons[some[x]] = rate[x]
     _mean_rates(nints, photons)
     if ramps.dark.size:
-        photons += ramps.dark[y, part]
+        dark = ramps.dark[y, part]
+        for x in range(width):
+            photons[x] += dark[x]
     return gain, noise, photons
 
 
@@ -335,12 +340,12 @@ def _tile(ramps, y, part, options, times, weights, bits, work, rate, ints):
     for i in range(nints):
         plain = seen.plain[i]
         _leave_out_invalid(ints.dq[i, y, part], bits.do_not_use | bits.saturated, plain)
-        if plain.any():
+        if any_of(plain):
             if length != options.last - options.first - seen.start[i]:
                 length = options.last - options.first - seen.start[i]
                 known = know(length, times.group, gain, noise, photons)
             fit_plain(seen.total[i], plain, known, i, y, part, ints, sums)
-        others = np.flatnonzero(plain == 0)
+        others = columns_where(plain, False)
         for first in range(0, others.size, TILE):
             some = others[first : first + TILE]
             v, q, flags, kind = _other_ramps(ramps, i, y, x0, some, options, bits, work)

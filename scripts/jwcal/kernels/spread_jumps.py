@@ -5,22 +5,30 @@ from numba import njit, prange
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _join(above, below, row, near):
+    """The bits of the pixels above, below, left and right."""
+    last = row.size - 1
+    for x in range(1, last):
+        near[x] = above[x] | below[x] | row[x - 1] | row[x + 1]
+    near[0] = above[0] | below[0] | (row[1] if last else 0)
+    if last:
+        near[last] = above[last] | below[last] | row[last - 1]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _flag_neighbours(groupdq, seeds, y, bad, jump):
     """Flag the groups of a row whose pixel above, below, left or right is a seed."""
     ny, nwords, nx = seeds.shape
     ndiffs = groupdq.shape[1] - 1
-    near = np.empty(nx, np.uint8)
+    near, none = np.zeros(-(-nx // 8) * 8, np.uint8), np.zeros(nx, np.uint8)
+    eights = near.view(np.uint64)  # eight pixels at once: there are few seeds
     for w in range(nwords):
-        near[:] = 0
-        if y > 0:
-            near |= seeds[y - 1, w]
-        if y < ny - 1:
-            near |= seeds[y + 1, w]
-        near[1:] |= seeds[y, w, :-1]
-        near[:-1] |= seeds[y, w, 1:]
-        for x in range(nx):
-            if near[x]:
-                for b in range(8):
+        _join(seeds[y - 1, w] if y > 0 else none, seeds[y + 1, w] if y < ny - 1 else none, seeds[y, w], near[:nx])
+        for eight in range(eights.size):
+            if eights[eight] == 0:
+                continue
+            for x in range(8 * eight, min(8 * eight + 8, nx)):
+                for b in range(8 if near[x] else 0):
                     if near[x] >> b & 1:
                         i, g = (8 * w + b) // ndiffs, (8 * w + b) % ndiffs + 1
                         if not groupdq[i, g, y, x] & bad:

@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit, prange
 
 from .differences import INF32, find_differences, nothing_seen
+from .pick_columns import any_of, columns_where, pick, picked
 from .quiet_ramps import SURE, find_quiet
 from .sort_columns import median_of_sorted, sort_columns, tile
 from .spread_jumps import spread_row
@@ -33,19 +34,19 @@ def _noise2(gain, readnoise, nframes):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _sorted_copy(d, s, n, magnitude):
-    """Sort the usable differences, or their magnitudes, into the top of `s`; count them in `n`."""
+def _sorted_copy(d, first, stride, s, n, magnitude):
+    """Sort every stride-th usable difference from the first one on, or their magnitudes, into the top of `s`; count them in `n`."""
     width = d.shape[1]
     n[:] = 0
-    for k in range(d.shape[0]):
-        from_row, to_row = d[k], s[k]
+    for row, k in enumerate(range(first, d.shape[0], stride)):
+        from_row, to_row = d[k], s[row]
         for x in range(width):
             v = from_row[x]
             usable = v == v
             n[x] += usable
             v = abs(v) if magnitude else v
             to_row[x] = v if usable else INF32
-    sort_columns(s, d.shape[0])
+    sort_columns(s, len(range(first, d.shape[0], stride)))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -112,7 +113,7 @@ def _keep_clipping(s, x, n, threshold):
         mean /= last - first
         variance = 0.0
         for k in range(first, last):
-            variance += (mean - s[k, x]) ** 2
+            variance += (mean - s[k, x]) * (mean - s[k, x])
         reach = threshold * math.sqrt(variance / (last - first))
         median = median_of_sorted(s, x, first, last)
         low, high = median - reach, median + reach
@@ -180,7 +181,9 @@ def _far(d, first, medians, reach, words):
 @njit(cache=True, nogil=True, error_model="numpy")
 def _detect_at_once(groupdq, d, medians, sigmas, y, columns, threshold, jump, hit):
     """Flag what is further from the median of all differences than the threshold; returns how many groups got a flag."""
-    found, words, reach = 0, np.empty(columns.size, np.uint32), sigmas * (SURE * threshold)
+    found, words, reach = 0, np.empty(columns.size, np.uint32), np.empty(columns.size)
+    for x in range(columns.size):
+        reach[x] = sigmas[x] * (SURE * threshold)
     for first in range(0, d.shape[0], WORD):
         _far(d, first, medians, reach, words)
         for x in range(columns.size):
@@ -199,9 +202,9 @@ def _detect_clipping(groupdq, d, s, n, y, columns, threshold, jump, hit, stride)
 
     Returns how many groups got a flag.
     """
-    found, count = 0, d.shape[0] // stride
+    found = 0
     for g in range(stride):
-        _sorted_copy(d[g::stride], s[:count], n, False)
+        _sorted_copy(d, g, stride, s, n, False)
         for x in range(d.shape[1]):
             low, high = _keep_clipping(s, x, n[x], threshold)
             for k in range(g, d.shape[0], stride):
@@ -234,7 +237,9 @@ def _note_large(d, median, size, y, columns, large):
 def _note_seeds(groupdq, d, medians, sigmas, y, columns, jump, hit, neighbours, seeds):
     """Note which jumps reach to the neighbours."""
     ndiffs, words = groupdq.shape[1] - 1, np.empty(columns.size, np.uint32)
-    reach = np.where(hit != 0, sigmas * (SURE * neighbours[0]), np.inf)
+    reach = np.empty(columns.size)
+    for x in range(columns.size):
+        reach[x] = sigmas[x] * (SURE * neighbours[0]) if hit[x] else np.inf
     for first in range(0, d.shape[0], WORD):
         _far(d, first, medians, reach, words)
         for x in range(columns.size):
@@ -247,18 +252,6 @@ def _note_seeds(groupdq, d, medians, sigmas, y, columns, jump, hit, neighbours, 
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _gather(d, columns, out):
-    """Put some columns side by side."""
-    first, last = columns[0], columns[-1] + 1
-    for k in range(out.shape[0]):
-        if last - first == columns.size:
-            out[k] = d[k, first:last]
-        else:
-            for x in range(columns.size):
-                out[k, x] = d[k, columns[x]]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def _search(groupdq, d, s, y, columns, noise2, method, thresholds, jump, hit, neighbours, sizes, seeds, large, very_large):
     """Flag the jumps of some pixels, and note what else is wanted; all that is given is theirs, in the order of `columns`.
 
@@ -266,18 +259,18 @@ def _search(groupdq, d, s, y, columns, noise2, method, thresholds, jump, hit, ne
     """
     n, medians, sigmas = np.empty(columns.size, np.int64), np.empty(columns.size), np.empty(columns.size)
     if method == ITERATIVE:
-        _sorted_copy(d, s, n, True)
+        _sorted_copy(d, 0, 1, s, n, True)
         found = _detect_iterating(groupdq, d, s, n, y, columns, noise2, thresholds, jump, hit)
     elif method == ONE_PASS:
-        _sorted_copy(d, s, n, False)
+        _sorted_copy(d, 0, 1, s, n, False)
         _medians(s, n, noise2, medians, sigmas)
         found = _detect_at_once(groupdq, d, medians, sigmas, y, columns, thresholds[0], jump, hit)
     else:
         stride = groupdq.shape[1] - 1 if method == CLIP_INTEGRATIONS else 1
         found = _detect_clipping(groupdq, d, s, n, y, columns, thresholds[0], jump, hit, stride)
-    if large.size or (seeds.size and hit.any()):
+    if large.size or (seeds.size and any_of(hit)):
         if method != ONE_PASS:
-            _sorted_copy(d, s, n, False)
+            _sorted_copy(d, 0, 1, s, n, False)
             _medians(s, n, noise2, medians, sigmas)
         if seeds.size:
             _note_seeds(groupdq, d, medians, sigmas, y, columns, jump, hit, neighbours, seeds)
@@ -288,12 +281,9 @@ def _search(groupdq, d, s, y, columns, noise2, method, thresholds, jump, hit, ne
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _any(flags):
-    """Whether one is not 0; without a branch, and so faster than numpy's."""
-    some = np.uint8(0)
-    for x in range(flags.size):
-        some |= flags[x]
-    return some != 0
+def _leave_out(before, quiet):
+    for x in range(quiet.size):
+        quiet[x] = quiet[x] & (before[x] == 0)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -317,7 +307,7 @@ def _row(sci, groupdq, gain, readnoise, nframes, y, method, thresholds, bad, jum
     nk = nints * (ngroups - 1)
     wide, few = max(16, min(nx, NEAR // nk)), max(16, min(TILE, NEAREST // nk) // 16 * 16)
     differences = np.empty(nk * wide, np.float32)
-    picked, ordered = np.empty(nk * few, np.float32), np.empty(nk * few, np.float32)
+    unsorted, ordered = np.empty(nk * few, np.float32), np.empty(nk * few, np.float32)
     found, earlier = 0, False
     for x0 in range(0, nx, wide):
         part = slice(x0, min(x0 + wide, nx))
@@ -325,18 +315,19 @@ def _row(sci, groupdq, gain, readnoise, nframes, y, method, thresholds, bad, jum
         before, quiet = np.empty(noise2.size, np.uint8), np.zeros(noise2.size, np.uint8)
         all_of, seen, magnitude = tile(differences, nk, noise2.size), nothing_seen(noise2.size), method == ITERATIVE
         find_differences(sci, groupdq, gain, y, part, bad, jump, magnitude, all_of, before, seen)
-        if _any(before):
+        if any_of(before):
             earlier = True
             found += _count(groupdq, y, part, jump)
         if method in (ONE_PASS, ITERATIVE):
             find_quiet(all_of, seen, noise2, thresholds[0], min(sizes) if large.size else np.inf, magnitude, quiet)
-        loud = np.flatnonzero((quiet == 0) | (before != 0))
+        _leave_out(before, quiet)
+        loud = columns_where(quiet, False)
         for first in range(0, loud.size, few):
             some = loud[first : first + few]
-            d, s = tile(picked, nk, some.size), tile(ordered, nk, some.size)
-            _gather(all_of, some, d)
-            noted = jump, before[some], neighbours, sizes, seeds, large, very_large
-            found += _search(groupdq, d, s, y, x0 + some, noise2[some], method, thresholds, *noted)
+            d, s, hit = tile(unsorted, nk, some.size), tile(ordered, nk, some.size), picked(before, some)
+            pick(all_of, some, d)
+            noted = jump, hit, neighbours, sizes, seeds, large, very_large
+            found += _search(groupdq, d, s, y, x0 + some, picked(noise2, some), method, thresholds, *noted)
     return found, earlier
 
 
