@@ -8,6 +8,8 @@ A deviation of exactly 0 stands for "no sample" here, as it does for the peer.
 import numpy as np
 from numba import njit, prange
 
+from .pick_columns import copy
+
 PIECE = 1024  # columns that a thread moves
 EDGE = 4  # lines of reference pixels at the beginning and at the end of a frame
 
@@ -138,7 +140,7 @@ def deviations(group, means, rows, row_ticks, ticks, fit, backwards, out):
         Rows of the samples that are wanted, and their ticks within a line.
     fit : (2,) float32
         The line of their output.
-    out : (sample, line) float32
+    out : (sample, line) float64
         Filled.
     """
     lines = group.shape[1]
@@ -154,7 +156,15 @@ def _add_known(values, weight, total, weights):
     """Add the values that are not 0, each times a weight, and their weights."""
     for i in range(values.size):
         total[i] += weight * values[i]
-        weights[i] += weight if values[i] != 0 else np.float32(0)
+        weights[i] += weight if values[i] != 0 else 0
+
+
+@njit(inline="always")
+def _any_missing(values):
+    missing = False
+    for i in range(values.size):
+        missing |= values[i] == 0
+    return missing
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -163,7 +173,7 @@ def fill_gaps(samples, sample_ticks, ticks, window):
 
     Parameters
     ----------
-    samples : (sample, line) float32
+    samples : (sample, line) float64
         0 where there is none.
     sample_ticks : (sample,) int
         Their ticks.
@@ -174,19 +184,19 @@ def fill_gaps(samples, sample_ticks, ticks, window):
 
     Returns
     -------
-    (tick, line) float32
+    (tick, line) float64
     """
     lines, half = samples.shape[1], window.size // 2
     sample_at = np.full(ticks, -1)
     sample_at[sample_ticks] = np.arange(sample_ticks.size)
-    out = np.zeros((ticks, lines), np.float32)
+    out = np.zeros((ticks, lines))
     for tick in prange(ticks):
         here = sample_at[tick]
         if here >= 0:
-            out[tick] = samples[here]
-            if (samples[here] != 0).all():
+            copy(samples[here], out[tick])
+            if not _any_missing(samples[here]):
                 continue
-        total, weights = np.zeros(lines, np.float32), np.zeros(lines, np.float32)
+        total, weights = np.zeros(lines), np.zeros(lines)
         for w in range(window.size):
             t = tick + w - half
             near = sample_at[t % ticks]
@@ -213,7 +223,7 @@ def subtract_signal(group, means, rows, row_ticks, ticks, fit, backwards, signal
     Parameters
     ----------
     group, means, rows, row_ticks, ticks, fit, backwards : as for `deviations`
-    signal : (sample, line) float32
+    signal : (sample, line) float64
     restore : (sample,) bool
         Whether to put their mean over the groups back.
     """
@@ -245,4 +255,4 @@ def move_rows(array, height, rows):
         part = slice(piece * PIECE, min((piece + 1) * PIECE, nx))
         for frame in range(array.shape[0] // height):
             for i in range(rows.size):
-                array[frame * rows.size + i, part] = array[frame * height + rows[i], part]
+                copy(array[frame * height + rows[i], part], array[frame * rows.size + i, part])

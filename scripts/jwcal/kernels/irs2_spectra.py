@@ -19,6 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit, prange
 
+from .pick_columns import copy
+
 FEW, PRIME = 8, 89
 TICKS = FEW * PRIME
 HALF = 32
@@ -183,15 +185,17 @@ def transform_of_89(x, y, given, wanted, cos, sin, work):
         work[2 * PAIRS : 2 * PAIRS + 2],
         work[2 * PAIRS + 2 : 2 * PAIRS + 4],
     )
-    y[0] = x[0]
+    copy(x[0], y[0])
     for n in range(given.size):
         j = given[n]
         for c in range(WIDTH):
             sums[n, c] = x[j, c] + x[PRIME - j, c]
             differences[n, c] = x[j, c] - x[PRIME - j, c]
-        y[0] += sums[n]
+        for c in range(WIDTH):
+            y[0, c] += sums[n, c]
     for n in range(0, wanted.size, 2):
-        even[0], even[1] = x[0], x[0]
+        copy(x[0], even[0])
+        copy(x[0], even[1])
         odd[:] = 0
         _two_products(sums[: given.size], cos, n, even)
         _two_products(differences[: given.size], sin, n, odd)
@@ -272,9 +276,9 @@ def noise(reference_output, own, alpha, beta, low, twist, between, rounds, sprea
 
     Parameters
     ----------
-    reference_output : (712, 2 k) float32
+    reference_output : (712, 2 k) float64
         Real and imaginary parts in turn, a first guess where there is no sample.
-    own : (amplifier, sample, 2 k) float32
+    own : (amplifier, sample, 2 k) float64
         Of the amplifiers' reference pixels.
     alpha, beta : (amplifier, block, 8, 89, WIDTH) float32
         Weights of the reference output and of the amplifiers' own reference pixels, divided by 712.
@@ -290,7 +294,7 @@ def noise(reference_output, own, alpha, beta, low, twist, between, rounds, sprea
         At which ticks the reference pixels' samples stand for the amplifier's noise, and which of them.
     ticks : (m,) int
         The ticks that are wanted.
-    out : (amplifier or 1 + amplifier, m, 2 k) float32
+    out : (amplifier or 1 + amplifier, m, 2 k) float64
         Filled with the spectra of the noise of each amplifier, those of the filtered reference output before if there is room.
     """
     amplifiers = own.shape[0]
@@ -304,12 +308,13 @@ def noise(reference_output, own, alpha, beta, low, twist, between, rounds, sprea
             _load(reference_output[t], first, turn[t], series[t])
         for _ in range(rounds):
             for t in range(TICKS):
-                by_element[ELEMENT_OF_TICK[t]] = series[t]
+                copy(series[t], by_element[ELEMENT_OF_TICK[t]])
             smooth(z, y, low.weight[block], low, work)
             for t in between:
-                series[t, :HALF], series[t, HALF:] = result[ELEMENT_OF_TICK[t], HALF:], result[ELEMENT_OF_TICK[t], :HALF]
+                copy(result[ELEMENT_OF_TICK[t], HALF:], series[t, :HALF])
+                copy(result[ELEMENT_OF_TICK[t], :HALF], series[t, HALF:])
         for t in range(TICKS):
-            by_element[ELEMENT_OF_TICK[t]] = series[t]
+            copy(series[t], by_element[ELEMENT_OF_TICK[t]])
         transform(z, shared, work)
         if out.shape[0] > amplifiers:
             for n in range(ticks.size):
