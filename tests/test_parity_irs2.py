@@ -1,7 +1,8 @@
 """A whole IRS2 exposure of NIRSpec, simulated, through detector1 of ours and of the peer, and once more with exact transforms.
 
-The peer's Fourier transforms of a frame are rounded to float32, each by some 1e-6 DN, so that here and there a sample of thousands of DN
-is rounded to the next float32. A rate is a difference of few such samples; where it is far below them it differs by that step.
+The peer's Fourier transforms of a frame are rounded to float32, as ours are, each by some 1e-6 DN (test_irs2:
+test_both_are_equally_near_the_definition), so that here and there a sample of thousands of DN is rounded to the next one.
+A rate is a difference of few such samples; where it is far below them it differs by that step.
 Transforms in double precision in place of the peer's change the rates of as many pixels.
 """
 
@@ -93,7 +94,7 @@ def test_every_value(calibrated, plane):
 
 
 def test_what_differs_is_rounding(calibrated):
-    """As many rates with exact transforms are more than 1e-5 off the peer's as of ours, and our samples are the nearer ones to those."""
+    """Exact transforms would change about as many rates by more than 1e-5 of the peer's as ours do; our samples are as near to theirs."""
     ours, theirs, exact = calibrated["rate"]
     good = np.isfinite(theirs.sci) & (theirs.sci != 0)
     allowed = 1e-5 * scale(theirs, "sci")
@@ -103,4 +104,4 @@ def test_what_differs_is_rounding(calibrated):
     print("of {} rates more than 1e-5 off the peer's: ours {}, with exact transforms {}".format(good.sum(), *off))
     print("samples from those of exact transforms, DN: ours {:.2e}, the peer's {:.2e}".format(*rms))
     assert off[0] <= 2 * off[1] and off[1] > 0
-    assert rms[0] < rms[1]
+    assert rms[0] < 1.2 * rms[1]

@@ -2,8 +2,8 @@
 
 All happens to deviations from the mean over the groups, after the removal of each frame's drift. A frame of an output is a series of
 lines x TICKS samples in time, and its discrete Fourier transform is done in two steps, along the lines here and along the ticks in
-`kernels.irs2_spectra`. The first step is done for the ticks alone that hold samples, in double precision, which takes hardly longer;
-as the series are real, half of the line frequencies are enough.
+`kernels.irs2_spectra`. The first step is done for the ticks alone that hold samples; as the series are real, half of the line
+frequencies are enough.
 
 Sources: Rauscher et al. 2017, PASP 129, 105003, section 3, for the correction; the weights alpha and beta are the refpix reference's.
 """
@@ -17,7 +17,6 @@ import scipy.fft
 from ..errors import ReferenceError
 from ..kernels import irs2 as kernel
 from ..kernels import irs2_spectra as spectra
-from ..reference_file import understood
 from ..threads import side_by_side
 from .layout import IS_REFERENCE, NORMAL, OUTPUTS, PERIOD, REFERENCE, SAMPLE_TICKS, SAMPLES, TICKS
 
@@ -77,9 +76,8 @@ def filters_of(reference, lines):
     for rows in reference.rows("IRS2", 2 * lines * AT_ONCE):
         names = {name.lower(): name for name in rows.dtype.names}
         if set(wanted) <= set(names) and count + len(rows) <= 2 * TICKS * lines:
-            with understood("refpix", reference.path):
-                columns = _one_array([rows[names[name]] for name in wanted])
-            spectra.add_weights(columns, count // (2 * lines), lines, weights)
+            columns = [rows[names[name]] for name in wanted]
+            spectra.add_weights(_one_array(columns), count // (2 * lines), lines, weights)
         count += len(rows)
     if count != 2 * TICKS * lines or not set(wanted) <= set(names):
         raise ReferenceError(
@@ -129,33 +127,34 @@ def correct(groups, layout, filters, preserve=False):
 
 def _correct_group(group, means, layout, filters, preserve):
     lines = group.shape[1]
+    workers = numba.get_num_threads()
     fits = kernel.drift_lines(group, means, layout.order, SAMPLE_TICKS, TICKS, layout.backwards)
 
     def deviations(k, samples, out):
         kernel.deviations(group, means, layout.order[k][samples], SAMPLE_TICKS[samples], TICKS, fits[k], layout.backwards, out)
         return out
 
-    samples = deviations(0, slice(None), np.empty((SAMPLES, lines)))
-    shared = _along_lines(kernel.fill_gaps(samples, SAMPLE_TICKS, TICKS, WINDOW))
-    samples = np.empty((OUTPUTS - 1, REFERENCE_TICKS.size, lines))
+    samples = deviations(0, slice(None), np.empty((SAMPLES, lines), np.float32))
+    shared = _parts(scipy.fft.rfft(kernel.fill_gaps(samples, SAMPLE_TICKS, TICKS, WINDOW), axis=1, workers=workers))
+    samples = np.empty((OUTPUTS - 1, REFERENCE_TICKS.size, lines), np.float32)
     for k in range(1, OUTPUTS):
         deviations(k, IS_REFERENCE, samples[k - 1])
-    own = _along_lines(samples)
+    own = _parts(scipy.fft.rfft(samples, axis=2, workers=workers))
     del samples
     chosen = np.arange(SAMPLES) if preserve else np.flatnonzero(~IS_REFERENCE)
-    noise = np.empty((OUTPUTS if preserve else OUTPUTS - 1, chosen.size, shared.shape[1]))
+    noise = np.empty((OUTPUTS if preserve else OUTPUTS - 1, chosen.size, shared.shape[1]), np.float32)
     spectra.noise(shared, own, *filters, BETWEEN, ROUNDS, SPREAD_TICKS, SPREAD_SAMPLES, SAMPLE_TICKS[chosen], noise)
     del shared, own
     restore = ~IS_REFERENCE[chosen]
     for k in range(OUTPUTS - len(noise), OUTPUTS):
         rows, ticks = layout.order[k][chosen], SAMPLE_TICKS[chosen]
-        signal = scipy.fft.irfft(noise[k - OUTPUTS].view(complex), lines, workers=numba.get_num_threads())
+        signal = scipy.fft.irfft(noise[k - OUTPUTS].view(np.complex64), lines, axis=1, workers=workers)
         if k == 0:
             group[rows] = (signal[:, ::-1] if layout.backwards else signal) + means[rows]
         else:
             kernel.subtract_signal(group, means, rows, ticks, TICKS, fits[k], layout.backwards, signal, restore)
 
 
-def _along_lines(samples):
-    """The spectrum along the last axis, its real and imaginary parts in turn."""
-    return scipy.fft.rfft(samples, workers=numba.get_num_threads()).view(float)
+def _parts(spectrum):
+    """A complex spectrum as its real and imaginary parts in turn along the last axis."""
+    return spectrum.view(np.float32)

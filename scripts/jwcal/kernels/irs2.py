@@ -140,7 +140,7 @@ def deviations(group, means, rows, row_ticks, ticks, fit, backwards, out):
         Rows of the samples that are wanted, and their ticks within a line.
     fit : (2,) float32
         The line of their output.
-    out : (sample, line) float64
+    out : (sample, line) float32
         Filled.
     """
     lines = group.shape[1]
@@ -156,7 +156,7 @@ def _add_known(values, weight, total, weights):
     """Add the values that are not 0, each times a weight, and their weights."""
     for i in range(values.size):
         total[i] += weight * values[i]
-        weights[i] += weight if values[i] != 0 else 0
+        weights[i] += weight if values[i] != 0 else np.float32(0)
 
 
 @njit(inline="always")
@@ -173,7 +173,7 @@ def fill_gaps(samples, sample_ticks, ticks, window):
 
     Parameters
     ----------
-    samples : (sample, line) float64
+    samples : (sample, line) float32
         0 where there is none.
     sample_ticks : (sample,) int
         Their ticks.
@@ -184,19 +184,19 @@ def fill_gaps(samples, sample_ticks, ticks, window):
 
     Returns
     -------
-    (tick, line) float64
+    (tick, line) float32
     """
     lines, half = samples.shape[1], window.size // 2
     sample_at = np.full(ticks, -1)
     sample_at[sample_ticks] = np.arange(sample_ticks.size)
-    out = np.zeros((ticks, lines))
+    out = np.zeros((ticks, lines), np.float32)
     for tick in prange(ticks):
         here = sample_at[tick]
         if here >= 0:
             copy(samples[here], out[tick])
             if not _any_missing(samples[here]):
                 continue
-        total, weights = np.zeros(lines), np.zeros(lines)
+        total, weights = np.zeros(lines, np.float32), np.zeros(lines, np.float32)
         for w in range(window.size):
             t = tick + w - half
             near = sample_at[t % ticks]
@@ -223,7 +223,7 @@ def subtract_signal(group, means, rows, row_ticks, ticks, fit, backwards, signal
     Parameters
     ----------
     group, means, rows, row_ticks, ticks, fit, backwards : as for `deviations`
-    signal : (sample, line) float64
+    signal : (sample, line) float32
     restore : (sample,) bool
         Whether to put their mean over the groups back.
     """

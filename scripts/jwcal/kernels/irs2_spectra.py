@@ -276,9 +276,9 @@ def noise(reference_output, own, alpha, beta, low, twist, between, rounds, sprea
 
     Parameters
     ----------
-    reference_output : (712, 2 k) float64
+    reference_output : (712, 2 k) float32
         Real and imaginary parts in turn, a first guess where there is no sample.
-    own : (amplifier, sample, 2 k) float64
+    own : (amplifier, sample, 2 k) float32
         Of the amplifiers' reference pixels.
     alpha, beta : (amplifier, block, 8, 89, WIDTH) float32
         Weights of the reference output and of the amplifiers' own reference pixels, divided by 712.
@@ -294,7 +294,7 @@ def noise(reference_output, own, alpha, beta, low, twist, between, rounds, sprea
         At which ticks the reference pixels' samples stand for the amplifier's noise, and which of them.
     ticks : (m,) int
         The ticks that are wanted.
-    out : (amplifier or 1 + amplifier, m, 2 k) float64
+    out : (amplifier or 1 + amplifier, m, 2 k) float32
         Filled with the spectra of the noise of each amplifier, those of the filtered reference output before if there is room.
     """
     amplifiers = own.shape[0]
