@@ -5,6 +5,7 @@ import numpy as np
 from .dq import DO_NOT_USE, NO_GAIN_VALUE
 from .errors import InputError, ReferenceError
 from .irs2.layout import is_irs2
+from .reference_file import another
 
 
 def image(reference, exposure, extname="SCI", pixels=None):
@@ -61,7 +62,7 @@ def check(shape, reference, exposure, extname, pixels=None):
         return
     ny, nx = pixels
     given = f"the {reference.type} reference's {extname}"
-    again = f"Give another {reference.type} reference under references: overrides, or take the one from CRDS"
+    again = another(reference.type)
     if len(shape) >= 2 and is_irs2(shape) and not is_irs2(pixels):
         raise ReferenceError(f"{given} has the {shape[-2]} rows of IRS2 readout, the exposure has {ny}", reference.path, again)
     if len(shape) >= 2 and is_irs2(pixels) and not is_irs2(shape):

@@ -9,7 +9,7 @@ from . import dq as dqbits
 from . import stripes
 from .errors import ReferenceError
 from .irs2.layout import is_irs2
-from .reference_file import open_reference
+from .reference_file import another, open_reference
 
 log = logging.getLogger(__name__)
 SUBARRAY = ("SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2")
@@ -130,7 +130,7 @@ class Reference:
             raise ReferenceError(
                 f"the {self.type} reference's {extname} has the shape {array.shape}, an image was expected",
                 file=self.path,
-                do=f"Give another {self.type} reference under references: overrides, or take the one from CRDS",
+                do=another(self.type),
             )
         ny, nx = array.shape[-2:]
         start1, start2, size1, size2 = (int(self.header.get(k, d)) for k, d in zip(SUBARRAY, (1, 1, nx, ny), strict=True))

@@ -8,6 +8,7 @@ from .. import aligned, limits
 from ..errors import InputError, ReferenceError, Skip
 from ..irs2 import layout
 from ..kernels.ipc import convolve
+from ..reference_file import another
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def _kernel(reference, exposure, pixels):
         raise ReferenceError(
             f"the ipc reference's SCI has the shape {shape}: a kernel of 2 dimensions, or 4 with one for each pixel, was expected",
             file=reference.path,
-            do="Give another ipc reference under references: overrides, or take the one from CRDS",
+            do=another("ipc"),
         )
     if len(shape) == 2:
         return reference.uncut().astype(np.float32)[:, :, None, None]
