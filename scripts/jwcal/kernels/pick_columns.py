@@ -1,6 +1,6 @@
 """Copy columns of a tile, and pick some of them.
 
-numpy's functions and `a[...] = b` do the same, but numba makes ten times as much code of them, which each process has to load.
+numpy's functions and `a[...] = b` do the same, but numba makes more code of them, which each process has to load.
 """
 
 import numpy as np
