@@ -8,6 +8,7 @@ import pytest
 from astropy.io import fits
 
 import make
+from jwcal import reference_file
 from jwcal.errors import ReferenceError
 from jwcal.reference_file import open_reference
 
@@ -74,6 +75,67 @@ def test_tables(file):
     assert [(int(row["VALUE"]), row["NAME"]) for row in definitions] == [(4, b"HOT"), (2**31, b"DEAD")]
     parts = list(file.rows("TABLE", 1))
     assert [len(part) for part in parts] == [1, 1] and [int(part["number"][0]) for part in parts] == [1, 2]
+
+
+PLAIN = [("text", "S5"), ("byte", "u1"), ("short", "i2"), ("word", "i4"), ("long", "i8"), ("float", "f4"), ("double", "f8")]
+PLAIN += [("u2", "u2"), ("u4", "u4", (3,)), ("u8", "u8"), ("pairs", "f4", (2,))]
+ODD = {
+    "scaled": fits.Column("scaled", "E", array=np.array([1.0, 2.5, 4.0], np.float32), bscale=0.5, bzero=1.0),
+    "offset": fits.Column("offset", "J", array=np.array([10, 20, 30]), bzero=10),
+    "logical": fits.Column("logical", "L", array=np.array([True, False, True])),
+    "of two axes": fits.Column("plane", "4E", array=np.arange(12, dtype=np.float32).reshape(3, 2, 2), dim="(2, 2)"),
+    "of any length": fits.Column("list", "PE()", array=np.array([[1.0], [2.0, 3.0], []], dtype=object)),
+    "bits": fits.Column("bits", "3X", array=np.array([[True, False, True]] * 3)),
+    "signed bytes": fits.Column("int8", "B", bzero=-128, array=np.array([-3, 0, 3], np.int8)),
+}
+
+
+@pytest.mark.parametrize("rows", [0, 1, 50])
+def test_plain_columns_are_read_as_astropy_reads_them(tmp_path, rows):
+    bits = np.random.default_rng(rows).integers(0, 256, rows * np.dtype(PLAIN).itemsize, dtype=np.uint8)
+    table = bits.view(PLAIN)
+    for name in ("float", "double", "pairs"):
+        table[name] = np.arange(table[name].size).reshape(table[name].shape) / 7
+    table["text"] = b"a b"
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU(table, name="TABLE")]).writeto(tmp_path / "made.fits")
+    file = open_reference(tmp_path / "made.fits", "made")
+    assert reference_file.plain_row(file._extensions["TABLE"].header).unsigned == ("u2", "u4", "u8")
+    found = file.table("TABLE")
+    assert found.dtype == np.dtype(PLAIN)
+    for name in table.dtype.names:
+        np.testing.assert_array_equal(found[name], table[name], name)
+    parts = list(file.rows("TABLE", 7))
+    assert sum(map(len, parts)) == rows and max(map(len, parts), default=0) <= 7
+    if rows:
+        np.testing.assert_array_equal(np.concatenate(parts)["u4"], table["u4"])
+
+
+@pytest.mark.parametrize("column", ODD.values(), ids=ODD)
+def test_columns_that_are_left_to_astropy(tmp_path, column):
+    number = fits.Column("number", "J", array=np.array([1, 2, 3]))
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns([number, column], name="TABLE")]).writeto(tmp_path / "made.fits")
+    file = open_reference(tmp_path / "made.fits", "made")
+    assert reference_file.plain_row(file._extensions["TABLE"].header) is None
+    np.testing.assert_array_equal(file.table("TABLE")["number"], [1, 2, 3])
+    np.testing.assert_array_equal(np.concatenate(list(file.rows("TABLE", 2)))["number"], [1, 2, 3])
+
+
+@pytest.mark.parametrize("keyword, value", [("TFORM1", "nonsense"), ("TFORM1", 5), ("TTYPE1", None), ("TFIELDS", 0), ("TFIELDS", "x")])
+def test_a_table_that_is_described_wrongly(tmp_path, keyword, value):
+    table = fits.BinTableHDU(make.dq_def(HOT=4), name="DQ_DEF")
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "made.fits")
+    set_card(tmp_path / "made.fits", keyword, value)
+    try:
+        open_reference(tmp_path / "made.fits", "made").table("DQ_DEF")
+    except ReferenceError as error:
+        assert "made.fits" in str(error)
+
+
+def set_card(path, keyword, value):
+    """Change a keyword of a file where it stands, as no library would."""
+    content = path.read_bytes()
+    at = content.index(f"{keyword:8}= ".encode())
+    path.write_bytes(content[:at] + fits.Card(keyword, value).image.encode() + content[at + 80 :])
 
 
 def test_what_is_not_there(file):

@@ -1,7 +1,9 @@
 """Reference files as they are, FITS or ASDF: arrays, tables and trees, read when they are asked for."""
 
 import math
+import re
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 from astropy.io import fits
@@ -22,7 +24,7 @@ def understood(kind, path):
     """Where the content of a reference is taken apart: what goes wrong there is an error of the file."""
     try:
         yield
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, fits.VerifyError) as error:
         what = f"the {kind} reference is not made as such references are ({type(error).__name__}: {error})"
         raise ReferenceError(what, path, another(kind)) from error
 
@@ -110,35 +112,38 @@ class ReferenceFile:
 
     def table(self, extname):
         self._need_table(extname)
-        extension = self._extensions[extname]
-        if not _is_table(extension) or self.path.endswith(".gz"):
+        with understood(self.kind, self.path):
+            if self._row(extname):
+                return _in_memory(next(self._rows_in_file(extname)), self._row(extname).unsigned)
             with self._open() as hdus:
                 return _physical(hdus[extname])
-        try:
-            with open(self.path, "rb") as file:
-                file.seek(extension.start)
-                return _physical(fits.BinTableHDU.fromstring(file.read(extension.stop - extension.start), uint=True))
-        except (OSError, fits.VerifyError) as error:
-            raise ReferenceError(f"the {self.kind} reference can't be read: {error}", self.path, AGAIN) from None
 
     def rows(self, extname, size):
         self._need_table(extname)
-        with self._open() as hdus:
-            hdu = hdus[extname]
-            kind, offset, count = hdu.columns.dtype.newbyteorder(">"), hdu.fileinfo()["datLoc"], hdu.header["NAXIS2"]
-            plain = kind.itemsize == hdu.header["NAXIS1"] and not any(c.bzero or c.bscale for c in hdu.columns)
-        if not plain or self.path.endswith(".gz"):
+        row = self._row(extname)
+        if row and not row.unsigned:
+            yield from self._rows_in_file(extname, size)
+        else:
             table = self.table(extname)
-            yield from (table[first : first + size] for first in range(0, count, size))
-            return
-        with open(self.path, "rb", buffering=0) as file:
-            for first in range(0, count, size):
-                part = np.empty(min(size, count - first), kind)
-                try:
-                    read_side_by_side(file, part, offset + first * kind.itemsize)
-                except OSError as error:
-                    raise ReferenceError(f"the {self.kind} reference can't be read: {error}", self.path, AGAIN) from None
-                yield part
+            yield from (table[first : first + size] for first in range(0, len(table), size))
+
+    def _row(self, extname):
+        """How a table's rows are stored, where they can be read as they are."""
+        with understood(self.kind, self.path):
+            return None if self.path.endswith(".gz") else plain_row(self._extensions[extname].header)
+
+    def _rows_in_file(self, extname, size=None):
+        """The rows of a table as they are in the file, `size` of them at a time or all at once."""
+        extension = self._extensions[extname]
+        kind, count = self._row(extname).kind, extension.header["NAXIS2"]
+        try:
+            with open(self.path, "rb", buffering=0) as file:
+                for first in range(0, count, size) if size else (0,):
+                    part = np.empty(min(size or count, count - first), kind)
+                    read_side_by_side(file, part, extension.offset + first * kind.itemsize)
+                    yield part
+        except OSError as error:
+            raise ReferenceError(f"the {self.kind} reference can't be read: {error}", self.path, AGAIN) from None
 
     @property
     def tree(self):
@@ -151,6 +156,62 @@ class ReferenceFile:
             except Exception as error:  # asdf has no common base for what a broken file raises
                 raise ReferenceError(f"the {self.kind} reference can't be read ({error})", self.path, AGAIN) from None
         return self._tree
+
+
+class Row(NamedTuple):
+    """How a binary table stores its rows."""
+
+    kind: np.dtype
+    unsigned: tuple  # names of the columns whose integers are stored less half of their range
+
+
+FORM = re.compile(r"(\d*)([ABIJKED]) *")
+KINDS = {"B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
+
+
+def plain_row(header):
+    """The `Row` of an extension's keywords; None where a column is not plain: astropy, which takes ten times as long, knows all of them.
+
+    Source: FITS standard 4.0, section 7.3.
+    """
+    if header.get("XTENSION") != "BINTABLE" or header.get("ZIMAGE"):
+        return None
+    columns = [_plain_column(header, n) for n in range(1, header["TFIELDS"] + 1)]
+    if not columns or None in columns or len({name for name, *_ in columns}) < len(columns):
+        return None
+    kind = np.dtype([column[:-1] for column in columns])
+    unsigned = tuple(name for name, *_, half in columns if half)
+    return Row(kind, unsigned) if kind.itemsize == header["NAXIS1"] else None
+
+
+def _plain_column(header, n):
+    """Name, type and shape of a column, and whether it is of unsigned integers; None where it is scaled, of variable length..."""
+    form, name = FORM.fullmatch(str(header.get(f"TFORM{n}"))), header.get(f"TTYPE{n}")
+    if not form or not isinstance(name, str):
+        return None
+    many, letter = int(form[1] or 1), form[2]
+    kind = np.dtype(f"S{many}" if letter == "A" else KINDS[letter])
+    shape = () if letter == "A" or many == 1 else (many,)
+    half = 2 ** (8 * kind.itemsize - 1) if letter in "IJK" else 0
+    zero = header.get(f"TZERO{n}", 0)
+    as_it_is = header.get(f"TSCAL{n}", 1) == 1 and zero in (0, half) and header.get(f"TDIM{n}", f"({many})") == f"({many})"
+    return (name, kind, shape, zero != 0) if many and as_it_is else None
+
+
+def _in_memory(rows, unsigned):
+    """Rows of a table, as the file has them, in the machine's byte order and with the unsigned integers that they stand for."""
+    kinds = []
+    for name in rows.dtype.names:
+        kind, shape = _field(rows.dtype[name])
+        kinds.append((name, np.dtype(f"u{kind.itemsize}") if name in unsigned else kind, shape))
+    out = np.empty(rows.shape, kinds)
+    for name, kind, _ in kinds:
+        if name in unsigned:
+            half = kind.type(1 << (8 * kind.itemsize - 1))
+            out[name] = rows[name].astype(f"i{kind.itemsize}").view(kind) ^ half
+        else:
+            out[name] = rows[name]
+    return out
 
 
 def _physical(hdu):
@@ -181,10 +242,6 @@ def _run(place, planes):
     rest = place.shape[len(ranges) :]
     first = np.ravel_multi_index([r.start for r in ranges], place.shape[: len(ranges)])
     return int(first) * math.prod(rest), (*(len(r) for r in ranges), *rest)
-
-
-def _is_table(extension):
-    return extension.header.get("XTENSION") == "BINTABLE" and not extension.header.get("ZIMAGE")
 
 
 def _image_shape(extension):
