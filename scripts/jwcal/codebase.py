@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import os
 import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -42,7 +43,7 @@ class Code:
         self.package = Path(package)
         self._cached = self.package / "__pycache__" / "codebase.json"
         self._remembered = storage.noted(self._cached)
-        self._used, self._parsed = {}, {}
+        self._files, self._used, self._parsed = {}, {}, {}
         self._asked = {}  # thousands of exposures share a few chains
 
     def modules(self, steps):
@@ -95,7 +96,8 @@ class Code:
     def parsed(self, name):
         """What is in a module: its digest, the modules and the libraries that it imports."""
         if name not in self._parsed:
-            text = self._file(name).read_bytes()
+            with open(self._file(name), "rb") as file:
+                text = file.read()
             key = f"{name} {hashlib.sha256(text).hexdigest()[:24]}"
             self._parsed[name] = self._used[key] = self._remembered.get(key) or self._parse(name, text)
         return self._parsed[name]
@@ -108,14 +110,14 @@ class Code:
             storage.note(self._cached, self._remembered)
 
     def _file(self, name):
-        for path in (self.package / f"{name}.py", self.package / name / "__init__.py"):
-            if path.is_file():
-                return path
-        return None
+        if name not in self._files:
+            paths = (f"{self.package}/{name}.py", f"{self.package}/{name}/__init__.py")  # every job asks for dozens, so no Path
+            self._files[name] = next((path for path in paths if os.path.isfile(path)), None)
+        return self._files[name]
 
     def _parse(self, name, text):
         tree = ast.parse(text)
-        here = name.split("/") if self._file(name).name == "__init__.py" else name.split("/")[:-1]
+        here = name.split("/") if self._file(name).endswith("__init__.py") else name.split("/")[:-1]
         found, outside = set(), set()
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom):

@@ -1,9 +1,7 @@
 """Reference files as they are, FITS or ASDF: arrays, tables and trees, read when they are asked for."""
 
 import math
-import re
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import numpy as np
 from astropy.io import fits
@@ -11,7 +9,7 @@ from astropy.io import fits
 from . import limits
 from .errors import InputError, ReferenceError
 from .fitsheaders import AGAIN, read_extensions
-from .fitsio import native, open_fits, read_side_by_side, stored
+from .fitsio import native, open_fits, plain_row, read_side_by_side, stored
 
 
 def another(kind):
@@ -156,46 +154,6 @@ class ReferenceFile:
             except Exception as error:  # asdf has no common base for what a broken file raises
                 raise ReferenceError(f"the {self.kind} reference can't be read ({error})", self.path, AGAIN) from None
         return self._tree
-
-
-class Row(NamedTuple):
-    """How a binary table stores its rows."""
-
-    kind: np.dtype
-    unsigned: tuple  # names of the columns whose integers are stored less half of their range
-
-
-FORM = re.compile(r"(\d*)([ABIJKED]) *")
-KINDS = {"B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
-
-
-def plain_row(header):
-    """The `Row` of an extension's keywords; None where a column is not plain: astropy, which takes ten times as long, knows all of them.
-
-    Source: FITS standard 4.0, section 7.3.
-    """
-    if header.get("XTENSION") != "BINTABLE" or header.get("ZIMAGE"):
-        return None
-    columns = [_plain_column(header, n) for n in range(1, header["TFIELDS"] + 1)]
-    if not columns or None in columns or len({name for name, *_ in columns}) < len(columns):
-        return None
-    kind = np.dtype([column[:-1] for column in columns])
-    unsigned = tuple(name for name, *_, half in columns if half)
-    return Row(kind, unsigned) if kind.itemsize == header["NAXIS1"] else None
-
-
-def _plain_column(header, n):
-    """Name, type and shape of a column, and whether it is of unsigned integers; None where it is scaled, of variable length..."""
-    form, name = FORM.fullmatch(str(header.get(f"TFORM{n}"))), header.get(f"TTYPE{n}")
-    if not form or not isinstance(name, str):
-        return None
-    many, letter = int(form[1] or 1), form[2]
-    kind = np.dtype(f"S{many}" if letter == "A" else KINDS[letter])
-    shape = () if letter == "A" or many == 1 else (many,)
-    half = 2 ** (8 * kind.itemsize - 1) if letter in "IJK" else 0
-    zero = header.get(f"TZERO{n}", 0)
-    as_it_is = header.get(f"TSCAL{n}", 1) == 1 and zero in (0, half) and header.get(f"TDIM{n}", f"({many})") == f"({many})"
-    return (name, kind, shape, zero != 0) if many and as_it_is else None
 
 
 def _in_memory(rows, unsigned):
