@@ -26,7 +26,7 @@ COLUMNS = {
 
 
 def same(hdus, tmp_path):
-    fitsio.write_fits((hdus, tmp_path / "ours.fits", tmp_path / "ours.fits"))
+    fitsio.write_fits([(hdus, tmp_path / "ours.fits", tmp_path / "ours.fits")])
     hdus.writeto(tmp_path / "astropy.fits")
     return (tmp_path / "ours.fits").read_bytes() == (tmp_path / "astropy.fits").read_bytes()
 

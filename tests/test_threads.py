@@ -37,7 +37,7 @@ def test_images_are_those_of_astropy(tmp_path, monkeypatch, number, kind):
     monkeypatch.setattr(fitsio, "SPAN", 1200)
     array = values(kind, (3, 7, 31))
     hdus = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(array, name="SCI"), fits.ImageHDU(array[:1, :, ::2], name="ERR")])
-    fitsio.write_fits((hdus, tmp_path / "ours.fits", "ours.fits"))
+    fitsio.write_fits([(hdus, tmp_path / "ours.fits", "ours.fits")])
     hdus.writeto(tmp_path / "astropy.fits")
     assert (tmp_path / "ours.fits").read_bytes() == (tmp_path / "astropy.fits").read_bytes()
     with fits.open(tmp_path / "ours.fits") as opened:

@@ -6,7 +6,6 @@ import os
 import re
 import warnings
 from contextlib import ExitStack, contextmanager
-from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +16,7 @@ from astropy.utils.exceptions import AstropyWarning
 from . import storage
 from .errors import InputError
 from .fitsheaders import AGAIN, BLOCK, dtype_of
-from .threads import parts, side_by_side
+from .threads import meanwhile, parts, side_by_side
 
 
 @contextmanager
@@ -218,24 +217,23 @@ def _plain_column(header, n):
     return (name, kind, shape, zero != 0) if many and as_it_is else None
 
 
-def write_fits(*lists):
+def write_fits(lists):
     """Write HDU lists, the same bytes as astropy would; their images are left as they are.
 
-    Those of all files are written together, by turns: the system lets one thread at a time write to a file.
+    Other threads begin with a file while the next list is made: most of that is Python, which one thread at a time can do.
 
     Parameters
     ----------
-    *lists : (astropy.io.fits.HDUList, path, path)
+    lists : iterable of (astropy.io.fits.HDUList, path, path)
         Where to write it, and what to call it where that is not possible.
 
     Raises
     ------
     ProductError
     """
-    with ExitStack() as stack:
-        spans = [_begin(hdus, stack.enter_context(_created(path, name)), name) for hdus, path, name in lists]
-        turns = (span for turn in zip_longest(*spans) for span in turn if span)
-        side_by_side(lambda span: _write_span(*span), turns)
+    with ExitStack() as files, meanwhile(lambda span: _write_span(*span)) as give:
+        for hdus, path, name in lists:
+            give(_begin(hdus, files.enter_context(_created(path, name)), name))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import re
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from .exposure import Exposure, Header, Pixels
 from .provenance import KEYWORD, record_path
 
 SOFTWARE = f"jwcal {__version__}"
+_version = cache(version)  # which reads the package's files
 
 # Suffix -> stdatamodels' class, by the number of axes where it matters. A chain's `save` may name another.
 MODELS = {
@@ -172,14 +174,16 @@ def write_all(products):
         One could not be written; nothing is left behind of any.
     """
     with ExitStack() as renamed:
-        lists = []
-        for exposure, path in products:
-            temporary = renamed.enter_context(storage.replaced(path))
-            if exposure.tree is None:
-                lists.append((hdus(exposure, Path(path).name), temporary, path))
-            else:
-                temporary.write_bytes(fitsio.asdf_block(exposure.tree))
-        fitsio.write_fits(*lists)
+
+        def lists():
+            for exposure, path in products:
+                temporary = renamed.enter_context(storage.replaced(path))
+                if exposure.tree is None:
+                    yield hdus(exposure, Path(path).name), temporary, path
+                else:
+                    temporary.write_bytes(fitsio.asdf_block(exposure.tree))
+
+        fitsio.write_fits(lists())
 
 
 def hdus(exposure, filename):
@@ -234,7 +238,7 @@ def _primary(exposure, filename):
     header["CAL_VER"] = (SOFTWARE, "Calibration Software Version")
     header.remove("CAL_VCS", ignore_missing=True)
     if exposure.recipe and exposure.recipe.context:
-        header["CRDS_VER"] = (version("crds"), "Version of CRDS file selection software used")
+        header["CRDS_VER"] = (_version("crds"), "Version of CRDS file selection software used")
         header["CRDS_CTX"] = (exposure.recipe.context, "CRDS context (.pmap) used to select ref files")
     for step, (status, why) in exposure.steps.items():
         named = keywords.status(step)

@@ -5,7 +5,9 @@ No kernel with threads of its own may be called in them: two at once are more th
 
 import os
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 
 ROWS = 256  # of an image, at a time
 
@@ -25,11 +27,8 @@ def side_by_side(work, tasks):
     work : callable
     tasks : iterable
     """
-    tasks, number = list(tasks), 1
-    if len(tasks) > 1 and not getattr(_place, "inside", False):
-        import numba  # it takes longer than many a small job of ours, and who has many tasks needs it anyway
-
-        number = min(numba.get_num_threads(), len(tasks))
+    tasks = list(tasks)
+    number = min(_number(), len(tasks)) if len(tasks) > 1 else 1
     if number == 1:
         return [work(task) for task in tasks]
 
@@ -40,9 +39,7 @@ def side_by_side(work, tasks):
         finally:
             _place.inside = False
 
-    if number not in _pools:
-        _pools[number] = ThreadPoolExecutor(number - 1)
-    others = [_pools[number].submit(share, turn) for turn in range(1, number)]
+    others = [_others(number).submit(share, turn) for turn in range(1, number)]
     results = [None] * len(tasks)
     try:
         results[::number] = share(0)
@@ -51,6 +48,56 @@ def side_by_side(work, tasks):
     for turn, other in enumerate(others, start=1):
         results[turn::number] = other.result()
     return results
+
+
+def _number():
+    """How many threads may work here."""
+    if getattr(_place, "inside", False):
+        return 1
+    import numba  # it takes longer than many a small job of ours, and who has many tasks needs it anyway
+
+    return numba.get_num_threads()
+
+
+def _others(number):
+    """The threads beside this one, if there are this many in all."""
+    if number not in _pools:
+        _pools[number] = ThreadPoolExecutor(number - 1)
+    return _pools[number]
+
+
+@contextmanager
+def meanwhile(work):
+    """Let other threads work(task) while this one makes more tasks: gives a function that takes some. At the end of the block all are done.
+
+    With one thread they are all done at the end.
+    """
+    waiting, others, number = deque(), [], _number()
+
+    def take(next_one):
+        _place.inside = True
+        try:
+            while waiting:
+                try:
+                    task = next_one()
+                except IndexError:  # another thread was faster
+                    break
+                work(task)
+        finally:
+            _place.inside = False
+
+    def give(tasks):
+        waiting.extend(tasks)
+        others.extend(_others(number).submit(take, waiting.popleft) for _ in range(number - 1))
+
+    try:
+        yield give
+        take(waiting.pop)  # from the other end: of another file, where there are several
+    finally:
+        waiting.clear()
+        wait(others)
+    for other in others:
+        other.result()
 
 
 def by_rows(work, image):
