@@ -12,8 +12,8 @@ from . import storage
 
 PACKAGE = Path(__file__).resolve().parent
 SHARED = ("run", "products")  # what every product goes through, whatever its steps
-# Modules that products are not made by: what they say to people, or that they are found, is not what is in the pixels.
-NOT_IN_PRODUCTS = {"errors", "facts", "nearest", "parameters", "provenance", "fingerprint"}
+# Modules that products are not made by: what they say to people, that they are found, or where memory comes from, is not in the pixels.
+NOT_IN_PRODUCTS = {"errors", "facts", "nearest", "parameters", "provenance", "fingerprint", "memory"}
 NOT_IN_NUMBERS = {"yaml"}
 DISTRIBUTIONS = {"spherical_geometry": "spherical-geometry"}  # where the name differs from what is imported
 

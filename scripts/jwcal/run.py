@@ -4,7 +4,7 @@ import logging
 import time
 from contextlib import nullcontext, suppress
 
-from . import products, ramp, stripes, superstripes
+from . import memory, products, ramp, stripes, superstripes
 from .chains import Save, Step
 from .errors import InputError, JwcalError, ReferenceError, Skip
 from .exposure import Exposure, Members
@@ -38,6 +38,7 @@ def run(recipe, source, write=None, scratch=None):
     ------
     JwcalError
     """
+    memory.keep_freed()
     given = isinstance(source, Exposure)
     opened = nullcontext(source) if given else products.opened(source, recipe.group_flags, of_ramps=not _ends_ramp(recipe))
     with opened as exposure:
