@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from jwcal import stripes
+from jwcal import limits, stripes
 from jwcal.exposure import Header
 from jwcal.simulate.exposures import asdf_extension, metadata
 from jwcal.simulate.instruments import Subarray
@@ -34,7 +34,7 @@ def cut_stripes(path, size, start=1, **readout):
         slow = int(primary["SLOWAXIS"] if "SLOWAXIS" in primary else science["SLOWAXIS"])
         part = primary if "SUBSTRT1" in primary else science
         part[f"SUBSIZE{abs(slow)}"] = size
-        part[f"SUBSTRT{abs(slow)}"] = stripes.SIZE - start + 1 if slow < 0 else start
+        part[f"SUBSTRT{abs(slow)}"] = limits.SIDE - start + 1 if slow < 0 else start
         primary.update(keywords(**readout))
         header = Header(primary, science, str(path))
         number = max(1, stripes.positions(header))

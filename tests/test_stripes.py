@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import make
-from jwcal import run, stripes, superstripes
+from jwcal import limits, run, stripes, superstripes
 from jwcal.chains import Save, Step
 from jwcal.dq import DO_NOT_USE, REFERENCE_PIXEL
 from jwcal.errors import InputError, ReferenceError
@@ -19,13 +19,13 @@ WIDTH = 40
 def header(size, fast=-1, slow=2, start=1, width=WIDTH, column=1, **keywords):
     """Keywords of striped frames of `size` rows from detector row `start` - 1 on."""
     given = {"FASTAXIS": fast, "SLOWAXIS": slow, f"SUBSIZE{abs(slow)}": size, f"SUBSIZE{abs(fast)}": width, f"SUBSTRT{abs(fast)}": column}
-    given[f"SUBSTRT{abs(slow)}"] = start if slow > 0 else stripes.SIZE - start + 1
+    given[f"SUBSTRT{abs(slow)}"] = start if slow > 0 else limits.SIDE - start + 1
     return make.header(1, 1, **given, **keywords)
 
 
 def rows_of(head, position=0):
     """Detector rows of a frame, in the order of reading."""
-    return np.concatenate([np.arange(stripes.SIZE)[run.detector] for run in stripes.stripes_of(head, position).runs]).tolist()
+    return np.concatenate([np.arange(limits.SIDE)[run.detector] for run in stripes.stripes_of(head, position).runs]).tolist()
 
 
 def span(*pairs):
@@ -66,7 +66,7 @@ def test_stripes_that_make_no_frame(size, keywords):
 
 def detector_map(fast, slow):
     """The number of each pixel of the detector in the order of reading, in the archive's orientation."""
-    number = np.arange(stripes.SIZE**2, dtype=np.float32).reshape(stripes.SIZE, stripes.SIZE)
+    number = np.arange(limits.SIDE**2, dtype=np.float32).reshape(limits.SIDE, limits.SIDE)
     return stripes.Stripes([], fast, slow, 0, 0).to_archive(number)
 
 
@@ -78,8 +78,8 @@ def test_references_are_cut_to_the_stripes(tmp_path, fast, slow):
     full = make.reference_file(tmp_path / "gain.fits", "gain", np.ascontiguousarray(detector_map(fast, slow)))
     found = References({"gain": full}, head)["gain"].array()
     place = stripes.stripes_of(head)
-    rows, columns = np.divmod(place.to_detector(found).astype(int), stripes.SIZE)
-    first = 300 if fast > 0 else stripes.SIZE - 300 - WIDTH
+    rows, columns = np.divmod(place.to_detector(found).astype(int), limits.SIDE)
+    first = 300 if fast > 0 else limits.SIDE - 300 - WIDTH
     np.testing.assert_array_equal(rows, np.broadcast_to(np.array(rows_of(head))[:, None], (24, WIDTH)))
     np.testing.assert_array_equal(columns, np.broadcast_to(first + np.arange(WIDTH), (24, WIDTH)))
     assert found.shape == ((24, WIDTH) if abs(fast) == 1 else (WIDTH, 24))
@@ -140,7 +140,7 @@ def test_superstripes_are_put_together(fast, slow):
     assert exposure.pixeldq.shape == exposure.sci.shape[2:] and not exposure.pixeldq.any() and exposure.read_times is None
     head = exposure.header
     assert (head["NINTS"], head["INTSTART"], head["INTEND"], head["NGROUPS"]) == (2, 2, 3, 4)
-    assert head[f"SUBSIZE{abs(slow)}"] == 30 and head[f"SUBSTRT{abs(slow)}"] == (7 if slow > 0 else stripes.SIZE - 35)
+    assert head[f"SUBSIZE{abs(slow)}"] == 30 and head[f"SUBSTRT{abs(slow)}"] == (7 if slow > 0 else limits.SIDE - 35)
     assert not stripes.is_striped(head) and "SSTR_NST" not in head
     times = exposure.tables["INT_TIMES"]
     assert times["integration_number"].tolist() == [2, 3] and exposure.tables["INT_TIMES_STRIPE"]["stripe_number"].tolist() == [1, 2, 3] * 2
@@ -149,11 +149,11 @@ def test_superstripes_are_put_together(fast, slow):
 
 def test_whole_images_have_empty_rows():
     exposure = together(taken(1, 2, 14, SUBARRAY="SUB60STRIPE_SOSS", **SUPER))
-    assert exposure.sci.shape == (2, 4, stripes.SIZE, WIDTH)
-    empty = np.ones(stripes.SIZE, bool)
+    assert exposure.sci.shape == (2, 4, limits.SIDE, WIDTH)
+    empty = np.ones(limits.SIDE, bool)
     empty[6:36] = False
     assert np.isnan(exposure.sci[:, :, empty]).all() and np.isfinite(exposure.sci[:, :, ~empty]).all()
-    np.testing.assert_array_equal(exposure.pixeldq == REFERENCE_PIXEL, np.broadcast_to(empty[:, None], (stripes.SIZE, WIDTH)))
+    np.testing.assert_array_equal(exposure.pixeldq == REFERENCE_PIXEL, np.broadcast_to(empty[:, None], (limits.SIDE, WIDTH)))
 
 
 def test_a_stripe_that_is_read_again_gives_groups():
@@ -183,7 +183,7 @@ def test_stripes_that_meet_at_one_position_give_no_more_groups():
 def test_each_position_has_its_own_references(tmp_path):
     """The steps before see the pixels of their position: a mask's flags come to lie where its pixels are."""
     exposure = taken(1, 2, 14, **SUPER)
-    bits = np.zeros((stripes.SIZE, WIDTH), np.uint32)
+    bits = np.zeros((limits.SIDE, WIDTH), np.uint32)
     bits[17, 3], bits[100, 3], bits[2, 5] = DO_NOT_USE, DO_NOT_USE, DO_NOT_USE
     mask = make.reference_file(tmp_path / "mask.fits", "mask", {"DQ": bits, "DQ_DEF": make.dq_def(DO_NOT_USE=1)})
     recipe = Recipe("detector1", [Step("dq_init"), Step("refpix")], {"refpix": {"skip": True}}, {"mask": str(mask)})
@@ -201,7 +201,7 @@ def test_striped_frames_are_corrected_by_their_reference_rows(fast):
     exposure = make.ramp_exposure(rng.normal(100, 0.5, (1, 3, 44, 200)))
     exposure.header = head
     level = rng.normal(0, 30, (1, 3, 4, 2))
-    columns = (440 if fast > 0 else stripes.SIZE - 640) + np.arange(200)
+    columns = (440 if fast > 0 else limits.SIDE - 640) + np.arange(200)
     exposure.sci += level[:, :, columns // 512, columns % 2][:, :, None, :: np.sign(fast)]
     exposure.pixeldq[:24] = REFERENCE_PIXEL
     exposure.pixeldq[2, ::3] |= DO_NOT_USE

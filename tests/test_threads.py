@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 
 import numba
 import numpy as np
@@ -101,6 +102,46 @@ def test_an_error_is_raised_when_all_have_ended(number, bad):
     at_least = range(1 - bad, 6, 2) if numba.get_num_threads() > 1 else range(bad)
     assert set(at_least) <= set(ended)
     assert threads.side_by_side(str, range(3)) == ["0", "1", "2"]
+
+
+def test_tasks_are_done_while_more_are_made(number):
+    done, several = [], numba.get_num_threads() > 1
+    with threads.meanwhile(done.append) as give:
+        give(range(5))
+        until = time.monotonic() + 60
+        while several and len(done) < 5 and time.monotonic() < until:
+            time.sleep(0.001)
+        assert len(done) == 5 * several
+        give(range(5, 8))
+    assert sorted(done) == list(range(8))
+
+
+def test_tasks_within_tasks(number):
+    seen = []
+    with threads.meanwhile(lambda a: seen.append(threads.side_by_side(lambda b: (a, b), range(3)))) as give:
+        give(range(6))
+    assert sorted(seen) == [[(a, b) for b in range(3)] for a in range(6)]
+
+
+@pytest.mark.parametrize("bad", [0, 5])  # taken first by another thread, by the caller
+def test_an_error_in_a_task_is_raised(number, bad):
+    def work(task):
+        if task == bad:
+            raise ValueError("this one")
+
+    with pytest.raises(ValueError, match="this one"), threads.meanwhile(work) as give:
+        give(range(6))
+    assert threads.side_by_side(str, range(3)) == ["0", "1", "2"]
+
+
+def test_no_task_is_begun_after_an_error_of_the_caller(number):
+    done = []
+    with pytest.raises(ValueError, match="the caller's"), threads.meanwhile(lambda task: (time.sleep(0.01), done.append(task))) as give:
+        give(range(1000))
+        raise ValueError("the caller's")
+    before = len(done)
+    time.sleep(0.05)
+    assert len(done) == before < 1000
 
 
 def test_a_forked_process_has_threads_of_its_own(number):

@@ -23,8 +23,8 @@ NUMBERS = {
 }
 KNOWN = (*WORDS, *WHOLE, *NUMBERS)
 
-SIZE = (2048, 2048)  # columns and rows of the near-infrared detectors
-MIRI_SIZE = (1032, 1024)
+SIDE = 2048  # columns and rows of a near-infrared detector
+MIRI_SIZE = (1032, 1024)  # columns and rows
 
 
 def fault(keyword, value):
@@ -42,6 +42,11 @@ def fault(keyword, value):
     return f"{keyword} is {value!r}, a {'whole ' * whole}number{bounds} was expected"
 
 
+def detector_size(instrument):
+    """Columns and rows of an instrument's detectors."""
+    return MIRI_SIZE if instrument == "MIRI" else (SIDE, SIDE)
+
+
 def off_detector(header):
     """What is wrong with a subarray that reaches beyond its detector; None where it does not.
 
@@ -50,8 +55,7 @@ def off_detector(header):
     header : mapping
         INSTRUME, SUBSTRT1, SUBSTRT2, SUBSIZE1, SUBSIZE2.
     """
-    sizes = MIRI_SIZE if header["INSTRUME"] == "MIRI" else SIZE
-    for axis, full in enumerate(sizes, start=1):
+    for axis, full in enumerate(detector_size(header["INSTRUME"]), start=1):
         start, size = int(header[f"SUBSTRT{axis}"]), int(header[f"SUBSIZE{axis}"])
         if start < 1 or size < 1 or start - 1 + size > full:
             lines = ("columns", "rows")[axis - 1]

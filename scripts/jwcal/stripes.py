@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .errors import InputError, ReferenceError
+from .limits import SIDE
 
-SIZE = 2048  # rows and columns of a near-IR detector
 KEYWORDS = ("MSTR_RD1", "MSTR_SK1", "MSTR_RD2", "MSTR_SK2", "MSTR_RPT", "MSTR_ILV", "SSTR_STP", "SSTR_NST")
 
 
@@ -103,7 +103,7 @@ def stripes_of(header, position=0):
             row += skip2
         runs.append(Run(slice(row, row + rows), slice(filled, filled + rows), False))
         filled, row = filled + rows, row + rows
-    if filled != size or max((run.detector.stop for run in runs), default=0) > SIZE:
+    if filled != size or max((run.detector.stop for run in runs), default=0) > SIDE:
         given = ", ".join(f"{name} = {header.get(name)}" for name in KEYWORDS)
         what = f"the stripes that its keywords tell ({given}) do not make a frame of {size} rows on the detector"
         raise InputError(what, header.name, "Take the file from the archive again, or correct the keywords")
@@ -115,7 +115,7 @@ def _first_row(header, slow):
     start = int(header[f"SUBSTRT{abs(slow)}"])
     if "DHS" in str(header.get("SUBARRAY")).upper() or (slow < 0 and start == 1):
         return 0
-    return SIZE - start if slow < 0 else start - 1
+    return SIDE - start if slow < 0 else start - 1
 
 
 def first_column(header):
@@ -167,4 +167,4 @@ def cut(array, header, place, position, path, kind):
 
 def _offset(start, size, axis):
     """Detector row or column, from 0, that is first along an axis of what lies at `start` (from 1) in the archive's orientation."""
-    return start - 1 if axis > 0 else SIZE - start - size + 1
+    return start - 1 if axis > 0 else SIDE - start - size + 1

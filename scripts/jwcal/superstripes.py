@@ -13,6 +13,7 @@ from . import stripes
 from .chains import Step
 from .dq import REFERENCE_PIXEL
 from .exposure import Pixels
+from .limits import SIDE
 from .reference_data import References
 
 LAST = "refpix"  # the last step that looks at the positions one by one
@@ -56,7 +57,7 @@ def region_of(header):
     rows = [run.detector for one in positions for run in one.science]
     first, last = min(r.start for r in rows), max(r.stop for r in rows)
     if header.get("SUBARRAY") in WHOLE:
-        first, last = 0, stripes.SIZE
+        first, last = 0, SIDE
     starts = [run.detector.start for run in positions[0].science]
     # The first position tells: stripes at different rows (MSTR_ILV) may meet at a later one, which gives it no groups more.
     return Region(positions, first, last - first, len(starts) // len(set(starts)))
@@ -167,7 +168,7 @@ def _set_keywords(header, source):
     header["NINTS"], header["NGROUPS"] = exposure_ints, source.shape[1]
     header["SUBSIZE2"], header["SUBSIZE1"] = source.shape[2:]
     first = source.region.first
-    header[f"SUBSTRT{abs(slow)}"] = first + 1 if slow > 0 else stripes.SIZE - first - source.region.rows + 1
+    header[f"SUBSTRT{abs(slow)}"] = first + 1 if slow > 0 else SIDE - first - source.region.rows + 1
     for keyword in stripes.KEYWORDS:
         del header[keyword]
 

@@ -12,12 +12,12 @@ from .. import stripes
 from ..dq import DO_NOT_USE, REFERENCE_PIXEL
 from ..errors import InputError, Skip
 from ..kernels.reference_pixels import running_medians, subtract_signals
+from ..limits import SIDE
 from .optimal import subtract_prediction
 from .sets import BORDER, either, means_of, offsets_of, sets
 
 log = logging.getLogger(__name__)
 
-SIZE = 2048  # pixels of a detector's side
 OUTPUTS = 4
 
 # NIRSpec subarrays that reach no edge: the first and last 4 columns of the image lie outside the slits and serve as reference pixels.
@@ -73,9 +73,9 @@ def readout_of(header):
     first = {}
     for axis in (fast, slow):
         start, size = int(header[f"SUBSTRT{abs(axis)}"]) - 1, int(header[f"SUBSIZE{abs(axis)}"])
-        if start < 0 or start + size > SIZE:
+        if start < 0 or start + size > SIDE:
             raise Skip("the subarray does not lie on the detector")
-        first[axis] = start if axis > 0 else SIZE - start - size
+        first[axis] = start if axis > 0 else SIDE - start - size
     return Readout(fast, slow, first[fast], first[slow])
 
 
@@ -92,7 +92,7 @@ def correction(exposure, options):
 
 
 def is_full(exposure):
-    return min(exposure.sci.shape[-2:]) == SIZE
+    return min(exposure.sci.shape[-2:]) == SIDE
 
 
 def four_outputs(readout, pixeldq, options):
@@ -113,10 +113,10 @@ def four_outputs(readout, pixeldq, options):
     """
     flags = readout.to_detector(pixeldq)
     rows, columns = readout.row + np.arange(flags.shape[0]), readout.column + np.arange(flags.shape[1])
-    sides = [_Side(which, (flags[:, which] & DO_NOT_USE) == 0) for which in (columns < BORDER, columns >= SIZE - BORDER)]
+    sides = [_Side(which, (flags[:, which] & DO_NOT_USE) == 0) for which in (columns < BORDER, columns >= SIDE - BORDER)]
     parities = 2 if options.odd_even_columns else 1
-    output = columns // (SIZE // OUTPUTS) * parities + columns % parities
-    ends = np.flatnonzero((rows < BORDER) | (rows >= SIZE - BORDER))
+    output = columns // (SIDE // OUTPUTS) * parities + columns % parities
+    ends = np.flatnonzero((rows < BORDER) | (rows >= SIDE - BORDER))
     end = np.where(rows[ends] < BORDER, 0, OUTPUTS * parities)
     labels = np.where(flags[ends] & DO_NOT_USE, -1, end[:, None] + output)
     (row, column), starts = sets(labels, 2 * OUTPUTS * parities)
@@ -156,7 +156,7 @@ def _side_signal(view, offsets, sides, first, length):
     medians = []
     for columns, good in sides:
         values = view[:, :, columns] - offsets[:, None, columns]
-        medians.append(running_medians(np.ascontiguousarray(values), np.ascontiguousarray(good), first, SIZE, length // 2 * 2 + 1))
+        medians.append(running_medians(np.ascontiguousarray(values), np.ascontiguousarray(good), first, SIDE, length // 2 * 2 + 1))
     return np.nan_to_num(either(*medians))
 
 
@@ -202,7 +202,7 @@ def striped(place, first, pixeldq, options):
         raise Skip("no usable reference pixel")
     columns = first + np.arange(flags.shape[1])
     parities = 2 if options.odd_even_columns else 1
-    output = columns // (SIZE // OUTPUTS) * parities + columns % parities
+    output = columns // (SIDE // OUTPUTS) * parities + columns % parities
     pixels, starts = sets(np.where(good, output, -1), OUTPUTS * parities)
     readout = Readout(place.fast, place.slow, first, 0)
     log.info("stripes: %d reference pixels", pixels[0].size)

@@ -16,6 +16,7 @@ from ..exposure import Pixels
 from ..kernels import background, flicker_noise, flicker_settings, soss_trace
 from ..kernels.clipped_statistics import gather, mask_beyond, sort
 from ..kernels.flat_field import usable as usable_flat
+from ..limits import SIDE
 from ..parameters import Range
 from ..ramp import put_together
 from ..reference_file import understood
@@ -28,7 +29,7 @@ SKIP = True
 REFERENCES = ("gain", "readnoise")  # of the draft rates
 OPTIONAL = ("flat", "pastasoss")
 
-FULL_FRAME = (2048, 2048)
+FULL_FRAME = (SIDE, SIDE)
 CHANNELS = 4
 SOSS_HALFWIDTH = 16  # pixels
 BAD = np.uint8(DO_NOT_USE | JUMP_DET)

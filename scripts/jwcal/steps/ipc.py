@@ -69,10 +69,10 @@ def _active(exposure, pixels):
         raise InputError(wrong, exposure.name, limits.CORRECT)
     first_column, first_row = (int(exposure.header[k]) - 1 for k in ("SUBSTRT1", "SUBSTRT2"))
     ny, nx = pixels
-    if exposure.header["INSTRUME"] == "MIRI":
-        return 0, ny, *_inside(first_column, nx, limits.MIRI_SIZE[0])
-    columns, rows = limits.SIZE
-    return *_inside(first_row, ny, rows), *_inside(first_column, nx, columns)
+    instrument = exposure.header["INSTRUME"]
+    columns, rows = limits.detector_size(instrument)
+    across = _inside(first_column, nx, columns)
+    return (0, ny, *across) if instrument == "MIRI" else (*_inside(first_row, ny, rows), *across)
 
 
 def _inside(start, size, full):

@@ -22,9 +22,10 @@ from typing import Annotated, Literal
 import numpy as np
 
 from ..irs2 import bad_references, layout, subtraction
+from ..limits import SIDE
 from ..parameters import Range
 from ..reference_pixels import miri, near_infrared, optimal
-from ..reference_pixels.near_infrared import SIZE, Options
+from ..reference_pixels.near_infrared import Options
 from ..reference_pixels.sets import correct_frames
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def apply(
     *,
     odd_even_columns: bool = True,
     use_side_ref_pixels: bool = True,
-    side_smoothing_length: Annotated[int, Range(min=1, max=SIZE - 1)] = 11,
+    side_smoothing_length: Annotated[int, Range(min=1, max=SIDE - 1)] = 11,
     side_gain: float = 1.0,
     odd_even_rows: bool = True,
     ovr_corr_mitigation_ftr: float = 3.0,
@@ -60,7 +61,7 @@ def apply(
     refpix_algorithm: Literal["median", "sirs"] = "median",
     sigreject: Annotated[float, Range(min=0.0)] = 4.0,
     gaussmooth: Annotated[float, Range(min=0.001)] = 1.0,
-    halfwidth: Annotated[int, Range(min=0, max=SIZE // 2 - 1)] = 30,
+    halfwidth: Annotated[int, Range(min=0, max=SIDE // 2 - 1)] = 30,
     siglimit: Annotated[float, Range(min=1.0)] = 3.0,
 ):
     """Subtract the reference pixel signal from every group, and from the zero frame.
