@@ -56,3 +56,30 @@ def test_a_table_that_was_read(tmp_path, table):
     with fits.open(tmp_path / "first.fits") as hdus:
         read = fits.BinTableHDU(hdus["TABLE"].data.copy(), name="TABLE")
     assert same(fits.HDUList([fits.PrimaryHDU(), read]), tmp_path)
+
+
+@pytest.mark.parametrize("most", [1, 2, 512])
+@pytest.mark.parametrize("bytes_at_a_time", [1, 7, 100, 10**6])
+def test_arrays_that_follow_each_other_in_a_file(tmp_path, monkeypatch, most, bytes_at_a_time):
+    """However few of them, and of their bytes, the system takes at a time."""
+
+    def some(call):
+        def limited(number, views, offset):
+            assert len(views) <= most
+            return call(number, [views[0][:bytes_at_a_time]] if len(views[0]) >= bytes_at_a_time else views, offset)
+
+        return limited
+
+    monkeypatch.setattr(fitsio, "AT_ONCE", most)
+    for name in ("preadv", "pwritev"):
+        monkeypatch.setattr(fitsio.os, name, some(getattr(fitsio.os, name)))
+    arrays = [np.arange(5, dtype=np.float32), np.zeros(0, np.float32), np.arange(6, dtype=np.int16).reshape(2, 3), np.uint8([7])]
+    with open(tmp_path / "file", "w+b", buffering=0) as file:
+        fitsio.write_run(file, arrays, 11)
+        found = [np.full_like(array, 99) for array in arrays]
+        fitsio.read_run(file, found, 11)
+        for array, same in zip(arrays, found, strict=True):
+            np.testing.assert_array_equal(same, array)
+        with pytest.raises(OSError, match="too soon"):
+            fitsio.read_run(file, found, 12)
+    assert (tmp_path / "file").read_bytes() == bytes(11) + b"".join(array.tobytes() for array in arrays)

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 
 from .exposure import Pixels, dead_groups
-from .fitsio import read_at, write_at
+from .fitsio import read_run, write_run
 from .parameters import parameters_of, step_module
 from .sizes import LARGE, PIECE
 from .threads import parts, side_by_side
@@ -288,7 +288,9 @@ class _Scratch:
             file.close()
 
     def _pieces(self, shape, ints, rows):
-        """For each integration (file, offset in it, place in the block) of rows that lie side by side: those of one group in one file."""
+        """For each integration (file, offset in it, places in the block) of rows that follow each other in a file: those of one
+        group, or of all groups where they are all rows of the file.
+        """
         _, ngroups, ny, nx = shape
         numbers = range(rows.start // self.rows, -(-rows.stop // self.rows))
 
@@ -298,9 +300,11 @@ class _Scratch:
                 top = number * self.rows
                 high = min(self.rows, ny - top)
                 first, end = max(rows.start, top), min(rows.stop, top + high)
-                for g in range(ngroups):
+                places = [(i - ints.start, g, slice(first - rows.start, end - rows.start)) for g in range(ngroups)]
+                step = ngroups if end - first == high else 1
+                for g in range(0, ngroups, step):
                     offset = ((i * ngroups + g) * high + first - top) * nx * self.kind.itemsize
-                    yield self.files[number], offset, (i - ints.start, g, slice(first - rows.start, end - rows.start))
+                    yield self.files[number], offset, places[g : g + step]
 
         return [of(i) for i in range(ints.start, ints.stop)]
 
@@ -314,8 +318,8 @@ class _Scratch:
 
     def _write(self, array, pieces):
         def put(those):
-            for file, offset, place in those:
-                write_at(file, np.ascontiguousarray(array[place], self.kind), offset)
+            for file, offset, places in those:
+                write_run(file, [np.ascontiguousarray(array[place], self.kind) for place in places], offset)
 
         side_by_side(put, pieces)
 
@@ -325,8 +329,8 @@ class _Scratch:
         array = empty((ints.stop - ints.start, ngroups, rows.stop - rows.start, nx), self.kind)
 
         def get(those):
-            for file, offset, place in those:
-                read_at(file, array[place], offset)
+            for file, offset, places in those:
+                read_run(file, [array[place] for place in places], offset)
 
         side_by_side(get, self._pieces(self.shape, ints, rows))
         return array
