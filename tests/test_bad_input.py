@@ -538,7 +538,7 @@ def test_full_disk_from_the_start(tiny, tmp_path, small_disk, capsys):
 
 
 def test_disk_that_fills_while_a_product_is_written(tiny, tmp_path, monkeypatch):
-    """The same where no file system can be mounted: the write fails after some bytes. One of the files that are written together is named."""
+    """The same where no file system can be mounted; one of the two files that are written is named."""
 
     def full(file, array, offset):
         raise OSError(28, "No space left on device")
