@@ -171,6 +171,7 @@ def run_case(options):
     floor = [OURS, "-c", RUN_FLOOR, out / "floor", *files, sum(products.values())]
     found["floor"] = fastest(measure(floor) for _ in range(options.repeat))
     print(f"{uncal.name}: {case['exposure'] | changed}")
+    shutil.rmtree(out)  # gigabytes
     print("products, MB: " + ", ".join(f"{name} {size / 2**20:.0f}" for name, size in products.items()))
     return found
 

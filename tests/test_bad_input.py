@@ -538,13 +538,13 @@ def test_full_disk_from_the_start(tiny, tmp_path, small_disk, capsys):
 
 
 def test_disk_that_fills_while_a_product_is_written(tiny, tmp_path, monkeypatch):
-    """The same where no file system can be mounted; one of the two files that are written is named."""
+    """The same where no file system can be mounted: the write fails after some bytes."""
 
     def full(file, array, offset):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(fitsio, "write_at", full)  # the headers are there then
-    with pytest.raises(ProductError, match="_rate(ints)?.fits: can't be written .No space left on device.. Make room"):
+    with pytest.raises(ProductError, match="_rate.fits: can't be written .No space left on device.. Make room"):
         by_hand(tiny, tiny.image, tmp_path / "out")
     assert os.listdir(tmp_path / "out") == []
 

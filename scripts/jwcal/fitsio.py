@@ -112,7 +112,7 @@ def read_at(file, array, offset):
 
 def read_run(file, arrays, offset):
     """`read_at` for arrays whose bytes follow each other in the file."""
-    _go_through(os.preadv, file, arrays, offset)
+    _transfer(os.preadv, file, arrays, offset)
 
 
 def read_side_by_side(file, array, offset):
@@ -128,10 +128,10 @@ def write_at(file, array, offset):
 
 def write_run(file, arrays, offset):
     """`write_at` for arrays whose bytes follow each other in the file."""
-    _go_through(os.pwritev, file, arrays, offset)
+    _transfer(os.pwritev, file, arrays, offset)
 
 
-def _go_through(call, file, arrays, offset):
+def _transfer(call, file, arrays, offset):
     """Have the system read or write the bytes of arrays, one call for as many as it takes."""
     views = [memoryview(array.view(np.uint8)).cast("B") for array in arrays if array.size]
     while views:

@@ -112,9 +112,9 @@ class ReferenceFile:
         self._need_table(extname)
         with understood(self.kind, self.path):
             if self._row(extname):
-                return _in_memory(next(self._rows_in_file(extname)), self._row(extname).unsigned)
+                return _rows_of_bytes(next(self._rows_in_file(extname)), self._row(extname).unsigned)
             with self._open() as hdus:
-                return _physical(hdus[extname])
+                return _rows_of_astropy(hdus[extname])
 
     def rows(self, extname, size):
         self._need_table(extname)
@@ -156,37 +156,29 @@ class ReferenceFile:
         return self._tree
 
 
-def _in_memory(rows, unsigned):
-    """Rows of a table, as the file has them, in the machine's byte order and with the unsigned integers that they stand for."""
-    kinds = []
-    for name in rows.dtype.names:
-        kind, shape = _field(rows.dtype[name])
-        kinds.append((name, np.dtype(f"u{kind.itemsize}") if name in unsigned else kind, shape))
-    out = np.empty(rows.shape, kinds)
-    for name, kind, _ in kinds:
-        if name in unsigned:
-            half = kind.type(1 << (8 * kind.itemsize - 1))
-            out[name] = rows[name].astype(f"i{kind.itemsize}").view(kind) ^ half
-        else:
-            out[name] = rows[name]
+def _rows_of_bytes(rows, unsigned):
+    """Rows of a table as the file has them, some of whose columns stand for unsigned integers, in memory."""
+    return _in_memory(rows, {name: _unsigned(rows[name]) for name in unsigned})
+
+
+def _rows_of_astropy(hdu):
+    """A table's rows with the values that they stand for, of which astropy knows those of scaled columns."""
+    return _in_memory(np.asarray(hdu.data), {c.name: hdu.data[c.name] for c in hdu.columns if c.bzero})
+
+
+def _in_memory(rows, other):
+    """Rows in the machine's byte order, with other values in some columns: name -> array."""
+    kinds = {name: other[name].dtype if name in other else rows.dtype[name].base for name in rows.dtype.names}
+    out = np.empty(rows.shape, [(name, kind.newbyteorder("="), rows.dtype[name].shape) for name, kind in kinds.items()])
+    for name in kinds:
+        out[name] = other.get(name, rows[name])
     return out
 
 
-def _physical(hdu):
-    """A table's rows with the values that they stand for: FITS stores unsigned integers with an offset."""
-    stored, offset = np.asarray(hdu.data), [c.name for c in hdu.columns if c.bzero]
-    if not offset:
-        return native(stored)
-    kinds = [(n, hdu.data[n].dtype.newbyteorder("=")) if n in offset else (n, *_field(stored.dtype[n])) for n in stored.dtype.names]
-    rows = np.empty(stored.shape, kinds)
-    for name in stored.dtype.names:
-        rows[name] = hdu.data[name] if name in offset else stored[name]
-    return rows
-
-
-def _field(kind):
-    """A field's type in the machine's byte order, and its shape."""
-    return kind.base.newbyteorder("="), kind.shape
+def _unsigned(stored):
+    """Unsigned integers that FITS stores with a sign, less half of their range."""
+    size = stored.dtype.itemsize
+    return stored.astype(f"i{size}").view(f"u{size}") ^ np.dtype(f"u{size}").type(1 << (8 * size - 1))
 
 
 def _run(place, planes):

@@ -33,11 +33,8 @@ def side_by_side(work, tasks):
         return [work(task) for task in tasks]
 
     def share(turn):
-        _place.inside = True
-        try:
+        with _one_of_several():
             return [work(task) for task in tasks[turn::number]]
-        finally:
-            _place.inside = False
 
     others = [_others(number).submit(share, turn) for turn in range(1, number)]
     results = [None] * len(tasks)
@@ -67,37 +64,45 @@ def _others(number):
 
 
 @contextmanager
+def _one_of_several():
+    """What this thread hands out in the block it does itself: no thread waits for one that waits for it."""
+    before = getattr(_place, "inside", False)
+    _place.inside = True
+    try:
+        yield
+    finally:
+        _place.inside = before
+
+
+@contextmanager
 def meanwhile(work):
     """Let other threads work(task) while this one makes more tasks: gives a function that takes some. At the end of the block all are done.
 
-    With one thread they are all done at the end.
+    With one thread they are done when they are given. Of several errors that of the first tasks is raised.
     """
-    waiting, others, number = deque(), [], _number()
+    groups, others, number = [], [], _number()
 
-    def take(next_one):
-        _place.inside = True
-        try:
-            while waiting:
-                try:
-                    task = next_one()
-                except IndexError:  # another thread was faster
-                    break
-                work(task)
-        finally:
-            _place.inside = False
+    def take(those):
+        with _one_of_several():
+            for group in those:
+                for task in group:  # an iterator that the threads share: each task goes to one of them
+                    work(task)
 
     def give(tasks):
-        waiting.extend(tasks)
-        others.extend(_others(number).submit(take, waiting.popleft) for _ in range(number - 1))
+        groups.append(iter(list(tasks)))
+        if number == 1:
+            take(groups)
+        others.extend(_others(number).submit(take, groups[-1:]) for _ in range(number - 1))
 
     try:
         yield give
-        take(waiting.pop)  # from the other end: of another file, where there are several
+        take(groups[::-1])  # the others are at the first ones: two threads in one file wait for each other
     finally:
-        waiting.clear()
+        for group in groups:
+            deque(group, maxlen=0)  # after an error no more is begun
         wait(others)
-    for other in others:
-        other.result()
+        for other in others:
+            other.result()
 
 
 def by_rows(work, image):
