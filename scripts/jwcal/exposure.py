@@ -16,6 +16,8 @@ members              a list of exposures, opened on demand   (class `Members`)
 """
 
 import copy
+import os
+import tempfile
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -147,6 +149,7 @@ class Exposure:
         self.recipe = None  # Recipe of the chain that it is in
         self.members = Members()  # of its association: what steps subtract from it...
         self.tree = None  # all of a product that is an ASDF file
+        self.catalogue = None  # all of a product that is a table in a text file (.ecsv): astropy.table.Table
         self.read_times = None  # of each group's reads, s, where groups do not follow each other evenly
         self.prepared = {}  # step -> what its `prepare` found out about the whole exposure
         self.raw = None  # where the samples of a ramp come from that was not read yet: .shape, .read(slice)
@@ -237,6 +240,21 @@ class Exposure:
             p.header = new.header.sci if p.header is None else p.header
         return new
 
+    def shell(self):
+        """This exposure without its pixels: the same keywords, WCS and bookkeeping, which stay its own."""
+        shell = copy.copy(self)
+        shell.pixels = [Pixels(header=p.header, wcs=p.wcs) for p in self.pixels]
+        shell.raw = shell.samples = None
+        return shell
+
+    def take_over(self, shell):
+        """Go on with the keywords, the WCS and the bookkeeping of a `shell` of this exposure."""
+        for name, value in vars(shell).items():
+            if name not in ("pixels", "raw", "samples"):
+                setattr(self, name, value)
+        for mine, its in zip(self.pixels, shell.pixels, strict=True):
+            mine.header, mine.wcs = its.header, its.wcs
+
     def aside(self, suffix, **planes):
         """What a step has to show beside the exposure: a product of these planes, without tables; of keywords only if there are none."""
         new = self.derive([Pixels(**planes)] if planes else [], suffix)
@@ -279,27 +297,103 @@ def dead_groups(groupdq):
     return dead
 
 
+@dataclass
+class Member:
+    """One exposure of an association, and what is kept of it while it is closed."""
+
+    source: object  # path, or an Exposure that is in memory
+    kind: str = "science"
+    shell: Exposure = None  # its keywords, WCS and bookkeeping, as they were left; without pixels
+    kept: dict = field(default_factory=dict)  # plane -> .npy file that has it
+
+    @property
+    def path(self):
+        return self.source.name if isinstance(self.source, Exposure) else self.source
+
+
 class Members:
     """The exposures of one association, opened one at a time.
 
+    What a step does to a member's keywords, WCS and bookkeeping is there when the member is opened again; what it does to the
+    arrays only of the planes that it says are to be kept. Members that are in memory are themselves, with all that is done to them.
+
     Parameters
     ----------
-    members : list of (path, str)
+    members : list of (path or Exposure, str)
         File and its exptype: "science", "background", "psf"...
     read : callable
         path -> Exposure.
+    name : str
+        Of the association's product: "jw01234-o001_t001_nircam_f200w".
+    asn_id : str
+        "o001", "c1000", "a3001".
+    table : path
+        The association's file, for messages.
+    scratch : path, optional
+        Folder for kept planes; by default a temporary one.
     """
 
-    def __init__(self, members=(), read=None, name=""):
-        self.members, self._read, self.name = list(members), read, name
+    suffix = "members"
+
+    def __init__(self, members=(), read=None, name="", asn_id="", table="", scratch=None):
+        self.every = [Member(source, kind) for source, kind in members]
+        self.name, self.asn_id, self.table = name, asn_id, table
+        self._read, self._scratch, self._folder = read, scratch, None
 
     def __len__(self):
-        return len(self.members)
+        return len(self.every)
 
-    def paths(self, exptype="science"):
-        return [path for path, kind in self.members if kind == exptype]
+    def of(self, kind="science"):
+        """The members of one kind: list of `Member`."""
+        return [member for member in self.every if member.kind == kind]
 
-    def each(self, exptype="science"):
-        """Open the members of one kind in turn; only one of them is in memory."""
-        for path in self.paths(exptype):
-            yield self._read(path)
+    def paths(self, kind="science"):
+        return [member.path for member in self.of(kind)]
+
+    def each(self, kind="science", keep=()):
+        """Open the members of one kind in turn; only one of them is in memory.
+
+        Parameters
+        ----------
+        kind : str
+        keep : collection of str
+            Planes ("sci", "dq"...) whose changes outlive the closing.
+        """
+        for member in self.of(kind):
+            exposure = self.open(member)
+            try:
+                yield exposure
+            finally:
+                self._close(member, exposure, keep)
+            del exposure
+
+    def shells(self, kind="science"):
+        """The members of one kind without their pixels: keywords, WCS and bookkeeping. Changes are kept."""
+        for member in self.of(kind):
+            if member.shell is None and not isinstance(member.source, Exposure):
+                self._close(member, self.open(member), ())
+        return [member.source if isinstance(member.source, Exposure) else member.shell for member in self.of(kind)]
+
+    def open(self, member):
+        """One member as it was left."""
+        if isinstance(member.source, Exposure):
+            return member.source
+        exposure = self._read(member.source)
+        if member.shell is not None:
+            exposure.take_over(member.shell)
+        for plane, path in member.kept.items():
+            setattr(exposure, plane, np.load(path))
+        return exposure
+
+    def _close(self, member, exposure, keep):
+        if isinstance(member.source, Exposure):
+            return
+        member.shell = exposure.shell()
+        for plane in keep:
+            member.kept[plane] = self._scratch_file(self.every.index(member), plane)
+            np.save(member.kept[plane], getattr(exposure, plane))
+
+    def _scratch_file(self, number, plane):
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="jwcal-members-", dir=self._scratch)
+        return os.path.join(self._folder.name, f"{number}.{plane}.npy")
