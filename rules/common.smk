@@ -32,11 +32,11 @@ for variable, folder in ("PYTHONPATH", SCRIPTS), ("PATH", os.path.dirname(sys.ex
     os.environ[variable] = os.pathsep.join(filter(None, [folder, os.environ.get(variable)]))
 JOB = "python -m jwcal.jobs {input.recipe:q} --log {log:q} --threads {threads} --scratch {resources.tmpdir:q}"
 
-from jwcal import plan, warm
-from jwcal.errors import JwcalError
-from jwcal.garbage import SELDOM
+from jwcal.machine.garbage import SELDOM
 from jwcal.report import progress
 from jwcal.report.summary import summary
+from jwcal.vocabulary.errors import JwcalError
+from jwcal.workflow import plan, warm
 
 if workflow.is_main_process:
     gc.disable()  # what the DAG is made of is kept: a tenth of the time would go into searching it for garbage. See `collect_garbage`

@@ -2,16 +2,18 @@
 
 import pytest
 
-from jwcal.codebase import Code
+from jwcal.provenance.codebase import Code
 
 MODULES = {
     "__init__": "__version__ = '1'\n",
-    "run": "from . import products\n",
-    "products": "import astropy.io.fits as fits\nfrom .dq import BITS\n",
+    "run/__init__": "",
+    "run/loop": "from ..products import stored\n",
+    "products/__init__": "",
+    "products/stored": "import astropy.io.fits as fits\nfrom ..dq import BITS\n",
     "dq": "BITS = 4\n",
-    "errors": "class Wrong(Exception): ...\n",
+    "vocabulary/errors": "class Wrong(Exception): ...\n",
     "steps/__init__": "",
-    "steps/jump": "from ..errors import Wrong\nfrom ..kernels.twopoint import find\n\n\n"
+    "steps/jump": "from ..vocabulary.errors import Wrong\nfrom ..kernels.twopoint import find\n\n\n"
     "def apply(x):\n    'Find jumps.'\n    return find(x)\n",
     "steps/resample": "def apply(x):\n    from ..wide.grid import grid\n\n    import drizzle\n    return grid(x), drizzle\n",
     "kernels/__init__": "",
@@ -41,7 +43,7 @@ def changed(package, module, text, steps=("jump",)):
 def test_a_step_is_made_of_what_it_imports(package):
     """What it imports inside its functions too; what only speaks to people not."""
     code = Code(package)
-    shared = {"run", "products", "dq"}
+    shared = {"run/loop", "products/stored", "dq"}
     assert set(code.modules(["jump"])) == shared | {"steps/jump", "kernels/twopoint"}
     assert set(code.modules(["resample"])) == shared | {"steps/resample", "wide/grid"}
     assert code.steps_with("kernels/twopoint", ["jump", "resample"]) == ["jump"]
@@ -65,7 +67,7 @@ def test_libraries_are_those_that_are_imported(package):
         ("steps/jump", "return find(x)", "return find(x), 'Find jumps.'", True),
         ("dq", "4", "8", True),
         ("wide/grid", "return x", "return -x", False),  # not this chain's
-        ("errors", "Exception", "ValueError", False),
+        ("vocabulary/errors", "Exception", "ValueError", False),
     ],
 )
 def test_which_edits_count(package, module, old, new, counts):
@@ -84,8 +86,10 @@ def test_unchanged_files_are_not_parsed_again(package, monkeypatch):
 def test_the_real_steps():
     """An edit of a kernel makes stale what it belongs to and nothing else."""
     code = Code()
-    assert "kernels/twopoint_jump" in code.modules(["jump"])
-    assert not {"kernels/twopoint_jump", "steps/jump"} & set(code.modules(["flat_field", "resample", "assign_wcs"]))
-    assert not {"plan", "config", "program", "references", "simulate/program"} & set(code.modules(["jump", "resample"]))
+    assert "kernels/jumps/twopoint_jump" in code.modules(["jump"])
+    assert not {"kernels/jumps/twopoint_jump", "steps/jump"} & set(code.modules(["flat_field", "resample", "assign_wcs"]))
+    assert not {"workflow/plan", "settings/config", "program/index", "crds/choose", "simulate/program"} & set(
+        code.modules(["jump", "resample"])
+    )
     assert {"numpy", "numba", "astropy"} <= set(code.libraries(["jump"]))
     assert "drizzle" in code.libraries(["resample"]) and "drizzle" not in code.libraries(["jump"])

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import yaml
 
-from jwcal import config, facts, parameters
-from jwcal.config import load
-from jwcal.crds_session import environment_of
-from jwcal.errors import ConfigError
-from jwcal.parameters import Parameter, Range
-from jwcal.tables import FOLDER, table
+from jwcal.crds.session import environment_of
+from jwcal.settings import config, facts, step_modules
+from jwcal.settings.config import load
+from jwcal.settings.tables import FOLDER, table
+from jwcal.vocabulary.errors import ConfigError
+from jwcal.vocabulary.parameters import Parameter, Range
 
 
 def jump(
@@ -56,8 +56,8 @@ PIPELINES = {
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
     """Steps and chains of the test's own, so that it does not hang on what others do: ramp_fit is in a chain and not built."""
-    caches = (config._entries, config._reference_types, config._warn_once, parameters.parameters_of)
-    monkeypatch.setattr(parameters, "step_module", STEPS.get)
+    caches = (config._entries, config._reference_types, config._warn_once, step_modules.parameters_of)
+    monkeypatch.setattr(step_modules, "step_module", STEPS.get)
     monkeypatch.setattr(facts, "about", facts.read)
     monkeypatch.setattr(config, "table", lambda name: PIPELINES if name == "pipelines" else table(name))
     for cache in caches:
@@ -263,7 +263,7 @@ def test_layers():
         "skip": (False, "default"),
     }
     assert {name: (values[name], sources[name]) for name in expected} == expected
-    assert set(values) == set(sources) == set(parameters.parameters_of("jump"))
+    assert set(values) == set(sources) == set(step_modules.parameters_of("jump"))
     assert found.step_parameters("jump", "MIR_IMAGE")[0]["rejection_threshold"] == 6.0
     assert found.step_parameters("ipc", "NRC_IMAGE") == ({"skip": True}, {"skip": "default"})
     assert found.step_parameters("ipc", "NRC_WFSS") == ({"skip": False}, {"skip": "exp_types.NRC_WFSS.ipc.skip"})
@@ -316,7 +316,7 @@ def test_pars_that_can_not_be_used(caplog):
 
 
 def test_parameters_from_a_signature():
-    found = parameters.parameters_of("jump")
+    found = step_modules.parameters_of("jump")
     assert list(found)[:3] == ["skip", "rejection_threshold", "fraction"] and "internal" not in found
     none = type(None)
     assert found["rejection_threshold"] == Parameter("rejection_threshold", 4.0, (float, int), limits=Range(min=0))
@@ -324,4 +324,4 @@ def test_parameters_from_a_signature():
     assert found["degree"] == Parameter("degree", None, (none, int), (None, 1, 2))
     assert found["crpix"] == Parameter("crpix", None, (none, list), items=float)
     assert found["flag_4_neighbors"] == Parameter("flag_4_neighbors", True, (bool,))
-    assert parameters.parameters_of("ipc")["skip"].default is True
+    assert step_modules.parameters_of("ipc")["skip"].default is True

@@ -5,9 +5,11 @@ import sys
 
 import pytest
 
-from jwcal import codebase, config, facts, parameters, ramp, sizes
+from jwcal.model import ramp, sizes
+from jwcal.provenance import codebase
+from jwcal.settings import config, facts, step_modules
 
-BUILT = [step for step in sorted(config._chain_steps()) if parameters.step_module(step)]
+BUILT = [step for step in sorted(config._chain_steps()) if step_modules.step_module(step)]
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def test_remembered_as_the_module_says(step, cache, monkeypatch):
     assert facts.about(step) == facts.read(step)
     facts.about.cache_clear()
     monkeypatch.setattr(facts, "read", None)
-    assert facts.about(step) == facts.Facts(parameters.parameters_of(step), *facts.about(step)[1:]), "not remembered"
+    assert facts.about(step) == facts.Facts(step_modules.parameters_of(step), *facts.about(step)[1:]), "not remembered"
 
 
 def test_read_again_when_the_code_changes(cache, monkeypatch):

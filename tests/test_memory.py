@@ -9,7 +9,7 @@ import pytest
 FAULTS = """
 import resource, sys
 import numpy as np
-from jwcal import memory
+from jwcal.machine import memory
 if sys.argv[1] == "kept":
     memory.keep_freed()
 

@@ -2,23 +2,24 @@
 
 import pytest
 
-from jwcal import config, parameters
-from jwcal.errors import ConfigError
-from jwcal.tables import table
+from jwcal.settings import config, step_modules
+from jwcal.settings.tables import table
+from jwcal.vocabulary import parameters
+from jwcal.vocabulary.errors import ConfigError
 
-BUILT = [step for step in sorted(config._chain_steps()) if parameters.step_module(step)]
+BUILT = [step for step in sorted(config._chain_steps()) if step_modules.step_module(step)]
 
 
 @pytest.mark.parametrize("name", ["nothing", "a.b", "../x", ""])
 def test_no_step_of_this_name(name):
     with pytest.raises(KeyError):
-        parameters.parameters_of(name)
+        step_modules.parameters_of(name)
 
 
 @pytest.mark.parametrize("step", BUILT)
 def test_defaults_are_allowed(step):
     """Every parameter has a default that is among what it allows, and words for what it may be."""
-    for name, parameter in parameters.parameters_of(step).items():
+    for name, parameter in step_modules.parameters_of(step).items():
         assert parameters.checked(parameter, parameter.default) == parameter.default, name
         assert parameters.described(parameter), name
 

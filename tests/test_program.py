@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from jwcal import fitsheaders, program
-from jwcal.errors import InputError
-from jwcal.program import index, parse_name
+from jwcal.files import fitsheaders
+from jwcal.program import index
+from jwcal.program.index import parse_name
+from jwcal.vocabulary.errors import InputError
 
 REAL = Path(__file__).resolve().parents[2] / "shared/real"
 HEADER = {
@@ -56,7 +57,7 @@ def opened(monkeypatch):
 
 def test_one_exposure(tmp_path):
     path = write(tmp_path / "a" / f"{NAME}_uncal.fits")
-    (found,) = index(tmp_path).exposures
+    (found,) = index.find(tmp_path).exposures
     assert (found.root, found.level, found.path, found.shape, found.dtype) == (NAME, "uncal", str(path), (1, 3, 4, 5), "uint16")
     assert found.files == {"uncal": str(path)}
     assert found.header["EXP_TYPE"] == "NRC_IMAGE" and found.header["TSOVISIT"] is False and found.header["TFRAME"] == 10.73677
@@ -82,7 +83,7 @@ def test_levels(tmp_path, opened, there, level, read):
     for number, suffix in enumerate(there):
         path = tmp_path / str(number) / f"{NAME}_{suffix}.fits"
         write(path) if suffix == "uncal" else image(path, suffix)
-    (found,) = index(tmp_path).exposures
+    (found,) = index.find(tmp_path).exposures
     assert found.level == level
     assert set(found.files) == set(there) - {"i2d", "x1d"}
     assert sorted(opened) == sorted(found.files[suffix] for suffix in read)
@@ -102,7 +103,7 @@ def test_levels(tmp_path, opened, there, level, read):
 )
 def test_names(tmp_path, root, parts):
     write(tmp_path / f"{root}_uncal.fits")
-    assert [e.root for e in index(tmp_path).exposures] == [root]
+    assert [e.root for e in index.find(tmp_path).exposures] == [root]
     name = parse_name(root)
     assert name.program == root[2:7]
     assert {part: getattr(name, part) for part in parts} == parts
@@ -111,7 +112,7 @@ def test_names(tmp_path, root, parts):
 def test_names_of_others(tmp_path):
     """A simulation may have any name."""
     write(tmp_path / "my_simulation_uncal.fits")
-    assert [e.root for e in index(tmp_path).exposures] == ["my_simulation"]
+    assert [e.root for e in index.find(tmp_path).exposures] == ["my_simulation"]
     assert parse_name("my_simulation") is None
     assert parse_name("jw01234001001_02101_00003_nrca1_uncal") is None
 
@@ -121,7 +122,7 @@ def test_segments(tmp_path):
     for number, (first, last) in enumerate([(1, 2), (3, 5)], 1):
         path = tmp_path / f"jw01234001001_02101_00001-seg00{number}_nrca1_uncal.fits"
         write(path, (last - first + 1, 3, 4, 5), NINTS=5, INTSTART=first, INTEND=last, EXP_TYPE="NRC_TSIMAGE")
-    found = index(tmp_path)
+    found = index.find(tmp_path)
     assert [e.shape[0] for e in found.exposures] == [2, 3] and not found.problems
     assert {e.chain.stage1 for e in found.exposures} == {"tso1"}
 
@@ -132,9 +133,9 @@ def test_data_forms(tmp_path):
     b = write(tmp_path / "b" / f"{NAME[:-1]}2_uncal.fits")
     (tmp_path / "c").symlink_to(tmp_path / "a")
     for data in ([a, b], str(tmp_path), tmp_path, [tmp_path, a], [str(a), b], [tmp_path / "c", tmp_path / "b"]):
-        found = index(data)
+        found = index.find(data)
         assert len(found.exposures) == 2 and not found.left_out
-    assert len(index(b).exposures) == 1
+    assert len(index.find(b).exposures) == 1
 
 
 def test_hidden_own_and_looping_folders(tmp_path):
@@ -143,10 +144,10 @@ def test_hidden_own_and_looping_folders(tmp_path):
     write(tmp_path / ".b_uncal.fits")
     image(tmp_path / "results/stage1" / f"{NAME}_rate.fits")
     (tmp_path / "loop").symlink_to(tmp_path)
-    (found,) = index(tmp_path, skip=[tmp_path / "results"]).exposures
+    (found,) = index.find(tmp_path, skip=[tmp_path / "results"]).exposures
     assert found.files == {"uncal": str(tmp_path / f"{NAME}_uncal.fits")}
     image(tmp_path / "results/stage1" / "other_rate.fits")
-    assert len(index(tmp_path / "results", skip=[tmp_path / "results"]).exposures) == 2  # asked for by name: not skipped
+    assert len(index.find(tmp_path / "results", skip=[tmp_path / "results"]).exposures) == 2  # asked for by name: not skipped
 
 
 def test_left_out(tmp_path, caplog):
@@ -157,7 +158,7 @@ def test_left_out(tmp_path, caplog):
     table = tmp_path / "notes.txt"
     table.write_text("")
     with caplog.at_level(logging.WARNING):
-        found = index([tmp_path, table])
+        found = index.find([tmp_path, table])
     assert [e.path for e in found.exposures] == [str(first)] and not found.problems
     left = {path: message for path, message in found.left_out}
     assert left[str(second)] == f"the same exposure as {first}: left out."
@@ -210,7 +211,7 @@ def test_bad_files(tmp_path, case):
     write(bad, **(damage if isinstance(damage, dict) else {}))
     if callable(damage):
         damage(bad)
-    found = index(tmp_path)
+    found = index.find(tmp_path)
     assert [e.root for e in found.exposures] == [NAME]
     ((path, said),) = found.problems
     assert path == str(bad)
@@ -228,7 +229,7 @@ def test_bad_files(tmp_path, case):
 )
 def test_bad_later_files(tmp_path, suffix, keywords, message):
     write(tmp_path / f"bad_{suffix}.fits", **keywords)
-    found = index(tmp_path)
+    found = index.find(tmp_path)
     assert not found.exposures and message in found.problems[0].message
 
 
@@ -244,14 +245,14 @@ def test_bad_later_files(tmp_path, suffix, keywords, message):
 )
 def test_special_shapes(tmp_path, keywords):
     write(tmp_path / "good_uncal.fits", **keywords)
-    found = index(tmp_path)
+    found = index.find(tmp_path)
     assert len(found.exposures) == 1 and not found.problems
 
 
 def test_a_bad_uncal_is_not_replaced_by_its_rate(tmp_path):
     write(tmp_path / "a_uncal.fits", NGROUPS=7)
     image(tmp_path / "a_rate.fits")
-    found = index(tmp_path)
+    found = index.find(tmp_path)
     assert not found.exposures and len(found.problems) == 1
 
 
@@ -259,20 +260,20 @@ def test_one_bad_of_two(tmp_path):
     """The rateints file may be the one that is wanted: both must be good."""
     image(tmp_path / "a_rate.fits")
     truncate(image(tmp_path / "a_rateints.fits", "rateints"), 8000)
-    assert "truncated" in index(tmp_path).problems[0].message
+    assert "truncated" in index.find(tmp_path).problems[0].message
 
 
 def test_nothing(tmp_path):
     with pytest.raises(InputError, match="there is no such file or folder. Correct `data`"):
-        index(tmp_path / "none")
+        index.find(tmp_path / "none")
     with pytest.raises(InputError, match=r"no exposure found: there is no \*_uncal.fits.*Set `data`"):
-        index(tmp_path)
+        index.find(tmp_path)
     image(tmp_path / "jw_i2d.fits")
     with pytest.raises(InputError, match="no exposure found"):
-        index(tmp_path)
+        index.find(tmp_path)
     write(tmp_path / "hst_uncal.fits", TELESCOP="HST")
     with pytest.raises(InputError, match="1 files are left out: .*hst_uncal.fits: not a JWST file"):
-        index(tmp_path)
+        index.find(tmp_path)
 
 
 def test_unreadable(tmp_path, monkeypatch):
@@ -295,12 +296,12 @@ def test_unreadable(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", no_scandir)
     monkeypatch.setattr("builtins.open", no_open)
-    found = index(tmp_path)
+    found = index.find(tmp_path)
     assert [e.root for e in found.exposures] == [NAME]
     assert sorted(Path(path).name for path, _ in found.problems) == ["b_uncal.fits", "closed"]
     assert all("Permission denied" in message for _, message in found.problems)
     with pytest.raises(InputError, match="closed: can't be read"):
-        index(closed)
+        index.find(closed)
 
 
 def test_cache(tmp_path, opened):
@@ -309,21 +310,21 @@ def test_cache(tmp_path, opened):
     paths = [write(data / f"a{i}_uncal.fits") for i in range(3)]
     bad = write(data / "bad_uncal.fits")
     truncate(bad, 8000)
-    first = index(data, cache)
+    first = index.find(data, cache)
     assert len(opened) == 4
     opened.clear()
-    assert index(data, cache) == first
+    assert index.find(data, cache) == first
     assert opened == [str(bad)]  # what is wrong is looked at again
     bad.unlink()
     opened.clear()
     os.utime(paths[1], ns=(1, 1))
     paths.append(write(data / "a3_uncal.fits"))
     paths[2].unlink()
-    found = index(data, cache)
+    found = index.find(data, cache)
     assert sorted(opened) == [str(paths[1]), str(paths[3])]
     assert [e.root for e in found.exposures] == ["a0", "a1", "a3"]
     opened.clear()
-    assert index(data, cache) == found and not opened
+    assert index.find(data, cache) == found and not opened
     assert len(json.loads(cache.read_text())["files"]) == 3
 
 
@@ -332,9 +333,9 @@ def test_broken_cache(tmp_path, opened, content):
     cache = tmp_path / "index.json"
     cache.write_text(content)
     write(tmp_path / "a_uncal.fits")
-    assert len(index(tmp_path, cache).exposures) == 1
+    assert len(index.find(tmp_path, cache).exposures) == 1
     assert len(opened) == 1
-    index(tmp_path, cache)
+    index.find(tmp_path, cache)
     assert len(opened) == 1
 
 
@@ -342,7 +343,7 @@ def test_cache_that_can_not_be_written(tmp_path, caplog):
     write(tmp_path / "a_uncal.fits")
     (tmp_path / "file").write_text("")
     with caplog.at_level(logging.WARNING):
-        assert len(index(tmp_path, tmp_path / "file/index.json").exposures) == 1
+        assert len(index.find(tmp_path, tmp_path / "file/index.json").exposures) == 1
     assert "can't be written" in caplog.text
 
 
@@ -396,7 +397,7 @@ def test_compressed_and_tables_are_walked_over(tmp_path):
 
 @pytest.mark.skipif(not REAL.exists(), reason="../shared/real is not there")
 def test_flight_file():
-    (found,) = index(REAL / "guider").exposures
+    (found,) = index.find(REAL / "guider").exposures
     assert found.root == "jw01019001001_gs-acq1_2022117003102" and found.shape == (6, 2, 128, 128)
     assert list(found.chain) == ["guider", None, None]
 
@@ -404,13 +405,13 @@ def test_flight_file():
 @pytest.mark.skipif(not REAL.exists(), reason="../shared/real is not there")
 def test_later_flight_files():
     """Official products of several ages; the headers whose pixels were cut are told so."""
-    found = index(REAL / "miri_lrs_slitless")
+    found = index.find(REAL / "miri_lrs_slitless")
     assert [(e.root, e.level) for e in found.exposures] == [("ERS_NGTS10_2022_new_drift_041", "rate")]
     assert list(found.exposures[0].chain) == ["tso1", "tso-spec2", "tso3"]
-    cut = index(REAL / "headers")
+    cut = index.find(REAL / "headers")
     assert not cut.exposures and all("SCI has the shape (1, 1, 1, 1)" in message for _, message in cut.problems)
 
 
 def test_module_opens_no_file_itself():
     """FITS is opened in one module."""
-    assert "fits.open" not in Path(program.__file__).read_text()
+    assert "fits.open" not in Path(index.__file__).read_text()

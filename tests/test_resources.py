@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from jwcal import plan
+from jwcal.workflow import plan
 
 # Each job is a process of its own, which tells its peak: a child's usage as its parent sees it is never below the parent's own.
 JOB = """
 import sys
-from jwcal import jobs
+from jwcal.workflow import jobs
 status = jobs.run(*sys.argv[1:])
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 sys.exit(status)

@@ -10,11 +10,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from jwcal import fingerprint, jobs, plan, provenance, stale
-from jwcal.codebase import Code
-from jwcal.errors import ConfigError, InputError
+from jwcal.files import fingerprint
+from jwcal.provenance import records
+from jwcal.provenance.codebase import Code
+from jwcal.vocabulary.errors import ConfigError, InputError
+from jwcal.workflow import jobs, plan, stale
 
-SCHEMA = Path(provenance.__file__).with_name("provenance.schema.json")
+SCHEMA = Path(records.__file__).with_name("schema.json")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,7 @@ def rate(config):
 
 def test_a_record_says_what_a_product_was_made_from(made):
     product = rate(made)
-    record = json.loads(provenance.record_path(product).read_text())
+    record = json.loads(records.record_path(product).read_text())
     jsonschema.validate(record, json.loads(SCHEMA.read_text()))
     assert record["product"]["digest"] == fingerprint.digest(product)
     (source,) = record["inputs"]
@@ -67,7 +69,7 @@ def test_a_record_says_what_a_product_was_made_from(made):
     assert record["made_from"]["parameters"]["jump"]["rejection_threshold"] == 5.0  # of the pars- reference
     assert record["made_from"]["parameters"].get("ipc") is None  # switched off
     assert record["made_from"]["references"]["gain"].startswith("crds://jwst_nircam_gain_")
-    assert {"steps/jump", "kernels/twopoint_jump", "products"} <= set(record["made_from"]["code"])
+    assert {"steps/jump", "kernels/jumps/twopoint_jump", "products/stored"} <= set(record["made_from"]["code"])
     assert "numpy" in record["made_from"]["libraries"]
     assert record["run"]["steps"]["jump"]["status"] == "COMPLETE" and record["run"]["peak_mb"] > 50
 
@@ -76,8 +78,8 @@ def test_the_header_names_the_record(made):
     from astropy.io import fits
 
     for product in Path(made["results"]).glob("stage*/*.fits"):
-        named = fits.getval(product, provenance.KEYWORD)
-        assert product.with_name(named).exists() and named == provenance.record_path(product).name
+        named = fits.getval(product, records.KEYWORD)
+        assert product.with_name(named).exists() and named == records.record_path(product).name
 
 
 # --- what is stale ---
@@ -128,8 +130,8 @@ AFTER = ["after {root}_rate.fits"]
         (lambda c: touch(rate(c)), [], []),
         (lambda c: change(rate(c)), ["{root}_rate.fits is not what was made"], AFTER),
         (lambda c: rate(c).unlink(), ["there is no {root}_rate.fits"], AFTER),
-        (lambda c: provenance.record_path(rate(c)).unlink(), ["there is no record of how {root}_rate.fits was made"], AFTER),
-        (lambda c: provenance.record_path(rate(c)).write_text("{"), ["there is no record of how {root}_rate.fits was made"], AFTER),
+        (lambda c: records.record_path(rate(c)).unlink(), ["there is no record of how {root}_rate.fits was made"], AFTER),
+        (lambda c: records.record_path(rate(c)).write_text("{"), ["there is no record of how {root}_rate.fits was made"], AFTER),
         (lambda c: [p.unlink() for p in rate(c).parent.glob("*.fits")], ["not made yet"], AFTER),
     ],
     ids=["touched", "other content", "product touched", "product changed", "product gone", "record gone", "record broken", "all gone"],
@@ -156,7 +158,7 @@ def test_files(program, spoil, detector1, image2):
     ],
 )
 def test_configuration(made, changes, detector1, image2):
-    flat = provenance.read(next(Path(made["results"], "stage2").glob("*_cal.fits")))["made_from"]["references"]["flat"]
+    flat = records.read(next(Path(made["results"], "stage2").glob("*_cal.fits")))["made_from"]["references"]["flat"]
     root = rate(made).name.removesuffix("_rate.fits")
     references = {**made["references"], **changes.get("references", {})}
     found = why(made, **{**changes, "references": references})
@@ -167,11 +169,11 @@ def test_configuration(made, changes, detector1, image2):
 
 def test_code(made, monkeypatch):
     real = Code.parsed
-    edited = {"kernels/twopoint_jump", "resample/blend", "products"}
+    edited = {"kernels/jumps/twopoint_jump", "arithmetic/resample/blend", "products/stored"}
     monkeypatch.setattr(Code, "parsed", lambda self, name: {**real(self, name), "digest": "edited"} if name in edited else real(self, name))
     found = why(made)
-    assert found["detector1"] == ["step code: jump (kernels/twopoint_jump)", "code: products"]
-    assert found["image2"][:-1] == ["code: products", "step code: resample (resample/blend)"]
+    assert found["detector1"] == ["step code: jump (kernels/jumps/twopoint_jump)", "code: products/stored"]
+    assert found["image2"][:-1] == ["code: products/stored", "step code: resample (resample/blend)"]
 
 
 def test_a_file_of_the_users_own_may_change_under_its_name(tiny, program, tmp_path):
@@ -355,14 +357,14 @@ def forget(path):
 
 def test_verdicts_are_remembered(program, monkeypatch):
     why(program), why(program)  # the first run sees the products, which were copied
-    monkeypatch.setattr(provenance, "read", lambda product: pytest.fail("a record is read"))
+    monkeypatch.setattr(records, "read", lambda product: pytest.fail("a record is read"))
     assert why(program) == {"detector1": [], "image2": []}
 
 
 @pytest.mark.parametrize("which", [rate, lambda c: next(Path(c["results"], "stage2").glob("*_cal.fits"))])
 def test_a_record_that_only_looks_as_before_is_read(program, which):
     why(program), why(program)
-    forget(provenance.record_path(which(program)))
+    forget(records.record_path(which(program)))
     assert why(program) != {"detector1": [], "image2": []}
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from jwcal import jobs, plan, provenance, stale, warm
+from jwcal.provenance import records
+from jwcal.workflow import jobs, plan, stale, warm
 
 JOB = [sys.executable, "-m", "jwcal.jobs"]
 
@@ -39,7 +40,7 @@ def run(job, log, **options):
 
 
 def facts(job):
-    return provenance.read(next(iter(job.outputs.values())))["run"]
+    return records.read(next(iter(job.outputs.values())))["run"]
 
 
 def test_the_same_products(planned, tmp_path, process):
@@ -79,9 +80,9 @@ def test_messages_status_and_threads_are_those_of_the_job(planned, tmp_path, pro
 
 SLOW = """
 import sys, time
-from jwcal import jobs
+from jwcal.workflow import jobs
 jobs._make = lambda plain, scratch: time.sleep(600)
-from jwcal import warm_process
+from jwcal.workflow import warm_process
 import socket
 warm_process.serve(socket.socket(fileno=int(sys.argv[1])), jobs.by_itself)
 """
@@ -121,13 +122,13 @@ def wait_for(happened):
 
 TELLS = """
 import json, sys
-from jwcal import jobs, warm_process
+from jwcal.workflow import jobs, warm_process
 jobs.by_itself(sys.argv[1:])
 print(json.dumps(warm_process._loaded()))
 """
 LOADS = """
 import json, sys
-from jwcal import warm_process
+from jwcal.workflow import warm_process
 needed = json.loads(sys.argv[1])
 warm_process._load(needed)
 print(json.dumps({"modules": [name for name in needed["modules"] if name not in sys.modules], "kernels": warm_process._loaded()}))
@@ -138,7 +139,7 @@ def test_it_loads_what_a_job_needed(planned, tmp_path):
     """So that the next one of its kind need not: told by a job's process, and loaded by another."""
     done = subprocess.run([sys.executable, "-c", TELLS, planned[0].recipe, "--log", "log"], cwd=tmp_path, capture_output=True, text=True)
     kernels = json.loads(done.stdout)
-    assert {"jwcal.kernels.linearity", "jwcal.kernels.ols_ramp"} <= {module for module, _, _ in kernels}
+    assert {"jwcal.kernels.detector.linearity", "jwcal.kernels.ramps.ols_ramp"} <= {module for module, _, _ in kernels}
     needed = {"modules": ["jwcal.steps.jump", "gwcs", "no.such.module"], "kernels": kernels}
     done = subprocess.run([sys.executable, "-c", LOADS, json.dumps(needed)], capture_output=True, text=True)
     loaded = json.loads(done.stdout)

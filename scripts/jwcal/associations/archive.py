@@ -5,10 +5,10 @@ import re
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 
-from .. import __version__
-from ..errors import InputError
-from ..nearest import suggestion
-from ..storage import replaced
+from ..files.storage import replaced
+from ..version import VERSION
+from ..vocabulary.errors import InputError
+from ..vocabulary.nearest import suggestion
 from .model import Association, Member
 from .names import root
 from .rules import rules
@@ -24,7 +24,7 @@ def content(association):
         "asn_type": association.asn_type,
         "asn_rule": association.ruleset,
         "version_id": None,
-        "code_version": __version__,
+        "code_version": VERSION,
         "degraded_status": FAULTY if any(member.exposerr for member in association.members) else FAULTLESS,
         "program": association.program,
         "constraints": ", ".join(f"{column}: {value}" for column, value in association.shared.items()),
@@ -184,7 +184,7 @@ def normalised(associations, pool, orphaned):
         by_rule[entry["asn_rule"]] = by_rule.get(entry["asn_rule"], 0) + 1
     head = {
         "pool": pool.name,
-        "generator": f"jwcal {__version__}",
+        "generator": f"jwcal {VERSION}",
         "n_rows": len(pool.items),
         "n_associations": len(entries),
         "n_not_serialized": 0,

@@ -11,8 +11,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup, escape
 
-from .. import __version__, storage
-from . import records, tables
+from ..files import storage
+from ..version import VERSION
+from . import remains, tables
 from .measure import measured
 from .words import duration, number
 
@@ -35,7 +36,7 @@ def write(folder, out, most_pictures=400, cores=1):
     JwcalError
         The folder is not that of a run, or the page can't be written.
     """
-    results = records.read(folder)
+    results = remains.read(folder)
     found = look(results.products, Path(folder, CACHE), most_pictures, cores)
     with storage.replaced(out) as temporary:
         temporary.write_text(page(results, found, Path(out).absolute().parent), encoding="utf-8")
@@ -89,13 +90,13 @@ def page(results, found, base):
     data = json.dumps({"rows": rows, "pool": pool, "flags": tables.SHOWN_FLAGS}, separators=(",", ":")).replace("<", "\\u003c")
     return environment.get_template("template.html").render(
         title=_title(found),
-        version=__version__,
+        version=VERSION,
         newest=_newest(results),
         state=tables.state(results),
         stages=tables.stages(results),
         failures=[job for job in results.jobs if job.message],
         results=results,
-        waiting=[job for job in results.jobs if job.state == records.WAITING],
+        waiting=[job for job in results.jobs if job.state == remains.WAITING],
         gallery=tables.gallery(results, found),
         data=data,
         times=tables.times(results),

@@ -10,10 +10,10 @@ from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
-from ..errors import ConfigError, InputError, ReferenceError, Skip
-from ..kernels import emi_joint, emi_sequential
-from ..parameters import Range
-from ..reference_file import open_reference, understood
+from ..files.reference_file import open_reference, understood
+from ..kernels.detector import emi_joint, emi_sequential
+from ..vocabulary.errors import ConfigError, InputError, ReferenceError, Skip
+from ..vocabulary.parameters import Range
 
 log = logging.getLogger(__name__)
 
@@ -96,9 +96,9 @@ def apply(
 ):
     """Find the waves one after the other, in the reference's order, and subtract each from all groups.
 
-    Joint: a straight line in each quiet pixel and the wave in all are fitted together (`kernels.emi_joint`).
+    Joint: a straight line in each quiet pixel and the wave in all are fitted together (`kernels.detector.emi_joint`).
     Sequential: a line and a bias are taken out of each pixel, and the rest of the first integrations is folded at the period
-    (`kernels.emi_sequential`). The reference's wave, shifted to where it resembles the folded one most, is subtracted; without a
+    (`kernels.detector.emi_sequential`). The reference's wave, shifted to where it resembles the folded one most, is subtracted; without a
     reference it is the folded one itself. For ramps of 10 groups and more.
 
     Parameters
@@ -334,7 +334,7 @@ def _interpolated(form):
 
 
 def _sums(blocks, shape, usable, phase, step, trials, places, form):
-    """What the fit needs of each trial phase and integration: A and B of `kernels.emi_joint`."""
+    """What the fit needs of each trial phase and integration: A and B of `kernels.detector.emi_joint`."""
     nints, ngroups, ny, nx = shape
     spread = np.empty((nints, ny, nx), np.float32)
     for block in blocks():

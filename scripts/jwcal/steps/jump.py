@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 import numba
 import numpy as np
 
-from .. import aligned
-from ..dq import DO_NOT_USE, JUMP_DET, SATURATED
-from ..errors import Skip
-from ..kernels.spread_jumps import spread_jumps
-from ..kernels.twopoint_jump import CLIP_ALL, CLIP_INTEGRATIONS, ITERATIVE, ONE_PASS, detect_jumps
-from ..large_events import events
-from ..parameters import Range
+from ..arithmetic.jumps import events
+from ..kernels.jumps.spread_jumps import spread_jumps
+from ..kernels.jumps.twopoint_jump import CLIP_ALL, CLIP_INTEGRATIONS, ITERATIVE, ONE_PASS, detect_jumps
+from ..model import aligned
+from ..vocabulary.dq import DO_NOT_USE, JUMP_DET, SATURATED
+from ..vocabulary.errors import Skip
+from ..vocabulary.parameters import Range
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def apply(
     in all integrations together, `four_group_rejection_threshold` where three, `three_group_rejection_threshold` where two.
     With `minimum_sigclip_groups` integrations (`only_use_ints`) or groups in all, sigma clipping takes the place of the noise model.
     With `detection` = "likelihood" none of these: the differences without which the likelihood of a constant rate gains as much as it
-    would from a hit of `likelihood_threshold` times the noise of one difference are flagged (`kernels.likelihood_jump`).
+    would from a hit of `likelihood_threshold` times the noise of one difference are flagged (`kernels.jumps.likelihood_jump`).
     Then the four neighbours of jumps of `min_jump_to_flag_neighbors` to `max_jump_to_flag_neighbors` sigma are flagged in the same group,
     and the groups within `after_jump_flag_time1` (s) of a jump of more than `after_jump_flag_dn1` (DN; likewise 2) in the same pixel.
     Pixels without a gain get NO_GAIN_VALUE and DO_NOT_USE.
@@ -127,11 +127,11 @@ def walks_itself(_, parameters):
 def finish(exposure, refs, *, expand_large_events, find_showers, **given):
     """Look for what is larger than a pixel in whole frames, once `apply` has found the jumps of all pixels; called with its arguments."""
     if expand_large_events:
-        from ..large_events import snowballs  # they are seldom looked for
+        from ..arithmetic.jumps import snowballs  # they are seldom looked for
 
         snowballs.flag_snowballs(exposure, **given)
     if find_showers:
-        from ..large_events import showers
+        from ..arithmetic.jumps import showers
 
         showers.flag_showers(exposure, refs, **given)
 
@@ -150,8 +150,8 @@ def _search(exposure, refs, asked):
     neighbours = float(asked.min_jump_to_flag_neighbors), float(asked.max_jump_to_flag_neighbors)
     ramps, noted = (exposure.sci, exposure.groupdq, gain, readnoise), (neighbours, sizes, seeds, large, very_large)
     if asked.detection == "likelihood":
-        from ..kernels import likelihood_jump
-        from ..kernels.likely_ramp import covariance
+        from ..kernels.jumps import likelihood_jump
+        from ..kernels.ramps.likely_ramp import covariance
 
         how, spread = "their likelihood", False
         likelihood_jump.find(*ramps, covariance(_read_times(exposure)), float(asked.likelihood_threshold), BAD, JUMP, *noted)

@@ -1,0 +1,112 @@
+"""A chain is a loop over its steps. What runs here runs the same from a rule, from the command line and from a notebook."""
+
+from contextlib import nullcontext
+
+from ..machine import memory
+from ..model import ramp, stripes
+from ..model.exposure import Exposure, Members
+from ..model.references import References
+from ..products import stored
+from ..settings.chains import Save, Step
+from ..vocabulary.errors import InputError
+from . import superstripes
+from .one_step import apply, reference_types
+from .walk import ends_ramp, walk
+
+
+def run(recipe, source, write=None, scratch=None):
+    """Take an exposure through a chain.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    source : path or Exposure
+        What the chain starts from. An exposure is the chain's to change.
+    write : callable, optional
+        Called as write(exposures) with products, as soon as they are there.
+    scratch : path, optional
+        Folder for the scratch file of a ramp that is too large for memory.
+
+    Returns
+    -------
+    list of Exposure
+        What is left at the end of the chain.
+
+    Raises
+    ------
+    JwcalError
+    """
+    memory.keep_freed()
+    given = isinstance(source, Exposure)
+    opened = nullcontext(source) if given else stored.opened(source, recipe.group_flags, of_ramps=not ends_ramp(recipe))
+    with opened as exposure:
+        _check_start(recipe, exposure)
+        refs = References(recipe.references, exposure.header, recipe.names)
+        exposure.recipe = recipe
+        exposure.members = Members([(member["path"], member["exptype"]) for member in recipe.members], stored.read)
+        for keyword, name in (("ASNPOOL", "pool"), ("ASNTABLE", "table")) if recipe.association else ():
+            exposure.header[keyword] = recipe.association[name]
+        if stripes.positions(exposure.header):
+            recipe = superstripes.put_together(exposure, recipe, apply)
+        current, entries = [exposure], list(recipe.entries)
+        if exposure.raw is not None:
+            if ends_ramp(recipe) and ramp.is_large(exposure.raw.shape):
+                current, entries = walk(recipe, exposure, refs, scratch)
+            else:
+                exposure.load()
+        for number, entry in enumerate(entries):
+            if isinstance(entry, Save):
+                current = _save(entry, current, recipe, write)
+            else:
+                current = [after for before in current for after in apply(entry, before, refs, recipe)]
+                _drop(refs, entry, entries[number + 1 :])
+        return current
+
+
+def _check_start(recipe, exposure):
+    """Raise InputError where the exposure is of another level than the chain starts from."""
+    wanted = {suffix.removesuffix("ints") for suffix in recipe.reads}
+    level = exposure.suffix.removesuffix("ints")
+    array = exposure.raw if exposure.raw is not None else exposure.sci
+    named_otherwise = level in ("uncal", "rate", "cal") and level not in wanted
+    if wanted and (named_otherwise or (len(array.shape) == 4) != ("uncal" in wanted)):
+        raise InputError(
+            f"{recipe.pipeline} starts from {' or '.join(f'*_{suffix}.fits' for suffix in recipe.reads)}, which this is not",
+            exposure.name,
+            f"Give it the {recipe.reads[0]} file, or choose another pipeline",
+        )
+
+
+def _save(entry, current, recipe, write):
+    """Write those of the exposures that the entry names, under the suffix that it gives them; returns those that go on."""
+    made, go_on = [], []
+    for exposure in current:
+        suffix = entry.suffixes.get(exposure.suffix)
+        if suffix and (not entry.optional or suffix in recipe.save):
+            exposure.suffix = suffix
+            made.append(exposure)
+        if not (suffix and entry.last):
+            go_on.append(exposure)
+    if entry.last:
+        absent = set(entry.suffixes.values()) & set(recipe.save) - {exposure.suffix for exposure in current}
+        made += [_nothing(entry, current[0], suffix) for suffix in sorted(absent)]
+    if write and made:
+        write(made)
+    return go_on
+
+
+def _nothing(entry, exposure, suffix):
+    """The product of a step that was skipped, or had nothing to show: it says so, and holds nothing."""
+    empty = exposure.aside(suffix)
+    status, why = exposure.steps[entry.by]
+    if entry.format == "asdf":
+        empty.tree = {"status": status, "why": why or "there was nothing to save"}
+    return empty
+
+
+def _drop(refs, entry, later):
+    """Give the memory of a step's references back, unless a later step takes them."""
+    wanted = {kind for e in later if isinstance(e, Step) for kind in reference_types(e)}
+    for kind in reference_types(entry):
+        if kind in refs and kind not in wanted:
+            refs[kind].drop()

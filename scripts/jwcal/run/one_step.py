@@ -1,0 +1,69 @@
+"""One step on one exposure: called, timed, recorded."""
+
+import logging
+import time
+
+from ..settings import step_modules
+from ..vocabulary.errors import InputError, JwcalError, ReferenceError, Skip
+
+log = logging.getLogger(__name__)
+
+COMPLETE, SKIPPED = "COMPLETE", "SKIPPED"
+
+
+def parameters(step, recipe):
+    """All parameters of a step, those that are not given with their defaults."""
+    return {name: p.default for name, p in step_modules.parameters_of(step.name).items()} | recipe.parameters.get(step.name, {})
+
+
+def reference_types(step):
+    """The types of reference that a step takes."""
+    module = step_modules.step_module(step.name)
+    return (*getattr(module, "REFERENCES", ()), *getattr(module, "OPTIONAL", ()))
+
+
+def apply(entry, exposure, refs, recipe):
+    """One step of a chain on one exposure, or on a block of its ramp.
+
+    Returns
+    -------
+    list of Exposure
+    """
+    began = time.perf_counter()
+    try:
+        after = call("apply", entry, exposure, refs, recipe)
+    except Skip as why:
+        record(exposure, entry.name, SKIPPED, str(why), 0.0)
+        return [exposure]
+    results = after if isinstance(after, list) else [after]
+    seconds = time.perf_counter() - began  # of all of them: they are made together
+    for result in results:
+        record(result, entry.name, COMPLETE, "", seconds)
+        for kind in reference_types(entry):
+            result.references[kind] = refs[kind].name if kind in refs else "N/A"
+    return results
+
+
+def call(function, entry, exposure, refs, recipe):
+    """Call a step's `apply`, or its `prepare` or `finish` with the same arguments; raises Skip or an error that names the file."""
+    module = step_modules.step_module(entry.name)
+    given = dict(recipe.parameters.get(entry.name, {})) if function == "apply" else parameters(entry, recipe)
+    if given.pop("skip", getattr(module, "SKIP", False)):
+        raise Skip("switched off")
+    for kind in getattr(module, "REFERENCES", ()):
+        if kind not in refs:
+            exposure.references[kind] = "N/A"
+            raise Skip(f"its {kind} reference is N/A")
+    try:
+        return getattr(module, function)(exposure, refs, **entry.arguments, **given)
+    except (InputError, ReferenceError) as error:
+        raise type(error)(error.what, error.file or exposure.name, error.do) from error
+    except MemoryError:
+        raise JwcalError(f"{entry.name} ran out of memory", exposure.name, "Give the job more memory (mem_mb)") from None
+
+
+def record(exposure, step, status, why, seconds):
+    if step not in exposure.steps:
+        log.info("%s %s%s", step, status, f": {why}" if why else "")
+    exposure.steps[step] = (status, why)
+    exposure.seconds[step] = exposure.seconds.get(step, 0.0) + seconds

@@ -1,0 +1,37 @@
+"""The tables of `config/`, and how a row of them is matched with a header."""
+
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+FOLDER = Path(__file__).resolve().parents[3] / "config"
+
+
+@cache
+def table(name):
+    """One YAML table of `config/`, parsed."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load((FOLDER / f"{name}.yaml").read_bytes(), Loader=loader)
+
+
+def matches(when, header):
+    """Whether a header has the values that a row asks for.
+
+    Parameters
+    ----------
+    when : dict
+        KEYWORD -> value, pattern with * or ?, or a list of them. All keywords must fit; an empty dict always does.
+    header : mapping with get()
+    """
+    return all(_fits(wanted, header.get(keyword)) for keyword, wanted in (when or {}).items())
+
+
+def _fits(wanted, value):
+    wanted = wanted if isinstance(wanted, list) else [wanted]
+    return any(fnmatchcase(_text(value), _text(pattern)) for pattern in wanted)
+
+
+def _text(value):
+    return str(value).strip().upper() if value is not None else ""
