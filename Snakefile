@@ -14,6 +14,7 @@ include: "rules/common.smk"
 include: "rules/refuse.smk"
 include: "rules/stage1.smk"
 include: "rules/stage2.smk"
+include: "rules/stage3.smk"
 
 
 rule all:

@@ -22,6 +22,8 @@ MODULES = {
     "wide/grid": "def grid(x):\n    return x\n",
 }
 
+BOTH = {"jump": ["steps/jump"], "resample": ["steps/resample"]}
+
 
 @pytest.fixture
 def package(tmp_path):
@@ -32,11 +34,11 @@ def package(tmp_path):
     return folder
 
 
-def changed(package, module, text, steps=("jump",)):
+def changed(package, module, text, roots=("steps/jump",)):
     """Modules whose digest an edit changes."""
-    before = Code(package).modules(steps)
+    before = Code(package).modules(roots)
     (package / f"{module}.py").write_text(text)
-    after = Code(package).modules(steps)
+    after = Code(package).modules(roots)
     return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
 
 
@@ -44,16 +46,16 @@ def test_a_step_is_made_of_what_it_imports(package):
     """What it imports inside its functions too; what only speaks to people not."""
     code = Code(package)
     shared = {"run/loop", "products/stored", "dq"}
-    assert set(code.modules(["jump"])) == shared | {"steps/jump", "kernels/twopoint"}
-    assert set(code.modules(["resample"])) == shared | {"steps/resample", "wide/grid"}
-    assert code.steps_with("kernels/twopoint", ["jump", "resample"]) == ["jump"]
-    assert code.steps_with("dq", ["jump", "resample"]) == []
+    assert set(code.modules(["steps/jump"])) == shared | {"steps/jump", "kernels/twopoint"}
+    assert set(code.modules(["steps/resample"])) == shared | {"steps/resample", "wide/grid"}
+    assert code.steps_with("kernels/twopoint", BOTH) == ["jump"]
+    assert code.steps_with("dq", BOTH) == []
 
 
 def test_libraries_are_those_that_are_imported(package):
-    libraries = Code(package).libraries(["jump"])
+    libraries = Code(package).libraries(["steps/jump"])
     assert set(libraries) == {"astropy", "numpy"} and all(version[0].isdigit() for version in libraries.values())
-    assert set(Code(package).libraries(["resample"])) == {"astropy", "drizzle"}
+    assert set(Code(package).libraries(["steps/resample"])) == {"astropy", "drizzle"}
 
 
 @pytest.mark.parametrize(
@@ -77,19 +79,48 @@ def test_which_edits_count(package, module, old, new, counts):
 
 def test_unchanged_files_are_not_parsed_again(package, monkeypatch):
     code = Code(package)
-    first = code.modules(["jump"])
+    first = code.modules(["steps/jump"])
     code.remember()
     monkeypatch.setattr(Code, "_parse", lambda self, name, text: pytest.fail(f"{name} is parsed again"))
-    assert Code(package).modules(["jump"]) == first
+    assert Code(package).modules(["steps/jump"]) == first
 
 
 def test_the_real_steps():
     """An edit of a kernel makes stale what it belongs to and nothing else."""
     code = Code()
-    assert "kernels/jumps/twopoint_jump" in code.modules(["jump"])
-    assert not {"kernels/jumps/twopoint_jump", "steps/jump"} & set(code.modules(["flat_field", "resample", "assign_wcs"]))
+    assert "kernels/jumps/twopoint_jump" in code.modules(["steps/jump"])
+    assert not {"kernels/jumps/twopoint_jump", "steps/jump"} & set(code.modules(["steps/flat_field", "steps/resample", "steps/assign_wcs"]))
     assert not {"workflow/plan", "settings/config", "program/index", "crds/choose", "simulate/program"} & set(
-        code.modules(["jump", "resample"])
+        code.modules(["steps/jump", "steps/resample"])
     )
-    assert {"numpy", "numba", "astropy"} <= set(code.libraries(["jump"]))
-    assert "drizzle" in code.libraries(["resample"]) and "drizzle" not in code.libraries(["jump"])
+    assert {"numpy", "numba", "astropy"} <= set(code.libraries(["steps/jump"]))
+    assert "drizzle" in code.libraries(["steps/resample"]) and "drizzle" not in code.libraries(["steps/jump"])
+
+
+def test_a_step_with_several_ways_is_made_of_the_one_that_it_takes(package):
+    """The table chooses: an edit of one way is none of the others' products'."""
+    step = package / "steps/outliers.py"
+    step.write_text('PARTS = {"mode": {"": "wide/grid", "tso": "kernels/twopoint"}}\n\n\ndef apply(x, mode):\n    return x\n')
+    code = Code(package)
+    assert code.of_step("outliers") == ["steps/outliers", "wide/grid"]
+    assert code.of_step("outliers", {"mode": "tso"}) == ["steps/outliers", "kernels/twopoint"]
+    assert "wide/grid" not in code.modules(code.of_step("outliers", {"mode": "tso"}))
+
+
+def test_a_kernel_of_irs2_is_none_of_the_others():
+    code = Code()
+    usual, irs2 = (set(code.modules(code.of_step("refpix", arguments))) for arguments in ({}, {"readout": "irs2"}))
+    assert {"kernels/detector/irs2", "kernels/detector/irs2_spectra"} <= irs2
+    assert not [module for module in usual if "irs2" in module and module != "model/irs2_layout"]
+
+
+def test_a_users_own_step_is_a_file_of_its_own(package, tmp_path):
+    own = tmp_path / "wisps.py"
+    own.write_text("def apply(x):\n    return x\n")
+    code = Code(package)
+    before = code.modules(code.of_step("wisps", own=own))
+    own.write_text("def apply(x):\n    return 2 * x\n")
+    code = Code(package)
+    after = code.modules(code.of_step("wisps", own=own))
+    assert {name for name in before if before[name] != after[name]} == {"own/wisps"}
+    assert code.steps_with("own/wisps", {"wisps": code.of_step("wisps", own=own)}) == ["wisps"]

@@ -14,6 +14,8 @@ from jwcal.settings.chains import Save, Step
 from jwcal.settings.recipe import Recipe
 from jwcal.vocabulary.errors import ConfigError
 from jwcal.workflow import plan
+from jwcal.workflow import resources as resources_module
+from jwcal.workflow.resources import resources
 
 pytestmark = pytest.mark.usefixtures("no_crds")
 
@@ -165,26 +167,26 @@ def test_a_rule_has_one_set_of_products(tiny, planned, tmp_path):
 
 def test_resources_grow_with_the_data():
     full = (2048, 2048)
-    memory, minutes = plan.resources("stage1", (1, 10, *full))
-    assert plan.resources("stage1", (1, 5, 64, 64))[0] < memory < 4000
-    assert plan.resources("stage1", (1, 50, *full)) > (memory, minutes)
-    assert plan.resources("stage1", (100, 10, *full))[1] > 10 * minutes
-    assert plan.resources("stage2", full)[0] > plan.resources("stage2", (64, 64))[0]
-    assert plan.resources("stage2", (50, *full))[0] > plan.resources("stage2", full)[0]
+    memory, minutes = resources("stage1", (1, 10, *full))
+    assert resources("stage1", (1, 5, 64, 64))[0] < memory < 4000
+    assert resources("stage1", (1, 50, *full)) > (memory, minutes)
+    assert resources("stage1", (100, 10, *full))[1] > 10 * minutes
+    assert resources("stage2", full)[0] > plan.resources("stage2", (64, 64))[0]
+    assert resources("stage2", (50, *full))[0] > plan.resources("stage2", full)[0]
 
 
 def test_memory_does_not_grow_with_integrations_unless_the_ramp_is_kept():
     """A long ramp is walked in pieces: then only its products grow with the integrations."""
     shapes = [(n, 20, 512, 512) for n in (100, 1000)]
-    few, many = (plan.resources("stage1", shape)[0] for shape in shapes)
+    few, many = (resources("stage1", shape)[0] for shape in shapes)
     samples = 4 * 900 * 20 * 512 * 512 / 2**20
     assert 0 < many - few < samples / 2
-    few, many = (plan.resources("stage1", shape, whole=True)[0] for shape in shapes)
+    few, many = (resources("stage1", shape, whole=True)[0] for shape in shapes)
     assert many - few > samples
 
 
 def test_wanting_the_ramp_asks_for_its_memory(tiny, planned, monkeypatch):
-    monkeypatch.setattr(plan, "LARGEST_RAMP", 2**10)
+    monkeypatch.setattr(resources_module, "LARGEST_RAMP", 2**10)
     monkeypatch.setattr(plan, "SAMPLE", 2**12)
     assert planned(tiny.series, save=["ramp"]).jobs[0].mem_mb > planned(tiny.series).jobs[0].mem_mb
 

@@ -18,7 +18,8 @@ ORIENTATIONS = [(-1, 2), (1, -2), (1, 2), (-1, -2), (2, 1), (-2, -1), (2, -1), (
 
 
 def run(exposure, **parameters):
-    return refpix.apply(exposure, References({}, exposure.header), **parameters)
+    readout = "miri" if exposure.header["INSTRUME"] == "MIRI" else ""
+    return refpix.apply(exposure, References({}, exposure.header), readout, **parameters)
 
 
 # --- kernels ---------------------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """One pipeline by hand, for people and notebooks: the same code that the rules run."""
 
-import time
 from pathlib import Path
 
 from . import associations
@@ -15,7 +14,7 @@ from .settings import chains, selector
 from .settings import config as configuration
 from .settings.tables import table
 from .vocabulary.errors import ConfigError
-from .workflow import plan
+from .workflow import plan, work
 
 
 def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, every=False, save=(), **references):
@@ -26,8 +25,8 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
     pipeline : str
         "detector1", "image2"...; the old names ("calwebb_detector1", "calwebb_tso1.cfg") are understood.
     source : path or Exposure
-        An exposure is the pipeline's to change. The path may be that of an association (*_asn.json) of one product of stage 2, with
-        its members beside it.
+        An exposure is the pipeline's to change. The path may be that of an association (*_asn.json) of one product, with its
+        members beside it.
     steps : dict, optional
         step -> {parameter: value}; `skip` is one of the parameters.
     overrides : dict, optional
@@ -65,43 +64,39 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
         source = Path(source).parent / association.science.expname
     header = source.header if given else index.check(source) or stored.header(source)
     recipe = plan.recipe_for(pipeline, header, config, source.name if given else str(source))
+    if recipe.takes == "members" and not association:
+        raise ConfigError(f"{pipeline} combines the members of an association", str(source), "Give it a *_asn.json file")
     if association:
         members.add(recipe, association)
-    made, written, steps = {}, [], {}
+    made = {}
 
     def write(exposures):
         for exposure in exposures:
             made.setdefault(exposure.suffix, exposure)
-            steps.update(records.step_facts(exposure))
-        if out is not None:
-            paths = [path_of(exposure) for exposure in exposures]
-            stored.write_all(list(zip(exposures, paths, strict=True)))
-            written.extend(paths)
+        shelf.write(exposures)
 
-    def path_of(exposure):
-        root = association.product if association else chains.root_and_suffix(exposure.name)[0]
-        return Path(out, chains.file_name(recipe.entries, root, exposure.suffix))
-
-    started = time.time()
-    inputs = [] if given else [(source, "science"), *((member["path"], member["exptype"]) for member in recipe.members)]
-    loop.run(recipe, source, write)
-    if written:
+    if out is None:
+        loop.run(recipe, source, lambda exposures: [made.setdefault(exposure.suffix, exposure) for exposure in exposures])
+    else:
+        root, start = chains.root_and_suffix(source.name if given else str(source))
+        paths = plan.products_of(chains.chain(pipeline, header), start, recipe)
+        name = association.product if association else root
+        shelf = work.Shelf({suffix: Path(out, name + end) for suffix, end in paths.items()}, by_hand=True)
+        inputs = [] if given else [(source, "science"), *((member["path"], member["exptype"]) for member in recipe.members)]
         code = codebase.Code()
         made_from = records.ingredients(recipe, code, fingerprint.Digests())
         code.remember()
-        facts = records.run_facts(started, steps)
-        measured = records.measured(inputs)
-        records.write(written, made_from, measured, facts, recipe.context)
+        work.make(recipe, made_from, source, inputs, shelf, write=write)
     if not made:
         raise ConfigError(f"{pipeline} made no product: the step that makes it was skipped", str(source))
     return made if every else next(iter(made.values()))
 
 
 def _association(path):
-    """The association in a file of one product of stage 2."""
+    """The association in a file of one product."""
     found = associations.load(path, exists=lambda name: Path(path).parent.joinpath(name).exists())
-    if len(found) > 1 or found[0].stage != 2:
+    if len(found) > 1:
         do = "Give it to the workflow: `associations` in the configuration"
-        raise ConfigError("one pipeline by hand takes an association of one product of stage 2", path, do)
+        raise ConfigError("one pipeline by hand takes an association of one product", path, do)
     found[0].given, found[0].table = Path(path), Path(path).name
     return found[0]

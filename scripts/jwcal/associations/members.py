@@ -34,8 +34,12 @@ def add(recipe, association, files=None):
     wanted = {exptype for step in steps for exptype in chains.member_types(step)}
     recipe.association = {"table": association.table, "pool": association.pool}
     recipe.members = []
+    if recipe.takes == "members":
+        wanted.add("science")
+        recipe.association["asn_id"] = association.asn_id
+        recipe.product = association.product
     for member in association.members:
-        if member.exptype in wanted:
+        if member.exptype in wanted and not (member.exptype == "science" and (recipe.takes != "members" or member is association.science)):
             beside = association.given and Path(association.given.parent, member.expname)
             root, suffix = chains.root_and_suffix(member.expname)
             path = (files or {}).get(root, {}).get(suffix) or (beside and beside.exists() and beside)

@@ -149,6 +149,8 @@ class Exposure:
         self.recipe = None  # Recipe of the chain that it is in
         self.members = Members()  # of its association: what steps subtract from it...
         self.tree = None  # all of a product that is an ASDF file
+        self.product = ""  # the name of the product without its suffix, where it is not the job's: of one of several members or sources
+        self.record = ""  # the name of the record that tells of it, where it is not its own
         self.catalogue = None  # all of a product that is a table in a text file (.ecsv): astropy.table.Table
         self.read_times = None  # of each group's reads, s, where groups do not follow each other evenly
         self.prepared = {}  # step -> what its `prepare` found out about the whole exposure
@@ -338,6 +340,8 @@ class Members:
     def __init__(self, members=(), read=None, name="", asn_id="", table="", scratch=None):
         self.every = [Member(source, kind) for source, kind in members]
         self.name, self.asn_id, self.table = name, asn_id, table
+        self.steps, self.seconds, self.references = {}, {}, {}  # what was done to all of them: see `Exposure`
+        self.recipe = None
         self._read, self._scratch, self._folder = read, scratch, None
 
     def __len__(self):
@@ -372,17 +376,25 @@ class Members:
         for member in self.of(kind):
             if member.shell is None and not isinstance(member.source, Exposure):
                 self._close(member, self.open(member), ())
-        return [member.source if isinstance(member.source, Exposure) else member.shell for member in self.of(kind)]
+        shells = [member.source if isinstance(member.source, Exposure) else member.shell for member in self.of(kind)]
+        return [self._with_book(shell) for shell in shells]
 
     def open(self, member):
         """One member as it was left."""
         if isinstance(member.source, Exposure):
-            return member.source
+            return self._with_book(member.source)
         exposure = self._read(member.source)
         if member.shell is not None:
             exposure.take_over(member.shell)
         for plane, path in member.kept.items():
             setattr(exposure, plane, np.load(path))
+        return self._with_book(exposure)
+
+    def _with_book(self, exposure):
+        """A member with what was done to all of them in its own books."""
+        exposure.steps.update(self.steps)
+        exposure.references.update(self.references)
+        exposure.recipe = self.recipe or exposure.recipe
         return exposure
 
     def _close(self, member, exposure, keep):

@@ -10,39 +10,20 @@ import numpy as np
 from astropy.io import fits
 
 from ..files import fitsio, storage
+from ..machine.parts import part
 from ..model.exposure import Exposure, Header, Pixels
 from ..provenance.records import KEYWORD, record_path
 from ..settings import chains
 from ..settings.chains import Save, Step
+from ..settings.tables import table
 from ..version import VERSION
 from ..vocabulary import keywords
 from ..vocabulary.errors import InputError
 
 SOFTWARE = f"jwcal {VERSION}"
 _version = cache(version)  # which reads the package's files
+FORMS = {"catalogues": "products/catalogues", "lists": "products/lists"}  # of products that are no lists of images
 
-# Suffix -> stdatamodels' class, by the number of axes where it matters. A chain's `save` may name another.
-MODELS = {
-    "uncal": "Level1bModel",
-    "ramp": "RampModel",
-    "dark": "RampModel",
-    "rate": "ImageModel",
-    "rateints": "CubeModel",
-    "fitopt": "RampFitOutputModel",
-    "likely_chisq": "ImageModel",
-    "avgdark": "DarkModel",
-    "mask": {2: "ImageModel", 3: "CubeModel"},
-    "flicker_bkg": "RampModel",
-    "flicker_noise": "RampModel",
-    "pctfrm_mask": "ImageModel",
-    "pctfrm_correction": "RampModel",
-    "cal": "ImageModel",
-    "calints": "CubeModel",
-    "bsub": "ImageModel",
-    "bsubints": "CubeModel",
-    "combinedbackground": "ImageModel",
-    "i2d": "ImageModel",
-}
 # Plane -> extension, in the order of the file. A ramp's 2-D data quality is PIXELDQ.
 BEFORE = {"sci": "SCI", "err": "ERR", "dq": "DQ", "groupdq": "GROUPDQ"}
 AFTER = {"var_poisson": "VAR_POISSON", "var_rnoise": "VAR_RNOISE", "var_flat": "VAR_FLAT"}
@@ -181,10 +162,13 @@ def write_all(products):
         def lists():
             for exposure, path in products:
                 temporary = renamed.enter_context(storage.replaced(path))
-                if exposure.tree is None:
-                    yield hdus(exposure, Path(path).name), temporary, path
-                else:
+                form = table("products").get(exposure.suffix, {}).get("form")
+                if form:
+                    part(FORMS, form).write(exposure, temporary)
+                elif exposure.tree is not None:
                     temporary.write_bytes(fitsio.asdf_block(exposure.tree))
+                else:
+                    yield hdus(exposure, Path(path).name), temporary, path
 
         fitsio.write_fits(lists())
 
@@ -236,7 +220,7 @@ def _primary(exposure, filename):
     hdu = fits.PrimaryHDU(header=exposure.header.primary)  # it makes a copy
     header = hdu.header
     _set(header, "FILENAME", filename, "Name of the file")
-    _set(header, KEYWORD, record_path(filename).name, "what this file was made from")
+    _set(header, KEYWORD, exposure.record or record_path(filename).name, "what this file was made from")
     header["DATAMODL"] = model(exposure)
     header["CAL_VER"] = (SOFTWARE, "Calibration Software Version")
     header.remove("CAL_VCS", ignore_missing=True)
@@ -268,7 +252,7 @@ def model(exposure):
     for entry in entries:
         if isinstance(entry, Save) and entry.model and exposure.suffix in entry.suffixes.values():
             return entry.model
-    found = MODELS[exposure.suffix]
+    found = table("products")[exposure.suffix]["model"]
     return found if isinstance(found, str) else found[exposure.sci.ndim if exposure.pixels else 2]
 
 

@@ -27,10 +27,6 @@ NOT_IN_NUMBERS = {"yaml"}
 DISTRIBUTIONS = {"spherical_geometry": "spherical-geometry"}  # where the name differs from what is imported
 
 
-def _roots(steps):
-    return [*SHARED, *(f"steps/{step}" for step in steps)]
-
-
 @cache
 def _version(name):
     try:
@@ -55,28 +51,56 @@ class Code:
         self._files, self._used, self._parsed = {}, {}, {}
         self._asked = {}  # thousands of exposures share a few chains
 
-    def modules(self, steps):
-        """The modules of some steps and all that they import: {"steps/jump": digest, "kernels/twopoint_jump": digest...}."""
-        return self._once(self._find_modules, tuple(steps))
+    def of_step(self, name, arguments=None, own=""):
+        """The modules that a step is made of, before their imports are followed: its own, and the parts that the table's arguments choose.
 
-    def _find_modules(self, steps):
-        return {name: self.parsed(name)["digest"] for name in sorted(self.closure(_roots(steps)))}
+        A step that has several ways says so in a literal, `PARTS = {"mode": {"tso": "arithmetic/outliers/tso"...}}`, and imports the
+        one that it is called with: an edit of one way leaves the products of the others alone.
 
-    def libraries(self, steps):
-        """The libraries that some steps use, by what their modules import: {distribution: version}."""
-        return self._once(self._find_libraries, tuple(steps))
+        Parameters
+        ----------
+        name : str
+        arguments : dict, optional
+            Those that `config/pipelines.yaml` gives the step.
+        own : path, optional
+            The user's own module.
+        """
+        module = str(own) or f"steps/{name}"
+        ways = self.parsed(module)["parts"] if self.has(module) else {}
+        chosen = (by_value.get((arguments or {}).get(argument, "")) for argument, by_value in ways.items())
+        return [module, *filter(None, chosen)]
 
-    def _find_libraries(self, steps):
-        named = set().union(*(self.parsed(name)["libraries"] for name in self.closure(_roots(steps))))
+    def modules(self, roots):
+        """Some modules and all that they import, those of every product among them: {"steps/jump": digest...}."""
+        return self._once(self._find_modules, tuple(roots))
+
+    def _find_modules(self, roots):
+        return {_label(name): self.parsed(name)["digest"] for name in sorted(self.closure([*SHARED, *roots]))}
+
+    def libraries(self, roots):
+        """The libraries that these modules import: {distribution: version}."""
+        return self._once(self._find_libraries, tuple(roots))
+
+    def _find_libraries(self, roots):
+        named = set().union(*(self.parsed(name)["libraries"] for name in self.closure([*SHARED, *roots])))
         versions = {name: _version(name) for name in sorted({DISTRIBUTIONS.get(n, n) for n in named - NOT_IN_NUMBERS})}
         return {name: found for name, found in versions.items() if found}
 
     def steps_with(self, module, steps):
-        """Those of the steps that a module belongs to; none where all products share it."""
-        return self._once(self._find_steps, module, tuple(steps))
+        """Those of the steps that a module belongs to; none where all products share it.
+
+        Parameters
+        ----------
+        module : str
+        steps : dict
+            Step -> what `of_step` gives for it.
+        """
+        return self._once(self._find_steps, module, tuple((step, tuple(roots)) for step, roots in steps.items()))
 
     def _find_steps(self, module, steps):
-        return [] if module in self.closure(SHARED) else [step for step in steps if module in self.closure(_roots([step]))]
+        if module in map(_label, self.closure(SHARED)):
+            return []
+        return [step for step, roots in steps if module in map(_label, self.closure(roots))]
 
     def _once(self, find, *question):
         if (find.__name__, question) not in self._asked:
@@ -121,11 +145,16 @@ class Code:
     def _file(self, name):
         if name not in self._files:
             paths = (f"{self.package}/{name}.py", f"{self.package}/{name}/__init__.py")  # every job asks for dozens, so no Path
+            paths = (name,) if name.startswith("/") else paths
             self._files[name] = next((path for path in paths if os.path.isfile(path)), None)
         return self._files[name]
 
     def _parse(self, name, text):
         tree = ast.parse(text)
+        parts = {}
+        for node in tree.body:
+            if isinstance(node, ast.Assign) and [getattr(target, "id", "") for target in node.targets] == ["PARTS"]:
+                parts = ast.literal_eval(node.value)
         here = name.split("/") if self._file(name).endswith("__init__.py") else name.split("/")[:-1]
         found, outside = set(), set()
         for node in ast.walk(tree):
@@ -140,6 +169,7 @@ class Code:
         return {
             "digest": hashlib.sha256(_meaning(tree).encode()).hexdigest()[:16],
             "modules": sorted(found),
+            "parts": parts,
             "libraries": sorted(outside - set(sys.stdlib_module_names) - {self.package.name}),
         }
 
@@ -155,6 +185,11 @@ class Code:
         inner = {"/".join([*within, name]) for name in names}
         files = {name for name in inner if self._file(name)}
         return files if files == inner or not within else files | {"/".join(within)}
+
+
+def _label(name):
+    """How a record calls a module: one of the user's own by its file alone."""
+    return f"own/{os.path.basename(name).removesuffix('.py')}" if name.startswith("/") else name
 
 
 def _meaning(tree):

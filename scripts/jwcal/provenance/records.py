@@ -14,6 +14,7 @@ from ..settings.chains import Save, Step
 
 FORMAT = 1
 TIME = "%Y-%m-%dT%H:%M:%SZ"
+LISTING = "_list.csv"  # end of the name of a product that lists others
 KEYWORD = "PROVFILE"  # in a product's header: the name of its record
 
 
@@ -54,6 +55,7 @@ def ingredients(recipe, code, digests):
     """
     on = [e for e in recipe.entries if isinstance(e, Step) and not recipe.parameters.get(e.name, {}).get("skip")]
     steps = [e.name for e in on]
+    roots = [*(f"products/{form}" for form in recipe.forms), *(m for e in on for m in code.of_step(e.name, e.arguments, e.own))]
     return {
         "pipeline": recipe.pipeline,
         "chain": [[e.name, dict(e.arguments)] for e in on],
@@ -61,8 +63,8 @@ def ingredients(recipe, code, digests):
         "models": {new: e.model for e in recipe.entries if isinstance(e, Save) and e.model for new in e.suffixes.values()},
         "parameters": {step: {k: _value(v, digests) for k, v in recipe.parameters.get(step, {}).items()} for step in steps},
         "references": {kind: _reference(recipe, kind, digests) for kind in sorted(recipe.references)},
-        "code": code.modules(steps),
-        "libraries": code.libraries(steps),
+        "code": code.modules(roots),
+        "libraries": code.libraries(roots),
     }
 
 
@@ -94,7 +96,7 @@ def read(product):
         return None
 
 
-def write(products, made_from, inputs, run, context=""):
+def write(products, made_from, inputs, run, context="", listed=()):
     """Write the records of a job's products, which are whole.
 
     Parameters
@@ -108,6 +110,8 @@ def write(products, made_from, inputs, run, context=""):
         When, where and how long; nothing is compared with it.
     context : str
         CRDS context that the references were chosen with.
+    listed : list of dict
+        Of the product that lists others: `file` (relative to its folder), `size`, `mtime_ns` and `digest` of each.
 
     Raises
     ------
@@ -118,9 +122,17 @@ def write(products, made_from, inputs, run, context=""):
         size, mtime_ns = fingerprint.state(os.stat(product))
         facts = {"name": Path(product).name, "digest": fingerprint.digest(product), "size": size, "mtime_ns": mtime_ns}
         content = {"format": FORMAT, "product": facts, "inputs": inputs, "made_from": made_from, "context": context, "run": run}
+        if listed and str(product).endswith(LISTING):
+            content["listed"] = listed
         _write(record_path(product), content)
 
-    side_by_side(record, products)
+    side_by_side(record, list(products))
+
+
+def listed(product, record):
+    """The files that a product lists, as its record has them: (path, facts)."""
+    folder = os.path.dirname(product)
+    return [(os.path.normpath(os.path.join(folder, row["file"])), row) for row in (record or {}).get("listed", ())]
 
 
 def set_time(product, mtime_ns, inputs=None):
@@ -196,7 +208,7 @@ def step_facts(exposure):
 # --- why a product is stale ---
 
 
-def changes(record, made_from, code):
+def changes(record, made_from, code, own=None):
     """In words, what of a product's ingredients is not as it was when it was made.
 
     Parameters
@@ -205,6 +217,8 @@ def changes(record, made_from, code):
     made_from : dict
         The `ingredients` now.
     code : codebase.Code
+    own : dict, optional
+        Step -> the user's own module.
 
     Returns
     -------
@@ -225,7 +239,8 @@ def changes(record, made_from, code):
         old = before["parameters"].get(step)
         if old is not None:
             words += _differences(old, made_from["parameters"][step], f"{step}.{{}} {{}} -> {{}}")
-    for what, in_words in (("references", _reference_change), ("code", _code_change(now, code)), ("libraries", "{} {} -> {}".format)):
+    code_change = _code_change(made_from["chain"], code, own or {})
+    for what, in_words in (("references", _reference_change), ("code", code_change), ("libraries", "{} {} -> {}".format)):
         old, new = before[what], made_from[what]
         names = old.keys() | new.keys() if was == now else old.keys() & new.keys()  # what came or went with a step is said by the step
         words += [in_words(name, old.get(name), new.get(name)) for name in sorted(names) if old.get(name) != new.get(name)]
@@ -242,7 +257,9 @@ def _reference_change(kind, old, new):
     return f"{kind} {old}: its content" if old == new else f"{kind} {old} -> {new}"
 
 
-def _code_change(steps, code):
+def _code_change(chain, code, own):
+    steps = {step: code.of_step(step, arguments, own.get(step, "")) for step, arguments in chain}
+
     def in_words(module, old, new):
         """step code: jump (kernels/twopoint_jump)"""
         of = code.steps_with(module, steps)

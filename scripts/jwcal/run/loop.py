@@ -7,10 +7,10 @@ from ..model import ramp, stripes
 from ..model.exposure import Exposure, Members
 from ..model.references import References
 from ..products import stored
-from ..settings.chains import Save, Step
+from ..settings.chains import Save, Step, root_and_suffix
 from ..vocabulary.errors import InputError
 from . import superstripes
-from .one_step import apply, reference_types
+from .one_step import COMPLETE, apply, reference_types
 from .walk import ends_ramp, walk
 
 
@@ -37,6 +37,8 @@ def run(recipe, source, write=None, scratch=None):
     JwcalError
     """
     memory.keep_freed()
+    if recipe.takes == "members":
+        return _run_members(recipe, source, write, scratch)
     given = isinstance(source, Exposure)
     opened = nullcontext(source) if given else stored.opened(source, recipe.group_flags, of_ramps=not ends_ramp(recipe))
     with opened as exposure:
@@ -63,6 +65,35 @@ def run(recipe, source, write=None, scratch=None):
         return current
 
 
+def _run_members(recipe, source, write, scratch):
+    """Take the members of an association through a chain; the source is the first of them, or `Members` that are in memory."""
+    members = source if isinstance(source, Members) else _members(recipe, source, scratch)
+    members.recipe = recipe
+    first = members.shells()[0]
+    refs = References(recipe.references, first.header, recipe.names)
+    current = [members]
+    for number, entry in enumerate(recipe.entries):
+        if isinstance(entry, Save):
+            current = _save(entry, current, recipe, write)
+        else:
+            current = [after for before in current for after in apply(entry, before, refs, recipe)]
+            _drop(refs, entry, recipe.entries[number + 1 :])
+    return current
+
+
+def _members(recipe, source, scratch):
+    every = [(source, "science"), *((member["path"], member["exptype"]) for member in recipe.members)]
+    association = recipe.association
+
+    def read(path):
+        exposure = stored.read(path)
+        _check_start(recipe, exposure)
+        exposure.header["ASNPOOL"], exposure.header["ASNTABLE"] = association["pool"], association["table"]
+        return exposure
+
+    return Members(every, read, recipe.product, association.get("asn_id", ""), association["table"], scratch)
+
+
 def _check_start(recipe, exposure):
     """Raise InputError where the exposure is of another level than the chain starts from."""
     wanted = {suffix.removesuffix("ints") for suffix in recipe.reads}
@@ -81,9 +112,14 @@ def _save(entry, current, recipe, write):
     """Write those of the exposures that the entry names, under the suffix that it gives them; returns those that go on."""
     made, go_on = [], []
     for exposure in current:
+        if isinstance(exposure, Members):
+            _save_members(entry, exposure, recipe, write)
+            go_on.append(exposure)
+            continue
         suffix = entry.suffixes.get(exposure.suffix)
         if suffix and (not entry.optional or suffix in recipe.save):
             exposure.suffix = suffix
+            exposure.product = entry.name.format(product=exposure.product or recipe.product, asn_id=recipe.association.get("asn_id", ""))
             made.append(exposure)
         if not (suffix and entry.last):
             go_on.append(exposure)
@@ -93,6 +129,20 @@ def _save(entry, current, recipe, write):
     if write and made:
         write(made)
     return go_on
+
+
+def _save_members(entry, members, recipe, write):
+    """Write each member as it stands, one after the other."""
+    (suffix,) = set(entry.suffixes.values())
+    if write is None or (entry.by and members.steps[entry.by][0] != COMPLETE) or (entry.optional and suffix not in recipe.save):
+        return
+    for exposure in members.each():
+        if exposure.suffix not in entry.suffixes:
+            continue
+        before, exposure.suffix = exposure.suffix, entry.suffixes[exposure.suffix]
+        exposure.product = entry.name.format(member=root_and_suffix(exposure.name)[0], asn_id=members.asn_id)
+        write([exposure])
+        exposure.suffix, exposure.product = before, ""
 
 
 def _nothing(entry, exposure, suffix):

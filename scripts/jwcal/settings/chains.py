@@ -8,6 +8,7 @@ from functools import cache, cached_property, lru_cache
 from . import facts
 from .tables import matches, table
 
+LIST = "list"  # the product that lists those of a job whose number is known only after it
 SUFFIX = re.compile(r"_([a-z0-9]+)$")
 
 
@@ -17,6 +18,7 @@ class Step:
 
     name: str
     arguments: dict = field(default_factory=dict)
+    own: str = ""  # path of the user's own module
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Save:
     last: bool = False  # no later step takes it
     format: str = "fits"  # or "asdf"
     of: str = ""  # the suffix that the chain has to start from for it
+    name: str = ""  # of products whose number is known only after the job: "{member}_{asn_id}", "{product}"
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Chain:
     defaults: dict  # step -> {parameter: value} of this pipeline
     crds: str  # its name in CRDS: pars-<crds>
     group_flags: bool = True  # whether its ramps have flags for every group
+    takes: str = "exposure"  # or "members": all of an association
 
     @cached_property
     def steps(self):
@@ -68,11 +72,14 @@ class Chain:
         running = {step.name for step in self.steps} - set(skipped)
         saves = [save for save in self.saves if (not save.by or save.by in running) and save.of in ("", start)]
         pairs = [(save, old, new) for save in saves for old, new in save.suffixes.items() if old in (start, new)]
-        return [new for save, _, new in pairs if not save.optional or new in wanted]
+        found = [new for save, _, new in pairs if not save.name and (not save.optional or new in wanted)]
+        return found + [LIST] * any(save.name for save in saves)
 
 
 def file_name(entries, root, suffix):
     """A product's file: the exposure's root, the suffix, and the ending of its format."""
+    if suffix == LIST:
+        return f"{root}_{LIST}.csv"
     saves = (entry for entry in entries if isinstance(entry, Save) and suffix in entry.suffixes.values())
     return f"{root}_{suffix}.{next((save.format for save in saves), 'fits')}"
 
@@ -125,7 +132,8 @@ def _chain(pipeline, keywords):
             break
     entries = tuple(_entry(item, header) for item in row["steps"] if not isinstance(item, dict) or matches(item.get("when"), header))
     reads = row["reads"]
-    return Chain(pipeline, tuple(reads), entries, row.get("defaults", {}), row["crds"], row.get("group_flags", True))
+    defaults, more = row.get("defaults", {}), {name: row[name] for name in ("group_flags", "takes") if name in row}
+    return Chain(pipeline, tuple(reads), entries, defaults, row["crds"], **more)
 
 
 def _entry(item, header):

@@ -20,6 +20,9 @@ class Recipe:
     reads: list = field(default_factory=list)  # suffixes of the files that the chain starts from
     members: list = field(default_factory=list)  # of {"path", "exptype"}: what else of its association the steps read
     association: dict = field(default_factory=dict)  # names of its "table" and "pool"
+    takes: str = "exposure"  # or "members"
+    product: str = ""  # the name of the association's product
+    forms: list = field(default_factory=list)  # of the products that it reads and writes: modules of `products`
     origins: dict = field(default_factory=dict)  # step -> {parameter that is not the step's default: where its value came from}
 
     def to_dict(self):

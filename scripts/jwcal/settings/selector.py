@@ -8,11 +8,16 @@ from ..vocabulary.errors import ConfigError, InputError
 from ..vocabulary.nearest import nearest, suggestion
 from .tables import matches, table
 
-PIPELINES = (
-    *("detector1", "tso1", "dark", "guider"),
-    *("image2", "tso-image2", "wfs-image2", "spec2", "tso-spec2", "nrslamp-spec2"),
-    *("image3", "wfs-image3", "spec3", "ami3", "coron3", "tso3"),
+# In the order in which a run is planned: what a pipeline reads is made by those before it. Slitless spectra need the mosaic and the
+# catalogue of their direct images.
+ORDER = (
+    ("stage1", ("detector1", "tso1", "dark", "guider")),
+    ("stage2", ("image2", "tso-image2", "wfs-image2")),
+    ("stage3", ("image3",)),
+    ("stage2", ("spec2", "tso-spec2", "nrslamp-spec2")),
+    ("stage3", ("wfs-image3", "spec3", "ami3", "coron3", "tso3")),
 )
+PIPELINES = tuple(pipeline for _, group in ORDER for pipeline in group)
 STAGES = ("stage1", "stage2", "stage3")
 
 

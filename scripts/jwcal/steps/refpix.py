@@ -21,10 +21,10 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from ..arithmetic.detector.irs2 import bad_references, subtraction
-from ..arithmetic.detector.reference_pixels import miri, near_infrared, optimal
+from ..arithmetic.detector.reference_pixels import near_infrared, optimal
 from ..arithmetic.detector.reference_pixels.near_infrared import Options
 from ..arithmetic.detector.reference_pixels.sets import correct_frames
+from ..machine.parts import part
 from ..model import irs2_layout
 from ..vocabulary.limits import SIDE
 from ..vocabulary.parameters import Range
@@ -33,6 +33,13 @@ log = logging.getLogger(__name__)
 
 REFERENCES = ()
 OPTIONAL = ("refpix", "sirskernel")  # for IRS2 readout, and for the algorithm "sirs"
+PARTS = {
+    "readout": {
+        "": "arithmetic/detector/reference_pixels/near_infrared",
+        "miri": "arithmetic/detector/reference_pixels/miri",
+        "irs2": "arithmetic/detector/irs2/subtraction",
+    }
+}
 
 
 def walks_itself(exposure, _):
@@ -43,13 +50,13 @@ def walks_itself(exposure, _):
 def prepare(exposure, refs, *, ovr_corr_mitigation_ftr, **_):
     """Flag the bad reference pixels of IRS2 readout: they are bad in all integrations once they are so in one."""
     if "refpix" in refs:
-        for block in exposure.blocks():
-            bad_references.flag(block, irs2_layout.layout_of(exposure.header), ovr_corr_mitigation_ftr)
+        part(PARTS["readout"], "irs2").flag_bad_references(exposure, ovr_corr_mitigation_ftr)
 
 
 def apply(
     exposure,
     refs,
+    readout: str = "",
     *,
     odd_even_columns: bool = True,
     use_side_ref_pixels: bool = True,
@@ -73,6 +80,8 @@ def apply(
         Ramp in DN. `pixeldq` must have the reference pixels flagged (dq_init); DO_NOT_USE ones are left out.
     refs : References
         "refpix" for IRS2, "sirskernel" for the algorithm "sirs".
+    readout : {"", "irs2", "miri"}
+        The table's; "" is that of the near-infrared detectors, unless the shape of the samples says IRS2.
     odd_even_columns : bool
         Near-IR: separate values for odd and even columns.
     use_side_ref_pixels : bool
@@ -109,15 +118,16 @@ def apply(
     """
     exposure.sci = np.ascontiguousarray(exposure.sci)
     options = Options(odd_even_columns, use_side_ref_pixels, side_smoothing_length, side_gain, siglimit)
-    irs2, is_miri = irs2_layout.is_irs2(exposure.sci.shape), exposure.header["INSTRUME"] == "MIRI"
-    if refpix_algorithm == "sirs" and (irs2 or is_miri):
-        log.info("the algorithm sirs is not for %s: without effect", "MIRI" if is_miri else "IRS2 readout")
-    if irs2:
-        subtraction.correct_exposure(
+    if irs2_layout.is_irs2(exposure.sci.shape):
+        readout = "irs2"
+    if refpix_algorithm == "sirs" and readout:
+        log.info("the algorithm sirs is not for %s: without effect", "MIRI" if readout == "miri" else "IRS2 readout")
+    if readout == "irs2":
+        part(PARTS["readout"], readout).correct_exposure(
             exposure, refs, ovr_corr_mitigation_ftr, preserve_irs2_refpix, options if irs2_mean_subtraction else None
         )
-    elif is_miri:
-        miri.correct(exposure, odd_even_rows, siglimit)
+    elif readout == "miri":
+        part(PARTS["readout"], readout).correct(exposure, odd_even_rows, siglimit)
     else:
         if refpix_algorithm == "sirs":
             full = near_infrared.is_full(exposure)

@@ -8,13 +8,12 @@ import json
 import logging
 import os
 import sys
-import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
 
 from ..machine.garbage import seldom_collected
-from ..vocabulary.errors import InputError, JwcalError, ProductError, ReferenceError
+from ..vocabulary.errors import JwcalError, ReferenceError
 from . import warm
 
 STOPPED = "it was stopped before its end: killed, or out of memory. Run again, with more memory (mem_mb) if that was it."
@@ -80,55 +79,17 @@ def _set_threads(threads):
 
 def _make(plain, scratch):
     from ..provenance import records
-    from . import stale
+    from ..settings.recipe import Recipe
+    from . import stale, work
 
-    started = time.time()
     made_from, inputs = plain.pop("made_from"), stale.inputs_of(plain)
     source, outputs = plain.pop("input"), plain.pop("outputs")
     plain.pop("stale", None)
-    before = records.measured(inputs)
-    if stale.take_back(outputs.values(), made_from, before):
+    if stale.take_back(outputs.values(), made_from, records.measured(inputs)):
         logging.getLogger(__name__).info("the inputs came out the same as before: the products stay as they are")
         return
     _check_references(plain["references"], made_from["references"])
-    for product in outputs.values():
-        records.record_path(product).unlink(missing_ok=True)
-    done = _run(plain, source, outputs, scratch)
-    _check_unchanged(inputs, before)
-    facts = records.run_facts(started, done)
-    records.write(outputs.values(), made_from, before, facts, plain["context"])
-
-
-def _run(plain, source, outputs, scratch):
-    """Run the pipeline and write its products; returns for each step its status and seconds."""
-    from ..products import stored
-    from ..provenance import records
-    from ..run import loop
-    from ..settings.recipe import Recipe
-
-    written, steps = set(), {}
-
-    def write(exposures):
-        wanted = {exposure.suffix: exposure for exposure in exposures if exposure.suffix in outputs}
-        stored.write_all([(exposure, outputs[suffix]) for suffix, exposure in wanted.items()])
-        written.update(wanted)
-        for exposure in wanted.values():
-            steps.update(records.step_facts(exposure))
-
-    loop.run(Recipe.from_dict(plain), source, write, scratch)
-    missing = set(outputs) - written
-    if missing:
-        raise ProductError(f"{', '.join(sorted(missing))} not made: the steps that make it were skipped", source, "Look at the log for why")
-    return steps
-
-
-def _check_unchanged(inputs, before):
-    """Raise InputError where an input was replaced while it was read."""
-    from ..files.fingerprint import state
-
-    for (path, _), known in zip(inputs, before, strict=True):
-        if not os.path.exists(path) or state(os.stat(path)) != [known["size"], known["mtime_ns"]]:
-            raise InputError("it was replaced while it was read", path, "Run again when it is whole")
+    work.make(Recipe.from_dict(plain), made_from, source, inputs, work.Shelf(outputs), scratch)
 
 
 def _check_references(paths, named):

@@ -1,7 +1,6 @@
 """Exposures, chains, parameters and references -> one small recipe a job. Only the main process plans; jobs read recipes."""
 
 import json
-import math
 import os
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -9,19 +8,20 @@ from pathlib import Path
 from ..associations import chosen, members
 from ..crds import choose
 from ..files import fingerprint
-from ..model import sizes
 from ..program import index
 from ..provenance import codebase, records
 from ..settings import chains, pars
 from ..settings import config as configuration
 from ..settings.recipe import Recipe
+from ..settings.selector import ORDER, STAGES
+from ..settings.tables import table
 from ..vocabulary.errors import ConfigError, JwcalError
 from . import stale
 from .patterns import apart
+from .resources import resources
 from .stale import STATE
 from .verdicts import Verdicts
 
-STAGES = ("stage1", "stage2", "stage3")
 ALONE = {"table": "singleton", "pool": "singleton"}  # of an exposure without an association
 REASONS = 4  # that are shown of a job
 START = {"uncal": 0, "rate": 1, "cal": 2}  # level of an exposure's files -> the first of these stages that it still needs
@@ -134,9 +134,10 @@ class Plan:
         where = f"stage {stage}: {why}"
         self.stops[where] = self.stops.get(where, 0) + 1
 
-    def wait(self, association):
+    def wait(self, association, for_what=""):
         """Note that nothing makes this association's product yet."""
-        for_what = f"{association.pipeline}, and for the mosaic of a direct image" if association.waits_for else association.pipeline
+        with_image = ", and for the mosaic of a direct image" if association.waits_for else ""
+        for_what = for_what or f"{association.pipeline}{with_image}"
         counts = self.waits.setdefault(f"stage {association.stage}", {})
         counts[for_what] = counts.get(for_what, 0) + 1
 
@@ -235,11 +236,20 @@ def make(settings, alone=False):
     )
     associations = _associate(plan, found, config)
     files = {exposure.root: dict(exposure.files) for exposure in found.exposures}  # suffix -> path, as found in the data folder
-    going = list(found.exposures)
-    for stage in STAGES[: STAGES.index(config.until) + 1]:
-        going = [exposure for exposure in going if _plan_stage(plan, exposure, stage, files, associations, config)]
+    going = {exposure.root: exposure for exposure in found.exposures}
+    for stage, group in ORDER:
+        if STAGES.index(stage) > STAGES.index(config.until):
+            continue
+        if stage == "stage3":
+            for association in associations.of_stage(3):
+                if association.pipeline in group and chains.is_built(association.pipeline):
+                    _plan_association(plan, association, going, files, config)
+            continue
+        for exposure in [exposure for exposure in going.values() if getattr(exposure.chain, stage) in group]:
+            if not _plan_stage(plan, exposure, stage, files, associations, config):
+                del going[exposure.root]
     place = {exposure.root: number for number, exposure in enumerate(found.exposures)}
-    plan.jobs.sort(key=lambda job: (place.get(job.exposure, -1), job.stage))
+    plan.jobs.sort(key=lambda job: (place.get(job.exposure, -1 if job.stage != "stage3" else len(place)), job.stage))
     _judge(plan)
     plan.index()
     plan.save()
@@ -262,7 +272,8 @@ def _judge(plan):
         own = {"input": job.input, "outputs": job.outputs, "members": recipe.members, "association": recipe.association}
         plain[job.recipe] = {**alike, **own, "made_from": {**alike["made_from"], "association": recipe.association}}
         contents[job.recipe] = fingerprint.of_text(text, repr(own))
-    jobs = sorted(plan.jobs, key=lambda job: job.stage)
+    turn = {pipeline: number for number, (_, group) in enumerate(ORDER) for pipeline in group}
+    jobs = sorted(plan.jobs, key=lambda job: turn[job.pipeline])
     bad = stale.judge(jobs, plain, contents, code, digests, Verdicts(state / "verdicts.json"))
     plan.problems += filter(None, bad.values())
     plan.jobs = [job for job in plan.jobs if job.recipe not in bad]
@@ -313,6 +324,25 @@ def _plan_stage(plan, exposure, stage, files, associations, config):
         made.update(job.outputs)
     mine.update(made)
     return bool(made)
+
+
+def _plan_association(plan, association, going, files, config):
+    """Add the job that makes the product of an association of stage 3, unless its members stop before."""
+    science = [chains.root_and_suffix(member.expname) for member in association.of_type("science")]
+    first = going.get(science[0][0])
+    if first is None or any(root not in going or suffix not in files[root] for root, suffix in science):
+        plan.wait(association, "products that are not made")
+        return
+    chain = chains.chain(association.pipeline, first.header)
+    root, reads = science[0]
+    try:
+        job, recipe = _job(first, "stage3", chain, reads, files[root][reads], config, association, files)
+    except JwcalError as error:
+        plan.problems.append(str(error))
+        return
+    plan.jobs.append(job)
+    plan.recipes[job.recipe] = recipe
+    files.setdefault(association.product, {}).update(job.outputs)
 
 
 def _starts(chain, association):
@@ -366,8 +396,17 @@ def recipe_for(pipeline, header, config, name=""):
         chain.group_flags,
         list(chain.reads),
         association={} if "uncal" in chain.reads else dict(ALONE),
+        takes=chain.takes,
+        forms=_forms(chain),
         origins=origins,
     )
+
+
+def _forms(chain):
+    """The forms of what a chain reads and writes, but for images: modules of `products`."""
+    suffixes = {suffix for save in chain.saves for suffix in save.suffixes.values()}.union(chain.reads)
+    suffixes |= {chains.LIST} if any(save.name for save in chain.saves) else set()
+    return sorted({table("products")[suffix]["form"] for suffix in suffixes if "form" in table("products").get(suffix, {})})
 
 
 def _wanted(chain, asked, parameters):
@@ -395,57 +434,23 @@ def _job(exposure, stage, chain, reads, source, config, association=None, files=
         name = association.product
         members.add(recipe, association, files)
     start = os.path.join(results, stage, name)
-    outputs = {suffix: start + end for suffix, end in _products(chain, reads, recipe, config.known).items()}
+    outputs = {suffix: start + end for suffix, end in products_of(chain, reads, recipe, config.known).items()}
     if not outputs:
         raise ConfigError(f"{chain.pipeline} makes no product: the step that makes it is skipped", exposure.path, "Set `until` or `save`")
     path = os.path.join(results, STATE, "recipes", f"{name}.{chain.pipeline}{'' if reads in chain.reads else f'.{reads}'}.json")
     shape = exposure.shape if reads == "uncal" else (*exposure.shape[: int(reads.endswith("ints"))], *exposure.shape[-2:])
-    mem_mb, runtime = resources(stage, shape, whole=not set(outputs) <= {"rate", "rateints"})
+    mem_mb, runtime = resources(stage, shape, whole=not set(outputs) <= {"rate", "rateints"}, members=1 + len(recipe.members))
     job = Job(name, stage, chain.pipeline, str(source), outputs, path, mem_mb, runtime, [member["path"] for member in recipe.members])
     return job, recipe
 
 
-def _products(chain, reads, recipe, known):
+def products_of(chain, reads, recipe, known=None):
     """Suffix -> what comes after the name in the product's file name; found once for exposures that are alike."""
-    kind = "products", reads, id(recipe.parameters), frozenset(member["exptype"] for member in recipe.members)
+    known = {} if known is None else known
+    absent = frozenset(kind for kind, path in recipe.references.items() if path == "N/A")
+    kind = "products", reads, id(recipe.parameters), frozenset(member["exptype"] for member in recipe.members), absent
     if kind not in known:
         skipped = [step for step, parameters in recipe.parameters.items() if parameters["skip"]] + members.idle(recipe)
+        skipped += [step for step in recipe.parameters if absent.intersection(chains.reference_types([step])[0])]
         known[kind] = {suffix: chains.file_name(chain.entries, "", suffix) for suffix in chain.products(reads, recipe.save, skipped)}
     return known[kind]
-
-
-# What a job takes, as tests/test_resources.py measures it. MB of the imports and of compiling a kernel if that is still to do, and
-# of the two processes of Snakemake in which it runs on a cluster.
-IMPORTS_MB, SNAKEMAKE_MB = 400, 230
-# Beside it in stage 1 bytes of a pixel, of a sample, of a sample that is held at once where a ramp is walked, and of a pixel in the
-# products of one integration.
-PIXEL, SAMPLE, WALKED_SAMPLE, PRODUCT = 56, 6, 12, 24
-LARGEST_RAMP, PIECE = sizes.LARGE, sizes.PIECE  # bytes of the samples of a ramp that is not walked, and that a walk holds at once
-# In stage 2 bytes of a pixel, and of a pixel of each integration.
-IMAGE2_PIXEL, IMAGE2_CUBE = 125, 60
-
-
-def resources(stage, shape, whole=False):
-    """Memory (MB) and time (minutes) that a job asks for, from the shape of its data.
-
-    Parameters
-    ----------
-    stage : str
-    shape : tuple
-        Of the array that it starts from; (int, group, row, col) for a ramp.
-    whole : bool
-        The ramp is itself a product, so that it is not walked in pieces.
-
-    Returns
-    -------
-    (int, int)
-    """
-    pixels, values = shape[-2] * shape[-1], math.prod(shape)
-    nints = shape[0] if len(shape) > 2 else 1
-    if stage == "stage1":
-        walked = not whole and nints > 1 and 4 * values > LARGEST_RAMP
-        samples = WALKED_SAMPLE * max(values // nints, min(PIECE, LARGEST_RAMP) // 4) if walked else SAMPLE * values
-        size = PIXEL * pixels + samples + PRODUCT * pixels * nints
-    else:
-        size = IMAGE2_PIXEL * pixels + (IMAGE2_CUBE * values if nints > 1 else 0)
-    return IMPORTS_MB + SNAKEMAKE_MB + int(size / 2**20), 5 + int(values / 2e7)

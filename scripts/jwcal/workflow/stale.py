@@ -108,7 +108,7 @@ def judge(jobs, recipes, contents, code, digests, verdicts):
             continue
         try:
             if not is_lost:
-                job.why[:] = _reasons(job, recipe["made_from"], inputs, again, code, digests, read)
+                job.why[:] = _reasons(job, recipe["made_from"], _own(recipe), inputs, again, code, digests, read)
             else:
                 bad[job.recipe] = ""
         except InputError as error:
@@ -130,7 +130,12 @@ def inputs_of(recipe):
     return [(recipe["input"], "science"), *((m["path"], m["exptype"]) for m in recipe.get("members", ()))]
 
 
-def _reasons(job, made_from, inputs, again, code, digests, read):
+def _own(recipe):
+    """Step -> the user's own module, of a recipe."""
+    return {entry["name"]: entry["own"] for entry in recipe["entries"] if entry.get("own")}
+
+
+def _reasons(job, made_from, own, inputs, again, code, digests, read):
     """In words, why a job has to run whatever the jobs before it make; [] if that is not so."""
     missing = [Path(path).name for path in job.outputs.values() if not os.path.exists(path)]
     if len(missing) == len(job.outputs):
@@ -145,7 +150,12 @@ def _reasons(job, made_from, inputs, again, code, digests, read):
         made = record["product"]
         if digests.of(product, made["size"], made["mtime_ns"], made["digest"]) != made["digest"]:
             words[f"{Path(product).name} is not what was made"] = True
-        words.update(dict.fromkeys(records.changes(record, made_from, code)))
+        for path, row in records.listed(product, record):
+            if not os.path.exists(path):
+                words[f"there is no {Path(path).name}"] = True
+            elif digests.of(path, row["size"], row["mtime_ns"], row["digest"]) != row["digest"]:
+                words[f"{Path(path).name} is not what was made"] = True
+        words.update(dict.fromkeys(records.changes(record, made_from, code, own)))
         words.update(dict.fromkeys(records.input_changes(record, inputs, digests, again, read)))
     return list(words)
 
@@ -226,6 +236,9 @@ def remember(jobs, results):
             record = records.read(product)
             if record and os.path.exists(product) and os.stat(product).st_size == record["product"]["size"]:
                 digests.learn(product, record["product"]["digest"])
+                for path, row in records.listed(product, record):
+                    if os.path.exists(path) and os.stat(path).st_size == row["size"]:
+                        digests.learn(path, row["digest"])
     digests.remember()
 
 
@@ -285,6 +298,7 @@ def take_back(outputs, made_from, inputs):
     """
     kept = {product: kept_path(product) for product in outputs}
     same = all(_is_same(product, path, made_from, inputs) for product, path in kept.items())
+    same = same and all(_is_listed(path, row) for product in kept for path, row in records.listed(product, records.read(product)))
     for product, path in kept.items():
         if same:
             os.replace(path, product)
@@ -301,6 +315,11 @@ def _is_same(product, kept, made_from, inputs):
         return False
     made_alike = record["made_from"] == made_from and _contents(record["inputs"]) == _contents(inputs)
     return made_alike and fingerprint.digest(kept) == record["product"]["digest"]
+
+
+def _is_listed(path, row):
+    """Whether a file is what a list says."""
+    return os.path.exists(path) and os.stat(path).st_size == row["size"] and fingerprint.digest(path) == row["digest"]
 
 
 def _contents(inputs):

@@ -60,7 +60,9 @@ def mark(job, content, inputs, made_again):
         None where a clock was ahead: times say nothing then.
     """
     files = [*job.outputs.values(), *(path for path, _ in inputs)]
-    states = [_state(path) for path in (job.recipe, *files, *map(records.record_name, files))]
+    lists = [product for product in job.outputs.values() if product.endswith(records.LISTING)]
+    listed = [path for product in lists for path, _ in records.listed(product, records.read(product))]
+    states = [_state(path) for path in (job.recipe, *files, *map(records.record_name, files), *listed)]
     now = time.time_ns()
     if any(state and state[1] > now for state in states):
         return None

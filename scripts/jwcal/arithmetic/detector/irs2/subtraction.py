@@ -15,6 +15,12 @@ from .science_rows import keep_science_rows
 log = logging.getLogger(__name__)
 
 
+def flag_bad_references(exposure, limit):
+    """Flag the bad reference pixels of all integrations of an exposure."""
+    for block in exposure.blocks():
+        bad_references.flag(block, irs2_layout.layout_of(exposure.header), limit)
+
+
 def correct_exposure(exposure, refs, limit, preserve, means=None):
     """Correct IRS2 readout, and keep the detector's own pixels alone.
 

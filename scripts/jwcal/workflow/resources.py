@@ -1,0 +1,48 @@
+"""Memory and time that a job asks for, by a model for each family of pipelines."""
+
+import math
+
+from ..model import sizes
+
+# What a job takes, as tests/test_resources.py measures it. MB of the imports and of compiling a kernel if that is still to do, and
+# of the two processes of Snakemake in which it runs on a cluster.
+IMPORTS_MB, SNAKEMAKE_MB = 400, 230
+# Beside it in stage 1 bytes of a pixel, of a sample, of a sample that is held at once where a ramp is walked, and of a pixel in the
+# products of one integration.
+PIXEL, SAMPLE, WALKED_SAMPLE, PRODUCT = 56, 6, 12, 24
+LARGEST_RAMP, PIECE = sizes.LARGE, sizes.PIECE  # bytes of the samples of a ramp that is not walked, and that a walk holds at once
+# In stage 2 bytes of a pixel, and of a pixel of each integration.
+IMAGE2_PIXEL, IMAGE2_CUBE = 125, 60
+# In stage 3 bytes of a pixel of the member that is open, and of a pixel of each member in what is made of all.
+MEMBER_PIXEL, MEMBER_MOSAIC = 125, 30
+
+
+def resources(stage, shape, whole=False, members=1):
+    """Memory (MB) and time (minutes) that a job asks for, from the shape of its data.
+
+    Parameters
+    ----------
+    stage : str
+    shape : tuple
+        Of the array that it starts from; (int, group, row, col) for a ramp.
+    whole : bool
+        The ramp is itself a product, so that it is not walked in pieces.
+    members : int
+        Number of files that a job of stage 3 reads, one after the other.
+
+    Returns
+    -------
+    (int, int)
+    """
+    pixels, values = shape[-2] * shape[-1], math.prod(shape)
+    nints = shape[0] if len(shape) > 2 else 1
+    if stage == "stage1":
+        walked = not whole and nints > 1 and 4 * values > LARGEST_RAMP
+        samples = WALKED_SAMPLE * max(values // nints, min(PIECE, LARGEST_RAMP) // 4) if walked else SAMPLE * values
+        size = PIXEL * pixels + samples + PRODUCT * pixels * nints
+    else:
+        size = IMAGE2_PIXEL * pixels + (IMAGE2_CUBE * values if nints > 1 else 0)
+    if stage == "stage3":
+        size += MEMBER_PIXEL * pixels + MEMBER_MOSAIC * pixels * members
+        values *= members
+    return IMPORTS_MB + SNAKEMAKE_MB + int(size / 2**20), 5 + int(values / 2e7)
