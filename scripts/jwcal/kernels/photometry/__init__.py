@@ -1,0 +1,1 @@
+"""Fluxes and centres of sources."""
