@@ -161,7 +161,9 @@ def make_bare(folder, exposures):
 
 def make_products(folder):
     """Run all jobs of the plan with pipelines that do nothing; returns how many there are."""
-    from jwcal import jobs, plan, products, run
+    from jwcal.products import stored
+    from jwcal.run import loop
+    from jwcal.workflow import jobs, plan
 
     at_work = {}
 
@@ -169,7 +171,7 @@ def make_products(folder):
         for suffix in at_work["job"].outputs:
             write(SimpleNamespace(suffix=suffix, steps={}, seconds={}, references={}))
 
-    run.run, products.write = nothing, lambda exposure, path: Path(path).write_bytes(b"empty")
+    loop.run, stored.write = nothing, lambda exposure, path: Path(path).write_bytes(b"empty")
     planned = plan.load({"results": str(folder / "results")}).jobs
     here = os.getcwd()
     os.chdir(folder)

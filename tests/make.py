@@ -13,8 +13,8 @@ import textwrap
 import numpy as np
 from astropy.io import fits
 
-from jwcal.exposure import Exposure, Header, Pixels
-from jwcal.reference_data import References
+from jwcal.model.exposure import Exposure, Header, Pixels
+from jwcal.model.references import References
 from peer import peer_python
 
 DEFAULTS = {

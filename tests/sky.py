@@ -9,8 +9,8 @@ import numpy as np
 from astropy.modeling.models import Mapping, Polynomial2D, Shift
 
 import make
-from jwcal.exposure import Exposure, Header, Pixels
-from jwcal.reference_data import References
+from jwcal.model.exposure import Exposure, Header, Pixels
+from jwcal.model.references import References
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 POINTING = {"RA_REF": 245.981865309727, "DEC_REF": 28.38410372178712, "ROLL_REF": 198.1509949487168, "VA_SCALE": 1.00009399112588}

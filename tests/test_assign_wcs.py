@@ -6,8 +6,8 @@ import pytest
 from astropy.io import fits
 
 import sky
-from jwcal.errors import InputError, ReferenceError
 from jwcal.steps import assign_wcs
+from jwcal.vocabulary.errors import InputError, ReferenceError
 from peer import needs_peer, peer_python
 
 UAS = 1 / 3.6e9  # degrees

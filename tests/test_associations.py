@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 import pools
-from jwcal import associations, program
+from jwcal import associations
 from jwcal.associations import __main__ as command
 from jwcal.associations import archive, rules
 from jwcal.associations.macros import expand
 from jwcal.associations.model import Association, Member
 from jwcal.associations.pool import NEEDED, Pool
-from jwcal.errors import ConfigError, InputError, ProductError
-from jwcal.tables import table
+from jwcal.program import index
+from jwcal.settings.tables import table
+from jwcal.vocabulary.errors import ConfigError, InputError, ProductError
 from peer import ROOT, needs_peer, peer_python
 
 PEER_POOLS = ROOT / ".venv-peer/lib"
@@ -343,7 +344,7 @@ def exposure(observation, number=1, detector="NRCA1", **keywords):
         "NINTS": 1,
     }
     root = pools.name(observation, number, detector.lower(), str(keywords.get("ACT_ID", "01")))
-    return program.Exposure(root, "uncal", f"/data/{root}_uncal.fits", {}, header | keywords, (1, 2, 8, 8), "uint16", 0, 0.0)
+    return index.Exposure(root, "uncal", f"/data/{root}_uncal.fits", {}, header | keywords, (1, 2, 8, 8), "uint16", 0, 0.0)
 
 
 def of_headers(exposures, links=()):

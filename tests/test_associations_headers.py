@@ -5,8 +5,9 @@ import re
 import pytest
 
 import pools
-from jwcal import associations, program
+from jwcal import associations
 from jwcal.associations.rules import rules
+from jwcal.program import index
 
 FLAGS = ("is_psf", "is_imprt", "bkgdtarg", "tsovisit")
 # columns that no keyword has: the index of targets, exposure specifications, candidates...
@@ -30,7 +31,7 @@ def exposures(rows):
         if row["targetid"] != "null":
             header["TARGPROP"] = f"TARGET {row['targetid']}"
         root = row["filename"].removesuffix("_uncal.fits")
-        found.append(program.Exposure(root, "uncal", f"/data/{root}_uncal.fits", {}, header, (1, 2, 8, 8), "uint16", 0, 0.0))
+        found.append(index.Exposure(root, "uncal", f"/data/{root}_uncal.fits", {}, header, (1, 2, 8, 8), "uint16", 0, 0.0))
     return found
 
 

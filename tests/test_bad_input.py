@@ -12,8 +12,11 @@ import pytest
 from astropy.io import fits
 
 import jwcal
-from jwcal import dq, fitsio, jobs, plan, products, stale, storage
-from jwcal.errors import ConfigError, InputError, JwcalError, ProductError, ReferenceError
+from jwcal.files import fitsio, storage
+from jwcal.products import stored
+from jwcal.vocabulary import dq
+from jwcal.vocabulary.errors import ConfigError, InputError, JwcalError, ProductError, ReferenceError
+from jwcal.workflow import jobs, plan, stale
 from peer import needs_peer, peer_python
 
 pytestmark = pytest.mark.usefixtures("no_crds")
@@ -59,7 +62,7 @@ def samples(change, **values):
     def damage(path):
         with fits.open(path, memmap=False) as hdus:
             hdus = fits.HDUList([hdu.copy() for hdu in hdus])
-        cards = [card for card in hdus["SCI"].header.cards if not products.STRUCTURAL.fullmatch(card.keyword)]
+        cards = [card for card in hdus["SCI"].header.cards if not stored.STRUCTURAL.fullmatch(card.keyword)]
         hdus["SCI"] = fits.ImageHDU(change(hdus["SCI"].data), fits.Header(cards), name="SCI")
         hdus.writeto(path, overwrite=True)
         keywords(**values)(path)
@@ -212,7 +215,7 @@ KEYWORDS = {"TGROUP": "abc", "NFRAMES": True, "SUBSTRT1": -5, "SUBSIZE2": 0, "GA
 @pytest.mark.parametrize("keyword", KEYWORDS)
 def test_exposure_in_memory(tiny, keyword):
     """No file was looked at before: the step that reads the keyword tells."""
-    exposure = products.read(tiny.image)
+    exposure = stored.read(tiny.image)
     exposure.header[keyword] = KEYWORDS[keyword]
     steps = {"persistence": {"skip": False, "persistence_time": 30}}
     with pytest.raises(InputError, match=rf"{tiny.image.name}: {keyword} is .*number.* was expected. Correct the keyword"):
@@ -569,7 +572,7 @@ def test_a_defect_is_told_as_one(tiny, tmp_path, monkeypatch):
     def broken(*args):
         raise ZeroDivisionError("by nought")
 
-    monkeypatch.setattr("jwcal.run.run", broken)
+    monkeypatch.setattr("jwcal.run.loop.run", broken)
     assert jobs.run(job.recipe, tmp_path / "log") == 1
     said = jobs.failure_file(job.recipe).read_text()
     assert "ZeroDivisionError: by nought. This is a defect of jwcal: the log has the details" in said

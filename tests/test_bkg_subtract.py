@@ -11,11 +11,12 @@ from astropy.stats import sigma_clip
 
 import jwcal
 import make
-from jwcal import dq, products
-from jwcal.errors import ConfigError, InputError, Skip
-from jwcal.exposure import Members
-from jwcal.kernels.clipped_mean import clipped_mean
+from jwcal.kernels.columns.clipped_mean import clipped_mean
+from jwcal.model.exposure import Members
+from jwcal.products import stored
 from jwcal.steps import bkg_subtract
+from jwcal.vocabulary import dq
+from jwcal.vocabulary.errors import ConfigError, InputError, Skip
 from peer import needs_peer, peer_pipeline
 from test_parity_pipelines import assert_same
 
@@ -216,10 +217,10 @@ def test_products_of_an_association_by_hand(ours, observed):
         "combinedbackground.fits",
         "i2d.fits",
     }
-    header = products.header(next(ours.glob("*_cal.fits")))
+    header = stored.header(next(ours.glob("*_cal.fits")))
     assert (header["S_BKDSUB"], header["ASNPOOL"], header["ASNTABLE"]) == ("COMPLETE", "a_pool.csv", observed.name)
     bsub, combined, rate = (
-        products.read(path) for path in (*ours.glob("*_bsub.fits"), *ours.glob("*_combined*.fits"), *observed.parent.glob("jw01234001*"))
+        stored.read(path) for path in (*ours.glob("*_bsub.fits"), *ours.glob("*_combined*.fits"), *observed.parent.glob("jw01234001*"))
     )
     known = np.isfinite(combined.sci)
     assert np.array_equal(bsub.sci[known], (rate.sci - combined.sci)[known], equal_nan=True) and known.mean() > 0.95
@@ -252,11 +253,11 @@ def test_against_the_peer(ours, observed, tiny, tmp_path):
     name = "jw01234001001_02101_00001_nrcb1"
     assert_same(ours / f"{name}_cal.fits", tmp_path / f"{name}_cal.fits", ("sci", "err", "dq", "var_poisson", "var_rnoise", "var_flat"))
     assert_same(ours / f"{name}_i2d.fits", tmp_path / f"{name}_i2d.fits", ("sci", "err", "CON"))
-    mine = products.read(ours / f"{name}_combinedbackground.fits")
+    mine = stored.read(ours / f"{name}_combinedbackground.fits")
     with fits.open(tmp_path / f"{name}_combinedbackground.fits") as its:
         known = np.isfinite(mine.sci)
         assert np.array_equal(mine.dq, its["DQ"].data) and np.all(its["SCI"].data[~known] == 0)  # it calls what no background knows 0
         for plane in ("sci", "err"):
             assert np.allclose(getattr(mine, plane)[known], its[plane].data[known], rtol=1e-6, atol=0)
-    mine, its = (products.header(folder / f"{name}_cal.fits") for folder in (ours, tmp_path))
+    mine, its = (stored.header(folder / f"{name}_cal.fits") for folder in (ours, tmp_path))
     assert {k: mine.get(k) for k in ("S_BKDSUB", "ASNPOOL", "ASNTABLE")} == {k: its.get(k) for k in ("S_BKDSUB", "ASNPOOL", "ASNTABLE")}

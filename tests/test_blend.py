@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import make
-from jwcal.resample.blend import RULES, blend_rules, blended, header_table, science_keywords
+from jwcal.arithmetic.resample.blend import RULES, blend_rules, blended, header_table, science_keywords
 from peer import needs_peer, peer_python
 
 

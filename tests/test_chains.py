@@ -2,11 +2,11 @@
 
 import pytest
 
-from jwcal import chains
-from jwcal.chains import Save, Step, chain
-from jwcal.parameters import step_module
-from jwcal.selector import PIPELINES
-from jwcal.tables import table
+from jwcal.settings import chains
+from jwcal.settings.chains import Save, Step, chain
+from jwcal.settings.selector import PIPELINES
+from jwcal.settings.tables import table
+from jwcal.vocabulary.parameters import step_module
 
 BUILT = [name for name in PIPELINES if chains.is_built(name)]
 IMAGE = {"INSTRUME": "NIRCAM", "DETECTOR": "NRCA1", "EXP_TYPE": "NRC_IMAGE"}
@@ -46,7 +46,7 @@ def test_order_of_the_steps(pipeline, instrument):
 @pytest.mark.parametrize("pipeline", BUILT)
 def test_all_steps_are_there(pipeline):
     """Every step and variant that the table names is a module with `apply`; saves name products that have a data model."""
-    from jwcal.products import MODELS
+    from jwcal.products.stored import MODELS
 
     row = table("pipelines")[pipeline]
     headers = [{}, *(variant["when"] for variant in row.get("variants", ()))]

@@ -7,13 +7,15 @@ from astropy.io import fits
 from astropy.stats import sigma_clipped_stats
 
 import make
-from jwcal import ramp, run
-from jwcal.chains import Step
-from jwcal.dq import DO_NOT_USE, JUMP_DET, NON_SCIENCE
-from jwcal.errors import ConfigError, InputError, ReferenceError, Skip
-from jwcal.kernels import background, clipped_statistics, flicker_noise, flicker_settings, nsclean, soss_trace
-from jwcal.recipe import Recipe
+from jwcal.kernels.columns import clipped_statistics
+from jwcal.kernels.noise import background, flicker_noise, flicker_settings, nsclean, soss_trace
+from jwcal.model import ramp
+from jwcal.run import loop
+from jwcal.settings.chains import Step
+from jwcal.settings.recipe import Recipe
 from jwcal.steps import clean_flicker_noise
+from jwcal.vocabulary.dq import DO_NOT_USE, JUMP_DET, NON_SCIENCE
+from jwcal.vocabulary.errors import ConfigError, InputError, ReferenceError, Skip
 from peer import needs_peer, peer_python
 from test_ramp_walk import Samples
 
@@ -433,7 +435,7 @@ def test_pieces_and_threads_make_no_difference(tmp_path, monkeypatch, parameters
         exposure = exposure_of(sci)
         exposure.raw, exposure.sci, exposure.groupdq = Samples(sci), None, None
         numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-        results.append(run.run(recipe, exposure, scratch=tmp_path))
+        results.append(loop.run(recipe, exposure, scratch=tmp_path))
     numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
     cleaned = clean(tmp_path, exposure_of(sci), **parameters)
     assert not np.array_equal(cleaned.sci, sci)
@@ -451,7 +453,7 @@ def test_a_step_that_is_off_costs_no_walk(tmp_path, monkeypatch):
     monkeypatch.setattr(ramp, "LARGE", 1)
     exposure = exposure_of(sci)
     exposure.raw, exposure.sci, exposure.groupdq = Samples(sci), None, None
-    products = run.run(recipe, exposure, scratch=tmp_path)
+    products = loop.run(recipe, exposure, scratch=tmp_path)
     assert products[0].steps["clean_flicker_noise"] == ("SKIPPED", "switched off")
     assert np.isfinite(products[1].sci).all()
 

@@ -14,10 +14,11 @@ import yaml
 from astropy.io import fits
 
 import jwcal
-from jwcal import products, provenance
 from jwcal.__main__ import main
-from jwcal.errors import ConfigError, InputError
-from jwcal.exposure import Exposure
+from jwcal.model.exposure import Exposure
+from jwcal.products import stored
+from jwcal.provenance import records
+from jwcal.vocabulary.errors import ConfigError, InputError
 
 pytestmark = pytest.mark.usefixtures("no_crds")
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,7 +55,7 @@ def made_with(path):
 def test_products_of_a_pipeline(tiny, tmp_path, cli, product, capsys):
     assert cli("detector1", tiny.image) == 0
     assert sorted((tmp_path / "out").glob("*.fits")) == [product("rate"), product("rateints")]
-    assert provenance.read(product("rate"))["inputs"][0]["name"] == tiny.image.name
+    assert records.read(product("rate"))["inputs"][0]["name"] == tiny.image.name
     assert f"{tiny.image}: rate, rateints written to {tmp_path / 'out'}" in capsys.readouterr().out
     assert cli("image2", product("rate")) == 0
     assert product("cal").exists() and product("i2d").exists()
@@ -85,12 +86,12 @@ def test_skip_and_run(tiny, cli, product):
 def test_override(tiny, tmp_path, cli, product):
     """A gain twice as large gives the same rate with other Poisson variance; N/A leaves a step out."""
     assert cli("detector1", tiny.image) == 0
-    before = products.read(product())
+    before = stored.read(product())
     with fits.open(tiny.references["gain"], memmap=False) as hdus:
         hdus["SCI"].data *= 2
         hdus.writeto(tmp_path / "my_gain.fits")
     assert cli("detector1", tiny.image, "--override", f"gain={tmp_path / 'my_gain.fits'}", "--override", "superbias=N/A") == 0
-    after = products.read(product())
+    after = stored.read(product())
     assert after.header["R_GAIN"] == "my_gain.fits" and after.header["S_SUPERB"] == "SKIPPED"
     seen = (before.dq == 0) & (after.dq == 0) & (before.var_poisson > 0) & (after.var_poisson > 0)
     assert np.median(before.var_poisson[seen] / after.var_poisson[seen]) == pytest.approx(2, rel=0.05)
@@ -124,7 +125,7 @@ def test_parameters_of_crds_are_used_without_any_option(tiny, cli, product):
 
 def test_save_an_optional_product(tiny, cli, product):
     assert cli("detector1", tiny.image, "--save", "ramp") == 0
-    ramp = products.read(product("ramp"))
+    ramp = stored.read(product("ramp"))
     assert ramp.sci.shape == (1, 5, 64, 64) and ramp.groupdq.dtype == np.uint8
     assert "S_RAMP" not in ramp.header and ramp.header["S_JUMP"] == "COMPLETE"
 
@@ -198,7 +199,7 @@ def test_as_a_program(tiny, tmp_path):
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert {path.name for path in folder.glob("*.fits")} == {tiny.image.name.replace("uncal", s) for s in ("uncal", "rate", "rateints")}
-    assert "jwcal.run: jump COMPLETE" in done.stderr
+    assert "jwcal.run.loop: jump COMPLETE" in done.stderr
     helped = subprocess.run([*command[:3], "--help"], env=environment, capture_output=True, text=True)
     assert helped.returncode == 0
     assert all(f"--{name}" in helped.stdout for name in ("out", "set", "skip", "run", "override", "params", "save", "crds-path"))
@@ -224,10 +225,10 @@ def test_run_pipeline_takes_an_exposure(tiny, tiny_rate):
     of_memory = jwcal.run_pipeline("image2", jwcal.run_pipeline("detector1", tiny.image, crds_path=tiny.crds), crds_path=tiny.crds)
     for name, array in of_file.pixels[0].planes():
         np.testing.assert_array_equal(getattr(of_memory, name), array)
-    ramp = products.read(tiny.image)
+    ramp = stored.read(tiny.image)
     assert ramp.sci.shape == (1, 5, 64, 64)
     rate = jwcal.run_pipeline("detector1", ramp, crds_path=tiny.crds)
-    np.testing.assert_array_equal(rate.sci, products.read(tiny_rate).sci)
+    np.testing.assert_array_equal(rate.sci, stored.read(tiny_rate).sci)
 
 
 def test_run_pipeline_with_steps_and_overrides(tiny):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jwcal.codebase import Code
+from jwcal.provenance.codebase import Code
 
 MODULES = {
     "__init__": "__version__ = '1'\n",

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import yaml
 
-from jwcal import config, facts, parameters
-from jwcal.config import load
-from jwcal.crds_session import environment_of
-from jwcal.errors import ConfigError
-from jwcal.parameters import Parameter, Range
-from jwcal.tables import FOLDER, table
+from jwcal.crds.session import environment_of
+from jwcal.settings import config, facts
+from jwcal.settings.config import load
+from jwcal.settings.tables import FOLDER, table
+from jwcal.vocabulary import parameters
+from jwcal.vocabulary.errors import ConfigError
+from jwcal.vocabulary.parameters import Parameter, Range
 
 
 def jump(

@@ -12,9 +12,10 @@ import asdf
 import pytest
 from astropy.io import fits
 
-from jwcal import crds_session, pars, references
-from jwcal.errors import ConfigError, ReferenceError
+from jwcal.crds import choose, session
+from jwcal.settings import pars
 from jwcal.simulate import crds_cache
+from jwcal.vocabulary.errors import ConfigError, ReferenceError
 from peer import needs_peer, peer_python
 
 REAL = Path(__file__).resolve().parents[1] / "../shared/real/crds/jwst_mappings.tar.xz"
@@ -24,7 +25,7 @@ REAL = Path(__file__).resolve().parents[1] / "../shared/real/crds/jwst_mappings.
 def no_crds_of_mine(monkeypatch):
     for name in [k for k in os.environ if k.startswith("CRDS_")]:
         monkeypatch.delenv(name)
-    crds_session.forget()
+    session.forget()
 
 
 def reference(folder, name, kind, instrument="NIRCAM", **header):
@@ -134,7 +135,7 @@ def cache(tmp_path_factory):
 @pytest.mark.parametrize(("header", "kind", "wanted"), TRUTH)
 def test_chooses_what_the_file_says_it_is_for(cache, header, kind, wanted):
     folder, names = cache
-    found, _ = references.recommend(header, [kind], crds_path=folder)
+    found, _ = choose.recommend(header, [kind], crds_path=folder)
     assert found[kind] == names.get(wanted, wanted)
 
 
@@ -151,7 +152,7 @@ for header, kind in json.load(open(sys.argv[1])):
 """
     questions = tmp_path / "questions.json"
     questions.write_text(json.dumps([(header, kind) for header, kind, _ in TRUTH]))
-    environment = {**os.environ, "CRDS_PATH": str(folder), "CRDS_SERVER_URL": crds_session.NO_SERVER, "CRDS_CONTEXT": "jwst_0001.pmap"}
+    environment = {**os.environ, "CRDS_PATH": str(folder), "CRDS_SERVER_URL": session.NO_SERVER, "CRDS_CONTEXT": "jwst_0001.pmap"}
     done = subprocess.run([sys.executable, "-c", code, questions], env=environment, capture_output=True, text=True, check=True)
     answers = done.stdout.splitlines()
     for answer, (header, kind, wanted) in zip(answers, TRUTH, strict=True):
@@ -179,9 +180,9 @@ for name, value in json.loads(str(attributes)).items():
 found = crds_client.get_multiple_reference_paths(model.get_crds_parameters(), json.loads(str(kinds)), "jwst")
 out["files"] = json.dumps(found)
 """
-    attributes = {parkey.lower(): A1[keyword] for parkey, keyword in references.KEYWORDS.items() if keyword in A1}
+    attributes = {parkey.lower(): A1[keyword] for parkey, keyword in choose.KEYWORDS.items() if keyword in A1}
     theirs = peer_python(code, folder=str(folder), attributes=json.dumps(attributes), kinds=json.dumps(kinds))
-    assert json.loads(str(theirs["files"])) == references.resolve(A1, kinds, crds_path=folder).files
+    assert json.loads(str(theirs["files"])) == choose.resolve(A1, kinds, crds_path=folder).files
 
 
 def test_parameters_of_operations(cache):
@@ -241,9 +242,9 @@ def test_same_bytes_each_time_and_nothing_made_again(tmp_path):
 
 def test_a_new_build_is_seen_in_the_same_process(tmp_path):
     crds_cache.build(tmp_path / "crds", [reference(tmp_path, "a.fits", "mask", DETECTOR="NRCA1")])
-    assert references.recommend(A1, ["gain"], crds_path=tmp_path / "crds")[0] == {"gain": None}
+    assert choose.recommend(A1, ["gain"], crds_path=tmp_path / "crds")[0] == {"gain": None}
     crds_cache.build(tmp_path / "crds", {"gain": reference(tmp_path, "b.fits", "ignored", DETECTOR="NRCA1")})
-    assert references.recommend(A1, ["gain"], crds_path=tmp_path / "crds")[0] == {"gain": "jwst_nircam_gain_0001.fits"}
+    assert choose.recommend(A1, ["gain"], crds_path=tmp_path / "crds")[0] == {"gain": "jwst_nircam_gain_0001.fits"}
 
 
 def test_a_changed_file_is_put_in_again(tmp_path):
@@ -252,7 +253,7 @@ def test_a_changed_file_is_put_in_again(tmp_path):
     file.unlink()
     reference(tmp_path, "a.fits", "mask", DETECTOR="NRCA1", AUTHOR="someone else")
     crds_cache.build(tmp_path / "crds", [file])
-    found = references.resolve(A1, ["mask"], crds_path=tmp_path / "crds").files["mask"]
+    found = choose.resolve(A1, ["mask"], crds_path=tmp_path / "crds").files["mask"]
     assert Path(found).read_bytes() == file.read_bytes()
 
 
@@ -266,7 +267,7 @@ def test_copies_where_links_are_not_to_be_had(tmp_path, monkeypatch):
     before = _times(tmp_path / "crds")
     crds_cache.build(tmp_path / "crds", [file])
     assert _times(tmp_path / "crds") == before
-    found = Path(references.resolve(A1, ["mask"], crds_path=tmp_path / "crds").files["mask"])
+    found = Path(choose.resolve(A1, ["mask"], crds_path=tmp_path / "crds").files["mask"])
     assert found.read_bytes() == file.read_bytes() and found.stat().st_nlink == 1
 
 
@@ -277,7 +278,7 @@ def test_names_of_the_archive_are_kept(tmp_path):
         reference(tmp_path, "jwst_nircam_mask_0052.fits", "mask", DETECTOR="NRCA3"),
     ]
     crds_cache.build(tmp_path / "crds", files, context="jwst_0042.pmap")
-    found = {d: references.resolve({**A1, "DETECTOR": d}, ["mask"], crds_path=tmp_path / "crds") for d in ("NRCA1", "NRCA2", "NRCA3")}
+    found = {d: choose.resolve({**A1, "DETECTOR": d}, ["mask"], crds_path=tmp_path / "crds") for d in ("NRCA1", "NRCA2", "NRCA3")}
     assert [Path(r.files["mask"]).name for r in found.values()] == [f"jwst_nircam_mask_{n}.fits" for n in ("0001", "0002", "0052")]
     assert {r.context for r in found.values()} == {"jwst_0042.pmap"}
 
@@ -287,13 +288,13 @@ def test_json_reference(tmp_path):
     file.write_text(json.dumps({"reftype": "EXTRACT1D", "instrume": "NIRSPEC", "exp_type": "NRS_FIXEDSLIT|NRS_MSASPEC"}))
     crds_cache.build(tmp_path / "crds", [file])
     header = exposure("NIRSPEC", "NRS1", "NRS_MSASPEC")
-    assert references.recommend(header, ["extract1d"], crds_path=tmp_path / "crds")[0]["extract1d"] == "jwst_nirspec_extract1d_0001.json"
+    assert choose.recommend(header, ["extract1d"], crds_path=tmp_path / "crds")[0]["extract1d"] == "jwst_nirspec_extract1d_0001.json"
 
 
 def test_nothing_is_written_when_it_is_read(cache):
     folder, _ = cache
     before = _times(folder)
-    references.resolve(A1, ["flat", "mask"], optional=["area"], crds_path=folder)
+    choose.resolve(A1, ["flat", "mask"], optional=["area"], crds_path=folder)
     pars.step_parameters(A1, "detector1", ["ipc", "jump"], crds_path=folder)
     assert _times(folder) == before
 

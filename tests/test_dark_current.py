@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 import make
-from jwcal import dq, products
-from jwcal.errors import ReferenceError, Skip
-from jwcal.kernels.average_frames import add_frame, subtract_frame
-from jwcal.reference_data import References
+from jwcal.kernels.detector.average_frames import add_frame, subtract_frame
+from jwcal.model.references import References
+from jwcal.products import stored
 from jwcal.steps import dark_current
+from jwcal.vocabulary import dq
+from jwcal.vocabulary.errors import ReferenceError, Skip
 from peer import needs_peer, peer_python
 
 NY, NX = 12, 16
@@ -137,7 +138,7 @@ def test_the_dark_that_was_subtracted(tmp_path, asked):
     exposure, fitted = run(tmp_path, exposure, reference(dark_reads(30), DQ=bits), dark_output=asked)
     np.testing.assert_array_equal(fitted.sci, -exposure.sci[0])
     assert fitted.suffix == "avgdark" and fitted.header["REFTYPE"] == "DARK"
-    products.write(fitted, tmp_path / "made_avgdark.fits")
+    stored.write(fitted, tmp_path / "made_avgdark.fits")
     again = make.ramp_exposure((1, 3, NY, NX), NFRAMES=4, GROUPGAP=1)
     dark_current.apply(again, References({"dark": tmp_path / "made_avgdark.fits"}, again.header))
     np.testing.assert_array_equal(again.sci, exposure.sci)

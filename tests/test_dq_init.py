@@ -5,10 +5,10 @@ import pytest
 from astropy.io import fits
 
 import make
-from jwcal.dq import DEAD, DO_NOT_USE, HOT, REFERENCE_PIXEL, SATURATED
-from jwcal.errors import ReferenceError
-from jwcal.parameters import parameters_of
 from jwcal.steps import dq_init
+from jwcal.vocabulary.dq import DEAD, DO_NOT_USE, HOT, REFERENCE_PIXEL, SATURATED
+from jwcal.vocabulary.errors import ReferenceError
+from jwcal.vocabulary.parameters import parameters_of
 from peer import needs_peer
 
 NY, NX = 20, 24

@@ -7,14 +7,14 @@ from astropy.stats import sigma_clipped_stats
 from scipy.interpolate import interp1d
 
 import make
-from jwcal import products
-from jwcal.errors import ConfigError, InputError, ReferenceError, Skip
-from jwcal.exposure import Pixels
-from jwcal.kernels import emi_joint, emi_sequential
-from jwcal.reference_data import References
+from jwcal.kernels.detector import emi_joint, emi_sequential
+from jwcal.model.exposure import Pixels
+from jwcal.model.references import References
+from jwcal.products import stored
 from jwcal.simulate import emicorr as simulated
 from jwcal.simulate import instruments
 from jwcal.steps import emicorr
+from jwcal.vocabulary.errors import ConfigError, InputError, ReferenceError, Skip
 from peer import needs_peer
 
 AMPLITUDES = {"Hz390": 1.0, "Hz218a": 2.0, "Hz10": 1.5}
@@ -214,7 +214,7 @@ def test_the_folded_waves_can_be_used_as_a_reference(reference, tmp_path):
     again, _ = observed(ngroups=14, amplitudes={"Hz390": 2.0}, starts={"Hz390": 0.8})
     corrected, waves = emicorr.apply(exposure, refs_of(exposure), onthefly_corr_freq=[390.625], save_intermediate_results=True)
     assert corrected is exposure and waves.suffix == "emi_ref_waves"
-    products.write(waves, tmp_path / "made_emi_ref_waves.asdf")
+    stored.write(waves, tmp_path / "made_emi_ref_waves.asdf")
     emicorr.apply(again, refs_of(again, tmp_path / "made_emi_ref_waves.asdf"))
     assert left(again, clean) < 0.6
     third, _ = observed(ngroups=14, amplitudes={"Hz390": 2.0}, starts={"Hz390": 0.8})

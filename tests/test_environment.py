@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 import jwcal
-from jwcal import dq
-from jwcal.tables import table
+from jwcal.settings.tables import table
+from jwcal.vocabulary import dq
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "scripts/jwcal"

@@ -12,13 +12,14 @@ import pytest
 from astropy.io import fits
 from stdatamodels.jwst import datamodels
 
-from jwcal import dq, jobs, keywords, plan
-from jwcal.selector import select_for
+from jwcal.settings.selector import select_for
+from jwcal.settings.tables import table
 from jwcal.simulate import crds_cache, headers, references
 from jwcal.simulate.detector import make_detector
 from jwcal.simulate.exposures import simulate_exposure
 from jwcal.simulate.instruments import Subarray, exp_types, setup
-from jwcal.tables import table
+from jwcal.vocabulary import dq, keywords
+from jwcal.workflow import jobs, plan
 
 ROWS = table("exp_types")["exp_types"]
 # Types that the simulator does not know are taken like another one of their instrument.

@@ -5,7 +5,10 @@ import sys
 
 import pytest
 
-from jwcal import codebase, config, facts, parameters, ramp, sizes
+from jwcal.model import ramp, sizes
+from jwcal.provenance import codebase
+from jwcal.settings import config, facts
+from jwcal.vocabulary import parameters
 
 BUILT = [step for step in sorted(config._chain_steps()) if parameters.step_module(step)]
 

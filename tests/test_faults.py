@@ -13,8 +13,8 @@ import pytest
 import yaml
 from astropy.io import fits
 
-from jwcal import jobs, plan
-from jwcal import run as running
+from jwcal.run import loop as running
+from jwcal.workflow import jobs, plan
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = [f"jw01234001001_02101_{n:05}_nrcb1" for n in (1, 2, 3)]

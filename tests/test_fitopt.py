@@ -7,7 +7,7 @@ import pytest
 
 import jwcal
 import make
-from jwcal.dq import DO_NOT_USE, JUMP_DET, SATURATED
+from jwcal.vocabulary.dq import DO_NOT_USE, JUMP_DET, SATURATED
 from peer import needs_peer, peer_python
 from test_ramp_fit import GAIN, OLS, PEER, READNOISE, fit
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from jwcal import fitsio
+from jwcal.files import fitsio
 
 NUMBERS = np.arange(-6, 6).reshape(3, 4)
 TABLES = {

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import make
-from jwcal import dq
-from jwcal.errors import ReferenceError, Skip
-from jwcal.kernels import flat_field as kernel
+from jwcal.kernels.images import flat_field as kernel
 from jwcal.steps import flat_field
+from jwcal.vocabulary import dq
+from jwcal.vocabulary.errors import ReferenceError, Skip
 from peer import needs_peer, peer_python
 
 FLAT_BITS = {"DO_NOT_USE": 1, "NO_FLAT_FIELD": 2, "UNRELIABLE_FLAT": 4, "LOW_QE": 8}  # a file's own bits, not the standard ones

@@ -9,14 +9,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jwcal import associations, chains, config, fitsheaders, limits, products, program
+from jwcal import associations
 from jwcal.associations import pool
-from jwcal.errors import JwcalError
-from jwcal.selector import select_for
-from jwcal.tables import table
+from jwcal.files import fitsheaders
+from jwcal.products import stored
+from jwcal.program import index
+from jwcal.settings import chains, config
+from jwcal.settings.selector import select_for
+from jwcal.settings.tables import table
+from jwcal.vocabulary import limits
+from jwcal.vocabulary.errors import JwcalError
 
 CASES = settings(max_examples=700, deadline=None, suppress_health_check=list(HealthCheck))
-SCRIPTS = Path(products.__file__).parents[1]
+SCRIPTS = Path(stored.__file__).parents[1]
 
 NUMBERS = st.one_of(st.integers(-5, 5), st.integers(), st.floats(), st.sampled_from([10**40, -0.0]))
 TEXTS = st.one_of(st.text(max_size=12), st.sampled_from(["", "NRC_IMAGE", "../../etc/passwd", "N/A", "\x00", "é☆", "{x}", "*"]))
@@ -51,7 +56,7 @@ def test_headers_of_damaged_files(data, tiny, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "jw01234001001_02101_00009_nrcb1_uncal.fits"
     path.write_bytes(content)
     only_ours(fitsheaders.read_headers, path)
-    only_ours(program.check, path)
+    only_ours(index.check, path)
 
 
 @CASES

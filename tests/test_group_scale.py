@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import make
-from jwcal.errors import Skip
 from jwcal.steps import group_scale
+from jwcal.vocabulary.errors import Skip
 from peer import needs_peer
 
 

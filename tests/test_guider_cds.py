@@ -7,9 +7,9 @@ import pytest
 from astropy.io import fits
 
 import make
-from jwcal.errors import InputError, ReferenceError
-from jwcal.parameters import parameters_of
 from jwcal.steps import guider_cds
+from jwcal.vocabulary.errors import InputError, ReferenceError
+from jwcal.vocabulary.parameters import parameters_of
 from peer import needs_peer
 
 NY, NX = 12, 14

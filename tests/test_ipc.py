@@ -5,9 +5,9 @@ import pytest
 from scipy.ndimage import convolve
 
 import make
-from jwcal.errors import InputError, ReferenceError, Skip
-from jwcal.parameters import parameters_of
 from jwcal.steps import ipc
+from jwcal.vocabulary.errors import InputError, ReferenceError, Skip
+from jwcal.vocabulary.parameters import parameters_of
 from peer import needs_peer
 
 NY, NX = 20, 30

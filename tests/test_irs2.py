@@ -7,16 +7,18 @@ from scipy.ndimage import binary_dilation, convolve1d
 
 import make
 from irs2_definition import clocked, defined
-from jwcal import dq, ramp, run
-from jwcal.chains import Step
-from jwcal.errors import InputError, ReferenceError
-from jwcal.irs2 import bad_references, correction, layout
-from jwcal.kernels import irs2 as kernel
-from jwcal.kernels import irs2_spectra as spectra
-from jwcal.recipe import Recipe
-from jwcal.reference_data import References
+from jwcal.arithmetic.detector.irs2 import bad_references, correction
+from jwcal.kernels.detector import irs2 as kernel
+from jwcal.kernels.detector import irs2_spectra as spectra
+from jwcal.model import irs2_layout, ramp
+from jwcal.model.references import References
+from jwcal.run import loop
+from jwcal.settings.chains import Step
+from jwcal.settings.recipe import Recipe
 from jwcal.simulate import irs2 as simulated
 from jwcal.steps import dq_init, ipc, linearity, refpix, saturation, superbias
+from jwcal.vocabulary import dq
+from jwcal.vocabulary.errors import InputError, ReferenceError
 from peer import needs_peer
 
 LINES = 192
@@ -26,12 +28,12 @@ DETECTORS = ("NRS1", "NRS2")
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_layout_is_that_of_the_readout(detector):
     reads, frame = clocked(detector == "NRS2", LINES)
-    found = layout.layout_of(make.header(3200, LINES, DETECTOR=detector))
-    assert frame == layout.TICKS * LINES == 712 * LINES
+    found = irs2_layout.layout_of(make.header(3200, LINES, DETECTOR=detector))
+    assert frame == irs2_layout.TICKS * LINES == 712 * LINES
     times = np.empty((3200, LINES), int)
     line = np.arange(LINES)[::-1] if found.backwards else np.arange(LINES)
     for output in range(5):
-        times[found.order[output]] = line * layout.TICKS + layout.SAMPLE_TICKS[:, None]
+        times[found.order[output]] = line * irs2_layout.TICKS + irs2_layout.SAMPLE_TICKS[:, None]
     np.testing.assert_array_equal(times[reads[:, 1], reads[:, 2]], reads[:, 3])
     science = np.unique(reads[(reads[:, 0] > 0) & (reads[:, 4] == 0), 1])
     np.testing.assert_array_equal(found.science, science)
@@ -70,7 +72,7 @@ def test_correction_is_its_definition(tmp_path, detector, preserve):
     exposure.sci[0, :, [700, 2000]] = 0  # reference or not: no samples
     table = random_table(rng)
     refs = make.references(tmp_path, exposure, refpix={"IRS2": table})
-    found = layout.layout_of(exposure.header)
+    found = irs2_layout.layout_of(exposure.header)
     expected = defined(exposure.sci[0], found, table, preserve)
     before = exposure.sci[0] if preserve else exposure.sci[0][:, found.science]
     assert np.abs(expected - before).std() > 5
@@ -87,7 +89,7 @@ def test_the_step_leaves_the_detectors_pixels(tmp_path):
     exposure.groupdq[:] = (np.arange(3200) % 251).astype(np.uint8)[:, None]
     exposure.extra["MAP"] = np.tile(np.arange(3200.0)[:, None], LINES)
     refs = make.references(tmp_path, exposure, refpix={"IRS2": random_table(rng)})
-    rows = layout.science_rows(exposure)
+    rows = irs2_layout.science_rows(exposure)
     refpix.apply(exposure, refs)
     assert exposure.sci.shape == exposure.groupdq.shape == (2, 3, 2048, LINES)
     np.testing.assert_array_equal(exposure.pixeldq, np.tile(rows[:, None], LINES))
@@ -126,14 +128,14 @@ def test_one_group_stays_as_it_is(tmp_path):
     data = noisy(rng, ngroups=1)
     exposure = exposure_of(data)
     refpix.apply(exposure, make.references(tmp_path, exposure, refpix={"IRS2": random_table(rng)}))
-    np.testing.assert_array_equal(exposure.sci, data[:, :, layout.layout_of(exposure.header).science])
+    np.testing.assert_array_equal(exposure.sci, data[:, :, irs2_layout.layout_of(exposure.header).science])
 
 
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_noise_made_in_the_order_of_reading_is_removed(tmp_path, detector):
     """1/f noise of 6 DN in all outputs and 3 DN in each amplifier; read noise of 4 DN in the reference samples, none in the pixels."""
     rng = np.random.default_rng(5)
-    found = layout.layout_of(make.header(3200, LINES, DETECTOR=detector))
+    found = irs2_layout.layout_of(make.header(3200, LINES, DETECTOR=detector))
     truth = rng.integers(2000, 20000, (1, 8, 2048, LINES)).astype(np.uint16)
     exposure = exposure_of(simulated.interleave(truth, found, rng, (6.0, 3.0, 4.0)), detector)
     before = exposure.sci[:, :, found.science] - truth
@@ -149,7 +151,7 @@ def test_noise_made_in_the_order_of_reading_is_removed(tmp_path, detector):
 def test_noise_within_the_bands_of_the_weights_goes(tmp_path, detector, slowest, fastest, own, part):
     """Fast noise that the reference output shares; slow noise of each amplifier, which its own reference pixels tell."""
     rng = np.random.default_rng(15)
-    found = layout.layout_of(make.header(3200, LINES, DETECTOR=detector))
+    found = irs2_layout.layout_of(make.header(3200, LINES, DETECTOR=detector))
     frequency = np.fft.rfftfreq(712 * LINES, 1 / (712 * LINES))
 
     def band():
@@ -181,7 +183,7 @@ def test_bad_reference_pixels_are_found_and_replaced():
     data[1, :, [unstable, unstable + 1]] += rng.normal(0, 60, (2, 3, LINES))  # noise in the second integration alone
     data[:, :, apart] -= 40  # two reads that disagree
     exposure = exposure_of(data)
-    found = layout.layout_of(exposure.header)
+    found = irs2_layout.layout_of(exposure.header)
     exposure.pixeldq[8, 3] |= dq.BAD_REF_PIXEL  # known, in the reference output
     exposure.pixeldq[640 + 3, 2] |= dq.BAD_REF_PIXEL  # in a row of pixels: not a reference sample's
     bad_references.flag(exposure, found, 3.0)
@@ -211,7 +213,7 @@ def test_what_replaces_a_reference_pixel_without_good_ones_around():
 def test_table_of_bad_reference_pixels(detector):
     """Bits count the visits along the detector's columns; even outputs are read the other way, so that their first pixel lies second."""
     table = np.array([(1, 1, 1 << 31), (2, 1, 0b101), (4, 2, 1)], [("OUTPUT", "u2"), ("ODD_EVEN", "u2"), ("MASK", "u4")])
-    entries = bad_references.of_table(table, layout.layout_of(make.header(3200, 4, DETECTOR=detector)))
+    entries = bad_references.of_table(table, irs2_layout.layout_of(make.header(3200, 4, DETECTOR=detector)))
     columns = [[640 + 8 + 620, 640 + 9 + 620], [1280 + 10, 1280 + 11, 1280 + 50, 1280 + 51], [2560 + 8, 2560 + 9]]
     expected = columns if detector == "NRS1" else [sorted(3199 - c for c in entry) for entry in columns]
     assert [sorted(entry.tolist()) for entry in entries] == expected
@@ -312,7 +314,7 @@ def test_saturation_by_its_definition(tmp_path, detector, grow, pattern):
     threshold[5, 5] = np.nan
     bias = rng.uniform(900, 1100, (3200, 24)).astype(np.float32)
     refs = make.references(tmp_path, exposure, saturation=threshold, superbias={"SCI": bias, "SUBSIZE2": 2048})
-    rows = layout.layout_of(exposure.header).science
+    rows = irs2_layout.layout_of(exposure.header).science
     limit, box = np.where(np.isnan(threshold), 65536, threshold), np.ones((2 * grow + 1,) * 2)
     expected = np.zeros(shape, np.uint8)
     events = 0
@@ -340,7 +342,7 @@ def test_ipc_couples_neighbours_on_the_detector(tmp_path):
     rng = np.random.default_rng(16)
     data = rng.normal(100, 30, (1, 2, 3200, 24)).astype(np.float32)
     exposure = exposure_of(data, "NRS2", SUBSIZE1=24)
-    rows = layout.science_rows(exposure)
+    rows = irs2_layout.science_rows(exposure)
     usual = make.ramp_exposure(data[:, :, rows], INSTRUME="NIRSPEC", DETECTOR="NRS2")
     refs = make.references(tmp_path, exposure, ipc=rng.normal(0, 0.02, (3, 3)).astype(np.float32))
     ipc.apply(exposure, refs), ipc.apply(usual, refs)
@@ -391,7 +393,7 @@ def test_walked_in_blocks_it_is_the_same(tmp_path, monkeypatch):
         refs = chain_references(tmp_path, exposure, np.random.default_rng(12))
         exposure.raw, exposure.sci, exposure.groupdq = Samples(data), None, None
         recipe = Recipe("toy", steps, references={kind: str(ref.path) for kind, ref in refs._refs.items()})
-        results.append((run.run(recipe, exposure, scratch=tmp_path), exposure))
+        results.append((loop.run(recipe, exposure, scratch=tmp_path), exposure))
     (whole, _), (pieces, source) = results
     assert source.sci is None, "the ramp was not walked in pieces"
     assert source.pixeldq.shape == (2048, LINES) and source.extra["ZEROFRAME"].shape == (3, 2048, LINES)
@@ -423,9 +425,9 @@ def test_references_of_another_readout_are_refused(tmp_path):
 
 def test_another_rhythm_or_detector_is_refused():
     with pytest.raises(InputError, match="NRS_NORM, NRS_REF = \\(8, 2\\)"):
-        layout.layout_of(exposure_of((1, 1, 3200, 8), NRS_NORM=8, NRS_REF=2).header)
+        irs2_layout.layout_of(exposure_of((1, 1, 3200, 8), NRS_NORM=8, NRS_REF=2).header)
     with pytest.raises(InputError, match="DETECTOR NRCA1"):
-        layout.layout_of(exposure_of((1, 1, 3200, 8), "NRCA1").header)
+        irs2_layout.layout_of(exposure_of((1, 1, 3200, 8), "NRCA1").header)
 
 
 # --- the peer ----------------------------------------------------------------------------------------------------------
@@ -485,7 +487,7 @@ def test_both_are_equally_near_the_definition(tmp_path):
     refs = make.references(tmp_path, exposure, refpix={"IRS2": table, "DQ": none})
     all_good = {"ovr_corr_mitigation_ftr": 100.0}
     (theirs,) = make.by_peer(tmp_path, PEER, [(exposure, refs, all_good)])
-    truth = defined(exposure.sci[0], layout.layout_of(exposure.header), table)
+    truth = defined(exposure.sci[0], irs2_layout.layout_of(exposure.header), table)
     refpix.apply(exposure, refs, **all_good)
     ours, peers = (np.sqrt(np.mean((sci[0] - truth) ** 2)) for sci in (exposure.sci, theirs["data"]))
     print(f"from the definition: ours {ours:.2e} DN, the peer's {peers:.2e} DN")

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 import make
-from jwcal import ramp as walk
-from jwcal import run
-from jwcal.chains import Step
-from jwcal.dq import DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, SATURATED
-from jwcal.errors import ReferenceError, Skip
-from jwcal.kernels.differences import Seen
-from jwcal.kernels.quiet_ramps import find_quiet
-from jwcal.kernels.sort_columns import sort_columns
-from jwcal.recipe import Recipe
+from jwcal.kernels.columns.sort_columns import sort_columns
+from jwcal.kernels.jumps.differences import Seen
+from jwcal.kernels.jumps.quiet_ramps import find_quiet
+from jwcal.model import ramp as walk
+from jwcal.run import loop
+from jwcal.settings.chains import Step
+from jwcal.settings.recipe import Recipe
 from jwcal.steps import jump
+from jwcal.vocabulary.dq import DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, SATURATED
+from jwcal.vocabulary.errors import ReferenceError, Skip
 from peer import needs_peer, peer_python
 
 GAIN, READNOISE = 1.8, 9.0  # electrons/DN; DN of a difference of two frames
@@ -257,7 +257,7 @@ def test_rate_of_hits_of_a_ramp_in_pieces(tmp_path, monkeypatch):
         exposure = make.ramp_exposure(sci)
         exposure.raw = SimpleNamespace(shape=sci.shape, read=lambda ints, *_: (sci[ints].copy(), np.zeros(sci[ints].shape, np.uint8)))
         exposure.sci = exposure.groupdq = None
-        rates.append([product.header["PRIMECRS"] for product in run.run(recipe, exposure, scratch=tmp_path)])
+        rates.append([product.header["PRIMECRS"] for product in loop.run(recipe, exposure, scratch=tmp_path)])
     assert rates[0][0] > 0
     np.testing.assert_allclose(rates[1], rates[0])
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import make
-from jwcal.dq import DO_NOT_USE, JUMP_DET, SATURATED
-from jwcal.kernels import likelihood_jump
-from jwcal.kernels.likely_ramp import covariance
+from jwcal.kernels.jumps import likelihood_jump
+from jwcal.kernels.ramps.likely_ramp import covariance
 from jwcal.steps import jump
+from jwcal.vocabulary.dq import DO_NOT_USE, JUMP_DET, SATURATED
 
 GAIN, READNOISE, THRESHOLD = 1.8, 9.0, 3.95  # electrons/DN; DN of a difference of two frames
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 import make
-from jwcal import dq
-from jwcal.errors import ReferenceError
-from jwcal.kernels.linearity import linearize, linearize_reads
+from jwcal.kernels.detector.linearity import linearize, linearize_reads
 from jwcal.steps import linearity
+from jwcal.vocabulary import dq
+from jwcal.vocabulary.errors import ReferenceError
 from peer import needs_peer, peer_python
 
 A = 2e-6  # linear = s + A s^2

@@ -8,12 +8,15 @@ from astropy.io import fits
 from stdatamodels.jwst import datamodels
 
 import jwcal
-from jwcal import chains, keywords, products, ramp
-from jwcal.dq import DO_NOT_USE, JUMP_DET, SATURATED
+from jwcal.model import ramp
+from jwcal.products import stored
+from jwcal.settings import chains
 from jwcal.simulate import crds_cache, headers, instruments
 from jwcal.simulate.emicorr import WAVES, add_waves, write_emicorr
 from jwcal.simulate.exposures import simulate_exposure
 from jwcal.simulate.references import types_for, write_references
+from jwcal.vocabulary import keywords
+from jwcal.vocabulary.dq import DO_NOT_USE, JUMP_DET, SATURATED
 from peer import needs_peer, peer_pipeline
 
 OFF = {"ipc": {"skip": True}}  # the peer's default is on where there is a reference
@@ -112,7 +115,7 @@ def test_pieces_equal_the_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(ramp, "LARGE", 2 * 4 * 6 * 64 * 72)  # two integrations
     jwcal.run_pipeline("detector1", exposure.uncal, steps=on, out=pieces, crds_path=exposure.crds)
     for path in whole.glob("*.fits"):
-        a, b = (products.read(folder / path.name) for folder in (whole, pieces))
+        a, b = (stored.read(folder / path.name) for folder in (whole, pieces))
         for (name, one), (_, other) in zip(a.pixels[0].planes(), b.pixels[0].planes(), strict=True):
             np.testing.assert_array_equal(one, other, err_msg=name)
         assert {status(e, step) for e in (a, b) for step in on} == {"COMPLETE"}
@@ -129,7 +132,7 @@ def both(pipeline, exposure, folder, steps):
     pairs = []
     for ours in sorted((folder / "ours").glob("*.fits")):
         theirs = folder / "peer" / ours.name.replace("_dark.", "_darkpipeline.")  # what it calls its product when it is run by hand
-        pairs.append((products.read(ours), products.read(theirs)))
+        pairs.append((stored.read(ours), stored.read(theirs)))
     return pairs
 
 

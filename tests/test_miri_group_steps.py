@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 import make
-from jwcal import dq
-from jwcal.errors import InputError, ReferenceError, Skip
-from jwcal.kernels.charge_migration import flag_charge_migration
-from jwcal.kernels.rscd import groups_to_skip
-from jwcal.reference_data import References
+from jwcal.kernels.detector.charge_migration import flag_charge_migration
+from jwcal.kernels.detector.rscd import groups_to_skip
+from jwcal.model.references import References
 from jwcal.steps import charge_migration, firstframe, lastframe, reset, rscd
+from jwcal.vocabulary import dq
+from jwcal.vocabulary.errors import InputError, ReferenceError, Skip
 from peer import needs_peer, peer_python
 
 NY, NX = 10, 12

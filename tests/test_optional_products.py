@@ -7,9 +7,11 @@ from astropy.io import fits
 from stdatamodels.jwst import datamodels
 
 import jwcal
-from jwcal import chains, jobs, plan, products
-from jwcal.jobs import failure_file
-from jwcal.parameters import parameters_of
+from jwcal.products import stored
+from jwcal.settings import chains
+from jwcal.vocabulary.parameters import parameters_of
+from jwcal.workflow import jobs, plan
+from jwcal.workflow.jobs import failure_file
 
 FLICKER = {"save_mask": "mask", "save_background": "flicker_bkg", "save_noise": "flicker_noise"}
 ON = {"clean_flicker_noise": {"skip": False}, "persistence": {"skip": False, "persistence_time": 100}}
@@ -104,5 +106,5 @@ def test_a_ramp_keeps_what_only_ramps_have(tiny, tmp_path):
     with fits.open(tmp_path / raw.name.replace("uncal", "ramp")) as hdus:
         np.testing.assert_array_equal(hdus["REFOUT"].data, level)
         assert len(hdus["GROUP"].data) == level.shape[0] * level.shape[1]
-    with products.opened(raw, of_ramps=False) as exposure:
+    with stored.opened(raw, of_ramps=False) as exposure:
         assert "REFOUT" not in exposure.extra and set(exposure.tables) == {"INT_TIMES"}

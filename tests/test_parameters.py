@@ -2,9 +2,10 @@
 
 import pytest
 
-from jwcal import config, parameters
-from jwcal.errors import ConfigError
-from jwcal.tables import table
+from jwcal.settings import config
+from jwcal.settings.tables import table
+from jwcal.vocabulary import parameters
+from jwcal.vocabulary.errors import ConfigError
 
 BUILT = [step for step in sorted(config._chain_steps()) if parameters.step_module(step)]
 

@@ -12,8 +12,9 @@ from astropy.io import fits
 
 import jwcal
 from irs2_definition import defined
-from jwcal import products
-from jwcal.irs2 import correction, layout
+from jwcal.arithmetic.detector.irs2 import correction
+from jwcal.model import irs2_layout
+from jwcal.products import stored
 from jwcal.simulate import crds_cache, irs2, references
 from peer import needs_peer, peer_pipeline
 
@@ -35,14 +36,14 @@ def calibrated(tmp_path_factory):
     (top / "peer").mkdir()
     peer_pipeline("detector1", made.uncal, top / "peer", top / "crds", steps=steps, ramp=True)
     names = {suffix: made.uncal.name.replace("uncal", suffix) for suffix in ("ramp", "rate")}
-    found = {suffix: [products.read(top / side / name) for side in ("ours", "peer")] for suffix, name in names.items()}
-    rows = layout.layout_of(found["rate"][0].header).science
+    found = {suffix: [stored.read(top / side / name) for side in ("ours", "peer")] for suffix, name in names.items()}
+    rows = irs2_layout.layout_of(found["rate"][0].header).science
     samples = fits.getdata(made.uncal, "SCI")[0][:, rows] - fits.getdata(files["superbias"], "SCI")[rows]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(correction, "correct", definition(fits.getdata(files["refpix"], "IRS2")))
         jwcal.run_pipeline("detector1", made.uncal, steps, out=top / "defined", crds_path=str(top / "crds"), save=["ramp"])
     for suffix, name in names.items():
-        found[suffix].append(products.read(top / "defined" / name))
+        found[suffix].append(stored.read(top / "defined" / name))
     return {**found, "step": np.spacing(np.abs(samples).max(axis=0).astype(np.float32)).astype(float)}
 
 

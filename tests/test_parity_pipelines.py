@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import jwcal
-from jwcal import chains, products
+from jwcal.products import stored
+from jwcal.settings import chains
 from jwcal.simulate import crds_cache, references
 from jwcal.simulate.detector import make_detector
 from jwcal.simulate.instruments import Subarray
@@ -58,7 +59,7 @@ def calibrated(program, tmp_path_factory):
 
 def assert_same(ours, theirs, planes, where=None):
     """Planes of two products."""
-    a, b = products.read(ours), products.read(theirs)
+    a, b = stored.read(ours), stored.read(theirs)
     for name in planes:
         x, y = ((getattr(e, name) if hasattr(e, name) else e.extra[name]) for e in (a, b))
         assert x.shape == y.shape, name
@@ -99,7 +100,7 @@ def test_keywords_of_the_peer_are_ours(program, calibrated):
     software = {"DATE", "CAL_VER", "CAL_VCS", "ASNPOOL", "ASNTABLE", "PROVFILE", "HISTORY"}
     for suffix in ("cal", "i2d"):
         name = program["data"][0].name.replace("uncal", suffix)
-        ours, peers = (products.header(calibrated / side / name) for side in ("ours", "peer of ours"))
+        ours, peers = (stored.header(calibrated / side / name) for side in ("ours", "peer of ours"))
         for keyword, value in peers.items():
             if keyword in software or value in (None, "", "N/A"):
                 continue
@@ -115,7 +116,7 @@ def test_keywords_of_the_peer_are_ours(program, calibrated):
 
 def test_references_named_as_the_peer_names_them(program, calibrated):
     name = program["data"][0].name.replace("uncal", "rate")
-    ours, peers = (products.header(calibrated / side / name) for side in ("ours", "peer"))
+    ours, peers = (stored.header(calibrated / side / name) for side in ("ours", "peer"))
     named = {k: v for k, v in peers.items() if k.startswith("R_") and v != "N/A"}
     assert len(named) >= 7 and {k: ours.get(k) for k in named} == named
     assert ours["CRDS_CTX"] == peers["CRDS_CTX"]
@@ -137,7 +138,7 @@ def test_image3_takes_our_cal(program, calibrated, tmp_path):
         peer_pipeline("image3", asn, folder, program["crds"], steps={"tweakreg": {"skip": True}, "source_catalog": {"skip": True}})
         mosaics.append(folder / "mosaic_i2d.fits")
     assert_same(*mosaics, ("sci", "err", "CON"))
-    assert np.isfinite(products.read(mosaics[0]).sci).sum() > 160 * 160
+    assert np.isfinite(stored.read(mosaics[0]).sci).sum() > 160 * 160
 
 
 @pytest.mark.skipif(not REAL_GUIDER.exists(), reason="the real guider file is not there")

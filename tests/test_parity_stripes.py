@@ -5,10 +5,11 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from jwcal import limits, stripes
-from jwcal.exposure import Header
+from jwcal.model import stripes
+from jwcal.model.exposure import Header
 from jwcal.simulate.exposures import asdf_extension, metadata
 from jwcal.simulate.instruments import Subarray
+from jwcal.vocabulary import limits
 from peer import needs_peer
 from twins import RAMP, Case, assert_same_products, run_both
 

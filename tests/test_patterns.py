@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jwcal.patterns import apart
+from jwcal.workflow.patterns import apart
 
 words = st.lists(st.text("ab.(", min_size=1, max_size=5), min_size=1, max_size=12)
 

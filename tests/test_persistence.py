@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 import make
-from jwcal import products
-from jwcal.dq import DO_NOT_USE, JUMP_DET, PERSISTENCE, SATURATED
-from jwcal.errors import ReferenceError, Skip
-from jwcal.exposure import Pixels
-from jwcal.reference_data import References
+from jwcal.model.exposure import Pixels
+from jwcal.model.references import References
+from jwcal.products import stored
 from jwcal.steps import persistence
+from jwcal.vocabulary.dq import DO_NOT_USE, JUMP_DET, PERSISTENCE, SATURATED
+from jwcal.vocabulary.errors import ReferenceError, Skip
 from peer import needs_peer
 
 SHAPE = NINTS, NGROUPS, NY, NX = 4, 6, 12, 16
@@ -39,7 +39,7 @@ def run(exposure, save_persistence=None, **parameters):
     if save_persistence:
         found, windows = found
         assert windows.suffix == "persistence"
-        products.write(windows, save_persistence)
+        stored.write(windows, save_persistence)
     assert found is exposure
     return exposure.groupdq ^ before
 

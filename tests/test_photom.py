@@ -8,10 +8,10 @@ from astropy import units as u
 from astropy.io import fits
 
 import make
-from jwcal import dq
-from jwcal.errors import InputError, ReferenceError, Skip
-from jwcal.kernels import photom as kernel
+from jwcal.kernels.images import photom as kernel
 from jwcal.steps import photom
+from jwcal.vocabulary import dq
+from jwcal.vocabulary.errors import InputError, ReferenceError, Skip
 from peer import needs_peer, peer_python
 
 AREA = {"PIXAR_SR": 2.1e-14, "PIXAR_A2": 8.9e-4}

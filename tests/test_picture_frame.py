@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 import make
-from jwcal import ramp, run
-from jwcal.chains import Step
-from jwcal.dq import DO_NOT_USE
-from jwcal.errors import ConfigError, Skip
-from jwcal.kernels import picture_frame as kernel
-from jwcal.recipe import Recipe
+from jwcal.kernels.noise import picture_frame as kernel
+from jwcal.model import ramp
+from jwcal.run import loop
+from jwcal.settings.chains import Step
+from jwcal.settings.recipe import Recipe
 from jwcal.steps import picture_frame
+from jwcal.vocabulary.dq import DO_NOT_USE
+from jwcal.vocabulary.errors import ConfigError, Skip
 from peer import needs_peer
 from test_ramp_walk import Samples
 
@@ -130,7 +131,7 @@ def test_pieces_make_no_difference(tmp_path, monkeypatch):
         monkeypatch.setattr(ramp, "LARGE", large)
         exposure = make.ramp_exposure(sci, **KEYWORDS)
         exposure.raw, exposure.sci, exposure.groupdq = Samples(sci), None, None
-        results.append(run.run(recipe, exposure, scratch=tmp_path))
+        results.append(loop.run(recipe, exposure, scratch=tmp_path))
     for one, other in zip(*results, strict=True):
         assert {one.steps[step.name][0] for step in steps} == {"COMPLETE"} and one.steps == other.steps
         assert one.sci.tobytes() == other.sci.tobytes() and one.dq.tobytes() == other.dq.tobytes()

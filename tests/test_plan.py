@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from astropy.io import fits
 
-from jwcal import plan
-from jwcal.chains import Save, Step
-from jwcal.errors import ConfigError
-from jwcal.recipe import Recipe
 from jwcal.report.summary import summary
+from jwcal.settings.chains import Save, Step
+from jwcal.settings.recipe import Recipe
+from jwcal.vocabulary.errors import ConfigError
+from jwcal.workflow import plan
 
 pytestmark = pytest.mark.usefixtures("no_crds")
 
@@ -261,7 +261,7 @@ def test_summary(tiny, planned, tmp_path):
 
 
 def run_failure(job):
-    from jwcal.jobs import failure_file
+    from jwcal.workflow.jobs import failure_file
 
     path = failure_file(job.recipe)
     path.parent.mkdir(exist_ok=True)

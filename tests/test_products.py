@@ -9,10 +9,13 @@ from astropy.io import fits
 from stdatamodels.jwst import datamodels
 
 import make
-from jwcal import chains, fitsio, keywords, products, storage
-from jwcal.chains import Save, Step
-from jwcal.errors import InputError, ProductError
-from jwcal.recipe import Recipe
+from jwcal.files import fitsio, storage
+from jwcal.products import stored
+from jwcal.settings import chains
+from jwcal.settings.chains import Save, Step
+from jwcal.settings.recipe import Recipe
+from jwcal.vocabulary import keywords
+from jwcal.vocabulary.errors import InputError, ProductError
 
 
 def rate(shape=(16, 12), suffix="rate"):
@@ -32,8 +35,8 @@ def rate(shape=(16, 12), suffix="rate"):
 @pytest.mark.parametrize(("suffix", "shape", "model"), [("rate", (16, 12), "ImageModel"), ("rateints", (3, 16, 12), "CubeModel")])
 def test_round_trip(tmp_path, suffix, shape, model):
     exposure = rate(shape, suffix)
-    path = products.write(exposure, tmp_path / f"jw1_{suffix}.fits")
-    again = products.read(path)
+    path = stored.write(exposure, tmp_path / f"jw1_{suffix}.fits")
+    again = stored.read(path)
     assert again.suffix == suffix
     for name, array in exposure.pixels[0].planes():
         np.testing.assert_array_equal(getattr(again, name), array)
@@ -53,7 +56,7 @@ def test_round_trip(tmp_path, suffix, shape, model):
 
 
 def test_says_what_it_was_made_from(tmp_path):
-    path = products.write(rate(), tmp_path / "jw1_rate.fits")
+    path = stored.write(rate(), tmp_path / "jw1_rate.fits")
     with fits.open(path) as hdus:
         assert hdus[0].header["CAL_VER"].startswith("jwcal ")
         assert "dark_current SKIPPED: its dark reference is N/A" in str(hdus[0].header["HISTORY"])
@@ -64,7 +67,7 @@ def test_says_what_it_was_made_from(tmp_path):
 
 
 def test_same_bytes(tmp_path):
-    first, second = (products.write(rate(), tmp_path / folder / "jw1_rate.fits") for folder in "ab")
+    first, second = (stored.write(rate(), tmp_path / folder / "jw1_rate.fits") for folder in "ab")
     assert first.read_bytes() == second.read_bytes()
 
 
@@ -81,24 +84,24 @@ def test_nothing_half_written(tmp_path, monkeypatch, broken):
 
     monkeypatch.setattr(fitsio, "write_at", full)
     with pytest.raises(ProductError, match=f"{paths[broken].name}: .*No space left on device.*Make room"):
-        products.write_all([(rate(), path) for path in paths])
+        stored.write_all([(rate(), path) for path in paths])
     assert not list(tmp_path.iterdir())
 
 
 def test_products_written_together_are_those_written_alone(tmp_path):
     small, large = rate(), rate()
     large.sci = np.arange(10**6, dtype=np.float32).reshape(1000, 1000)
-    alone = [products.write(e, tmp_path / f"alone{n}" / "jw1_rate.fits").read_bytes() for n, e in enumerate([small, large])]
+    alone = [stored.write(e, tmp_path / f"alone{n}" / "jw1_rate.fits").read_bytes() for n, e in enumerate([small, large])]
     together = [tmp_path / f"together{n}" / "jw1_rate.fits" for n in range(2)]
-    products.write_all(list(zip([small, large], together, strict=True)))
+    stored.write_all(list(zip([small, large], together, strict=True)))
     assert [path.read_bytes() for path in together] == alone and len(alone[1]) > 4e6
 
 
 def test_truncated_file_is_named(tmp_path):
-    path = products.write(rate(), tmp_path / "jw1_rate.fits")
+    path = stored.write(rate(), tmp_path / "jw1_rate.fits")
     path.write_bytes(path.read_bytes()[:-2880])
     with pytest.raises(InputError, match="jw1_rate.fits: the file is truncated"):
-        products.read(path)
+        stored.read(path)
 
 
 @pytest.mark.parametrize(
@@ -110,14 +113,14 @@ def test_what_is_not_fits(tmp_path, content, message):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match=message):
-        products.read(path)
+        stored.read(path)
 
 
 def test_not_jwst(tmp_path):
     path = tmp_path / "hst_rate.fits"
     fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(np.zeros((4, 4)), name="SCI")]).writeto(path)
     with pytest.raises(InputError, match="not a JWST file"):
-        products.read(path)
+        stored.read(path)
 
 
 def test_header_of_two(tmp_path):
@@ -140,8 +143,8 @@ def test_names(name, parts):
 
 def test_every_step_and_reference_has_its_keyword():
     """The status of all steps that the chains name and the keyword of all references come from the schemas."""
-    from jwcal.chains import chain, reference_types
-    from jwcal.tables import table
+    from jwcal.settings.chains import chain, reference_types
+    from jwcal.settings.tables import table
 
     steps = {step.name for pipeline in table("pipelines") for step in chain(pipeline, {"EXP_TYPE": "NRC_IMAGE"}).steps}
     assert {s for s in steps if keywords.status(s) is None} == set()
@@ -177,7 +180,7 @@ def odd_file(tmp_path):
     """Gives a product of which a card was written anew: odd_file(card) -> path."""
     given = rate()
     given.header.primary["ODDVALUE"] = 1500.0
-    path = products.write(given, tmp_path / "jw1_rate.fits")
+    path = stored.write(given, tmp_path / "jw1_rate.fits")
     content = path.read_bytes()
     assert content.count(b"ODDVALUE=               1500.0") == 1
     return lambda card: [path.write_bytes(content.replace(b"ODDVALUE=               1500.0", card.ljust(30))), path][1]
@@ -185,7 +188,7 @@ def odd_file(tmp_path):
 
 @pytest.mark.parametrize("card", [b"ODDVALUE= 1.5e3", b"oddvalue=               1500.0"])
 def test_cards_that_are_not_as_the_standard_wants_them_are_mended(tmp_path, odd_file, card):
-    again = products.write(products.read(odd_file(card)), tmp_path / "again" / "jw1_rate.fits")
+    again = stored.write(stored.read(odd_file(card)), tmp_path / "again" / "jw1_rate.fits")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with fits.open(again) as hdus:
@@ -195,4 +198,4 @@ def test_cards_that_are_not_as_the_standard_wants_them_are_mended(tmp_path, odd_
 
 def test_a_card_that_can_not_be_mended(odd_file):
     with pytest.raises(InputError, match="jw1_rate.fits: a card of its headers is not FITS .*ODD.*Fetch the file again"):
-        products.read(odd_file(b"ODD^ALUE=               1500.0"))
+        stored.read(odd_file(b"ODD^ALUE=               1500.0"))

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from jwcal import fitsheaders, program
-from jwcal.errors import InputError
-from jwcal.program import index, parse_name
+from jwcal.files import fitsheaders
+from jwcal.program import index
+from jwcal.program.index import parse_name
+from jwcal.vocabulary.errors import InputError
 
 REAL = Path(__file__).resolve().parents[2] / "shared/real"
 HEADER = {
@@ -413,4 +414,4 @@ def test_later_flight_files():
 
 def test_module_opens_no_file_itself():
     """FITS is opened in one module."""
-    assert "fits.open" not in Path(program.__file__).read_text()
+    assert "fits.open" not in Path(index.__file__).read_text()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jwcal import provenance
+from jwcal.provenance import records
 from jwcal.report import progress
 from jwcal.report.progress import Follower, Progress, time_left
 
@@ -85,7 +85,7 @@ def test_a_job_that_is_tried_again_has_not_failed():
 def test_the_time_of_a_job_is_that_of_its_record(tmp_path):
     product = tmp_path / "a_rate.fits"
     product.write_bytes(b"")
-    provenance.write([product], {}, [], {"seconds": 4.5})
+    records.write([product], {}, [], {"seconds": 4.5})
     run = of_forty()
     run.start(1, "detector1", str(product), now=0.0)
     run.finish(1, now=1000.0)  # most of which it waited in a queue

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import make
-from jwcal.dq import AD_FLOOR, CHARGELOSS, DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, PERSISTENCE, SATURATED
-from jwcal.errors import InputError, ReferenceError
-from jwcal.exposure import Pixels
+from jwcal.model.exposure import Pixels
 from jwcal.steps import ramp_fit
+from jwcal.vocabulary.dq import AD_FLOOR, CHARGELOSS, DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, PERSISTENCE, SATURATED
+from jwcal.vocabulary.errors import InputError, ReferenceError
 from peer import needs_peer, peer_python
 
 GAIN, READNOISE = 1.8, 9.0  # electrons/DN; DN of a difference of two frames

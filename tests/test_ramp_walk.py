@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 import make
-from jwcal import dq, ramp, run
-from jwcal import parameters as jwcal_parameters
-from jwcal.chains import Save, Step
-from jwcal.exposure import Pixels, dead_groups
-from jwcal.recipe import Recipe
+from jwcal.model import ramp
+from jwcal.model.exposure import Pixels, dead_groups
+from jwcal.run import loop
+from jwcal.settings.chains import Save, Step
+from jwcal.settings.recipe import Recipe
+from jwcal.vocabulary import dq
+from jwcal.vocabulary import parameters as jwcal_parameters
 
 SHAPE = (5, 4, 24, 8)
 
@@ -79,7 +81,7 @@ def steps(monkeypatch):
             ]
 
     modules = {"add": Add, "neighbours": Neighbours, "mark": Mark, "ramp_fit": Fit}
-    for module in (run, ramp):
+    for module in (loop, ramp):
         monkeypatch.setattr(module, "step_module", modules.get)
     return [Step(name) for name in modules]
 
@@ -87,11 +89,11 @@ def steps(monkeypatch):
 @pytest.mark.parametrize("kilobytes", [1, 4, 9])
 def test_pieces_equal_the_whole(steps, ramp_of_noise, monkeypatch, tmp_path, kilobytes):
     recipe = Recipe("toy", [*steps, Save({"rate": "rate", "rateints": "rateints"})])
-    whole = run.run(recipe, exposure_of(ramp_of_noise))
+    whole = loop.run(recipe, exposure_of(ramp_of_noise))
     monkeypatch.setattr(ramp, "LARGE", kilobytes * 1024)
     blocks = []
     monkeypatch.setattr(ramp, "dead_groups", lambda flags: (blocks.append(len(flags)), dead_groups(flags))[1])
-    pieces = run.run(recipe, exposure_of(ramp_of_noise), scratch=tmp_path)
+    pieces = loop.run(recipe, exposure_of(ramp_of_noise), scratch=tmp_path)
     assert len(blocks) > 2, "the ramp was not walked in pieces"
     assert [p.suffix for p in pieces] == [w.suffix for w in whole] == ["rate", "rateints"]
     for piece, one in zip(pieces, whole, strict=True):
@@ -105,13 +107,13 @@ def test_pieces_equal_the_whole(steps, ramp_of_noise, monkeypatch, tmp_path, kil
 def test_times_of_all_strips_add_up(steps, ramp_of_noise, monkeypatch, tmp_path):
     monkeypatch.setattr(ramp, "LARGE", 4096)
     ticks = iter(range(1000))
-    monkeypatch.setattr(run.time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: next(ticks))
     strips = []
     fit = steps[-1]
-    module = run.step_module(fit.name)
+    module = loop.step_module(fit.name)
     apply = module.apply
     monkeypatch.setattr(module, "apply", staticmethod(lambda *given: (strips.append(1), apply(*given))[1]))
-    rate, rateints = run.run(Recipe("toy", steps), exposure_of(ramp_of_noise), scratch=tmp_path)
+    rate, rateints = loop.run(Recipe("toy", steps), exposure_of(ramp_of_noise), scratch=tmp_path)
     assert len(strips) > 1 and rate.seconds["ramp_fit"] == rateints.seconds["ramp_fit"] == len(strips)
 
 
@@ -148,13 +150,13 @@ def test_a_step_goes_through_all_before_and_after(steps, ramp_of_noise, monkeypa
                 assert block.shape == block.sci.shape != SHAPE and (block.sci < 0).mean() > 0.9
                 block.sci += level
 
-    modules = {step.name: run.step_module(step.name) for step in steps} | {"above": Above}
-    for module in (run, ramp, jwcal_parameters):
+    modules = {step.name: loop.step_module(step.name) for step in steps} | {"above": Above}
+    for module in (loop, ramp, jwcal_parameters):
         monkeypatch.setattr(module, "step_module", modules.get)
     monkeypatch.setattr(ramp, "LARGE", 1024)
     recipe = Recipe("toy", [steps[0], Step("above"), steps[3]], {"above": {"times": 2}})
     exposure = exposure_of(ramp_of_noise)
-    _, rateints = run.run(recipe, exposure, scratch=tmp_path)
+    _, rateints = loop.run(recipe, exposure, scratch=tmp_path)
     added = ramp_of_noise + np.arange(SHAPE[0], dtype=np.float32)[:, None, None, None]
     wanted = (added - 2 * np.median(added, axis=(0, 1)) + np.float32(level)).mean(axis=1) + ramp_of_noise[:, 0]
     np.testing.assert_allclose(rateints.sci, wanted, rtol=1e-5, atol=1e-2)
@@ -165,7 +167,7 @@ def test_a_ramp_that_is_a_product_stays_whole(steps, ramp_of_noise, monkeypatch)
     monkeypatch.setattr(ramp, "LARGE", 1024)
     recipe = Recipe("toy", [*steps[:3], Save({"uncal": "ramp"}, optional=True), steps[3]], save=["ramp"])
     written = []
-    run.run(recipe, exposure_of(ramp_of_noise), lambda products: written.extend((e.suffix, e.sci.shape) for e in products))
+    loop.run(recipe, exposure_of(ramp_of_noise), lambda products: written.extend((e.suffix, e.sci.shape) for e in products))
     assert written == [("ramp", SHAPE)]
 
 

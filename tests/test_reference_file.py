@@ -8,9 +8,9 @@ import pytest
 from astropy.io import fits
 
 import make
-from jwcal import fitsio
-from jwcal.errors import ReferenceError
-from jwcal.reference_file import open_reference
+from jwcal.files import fitsio
+from jwcal.files.reference_file import open_reference
+from jwcal.vocabulary.errors import ReferenceError
 
 VALUES = np.arange(24, dtype=np.float32).reshape(2, 3, 4) / 7
 BITS = np.arange(12, dtype=np.uint32).reshape(3, 4) << 28

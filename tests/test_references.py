@@ -1,4 +1,4 @@
-"""Best references: what `jwcal.references` chooses must be what `crds` chooses, and what it says when there is none must help."""
+"""Best references: what `jwcal.crds.choose` chooses must be what `crds` chooses, and what it says when there is none must help."""
 
 import json
 import os
@@ -15,9 +15,10 @@ import pytest
 import yaml
 from astropy.io import fits
 
-from jwcal import crds_session, pars, references
-from jwcal.errors import ConfigError, InputError, ReferenceError
+from jwcal.crds import choose, session
+from jwcal.settings import pars
 from jwcal.simulate import crds_cache
+from jwcal.vocabulary.errors import ConfigError, InputError, ReferenceError
 from peer import needs_peer, peer_python
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,7 +32,7 @@ def no_crds_of_mine(monkeypatch):
     """The tests must not see the CRDS of whoever runs them, nor each other's."""
     for name in [k for k in os.environ if k.startswith("CRDS_")]:
         monkeypatch.delenv(name)
-    crds_session.forget()
+    session.forget()
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,7 @@ def by_hand(questions, crds_path, tmp_path):
     script, given, back = tmp_path / "by_hand.py", tmp_path / "questions.json", tmp_path / "answers.json"
     script.write_text(BY_HAND)
     given.write_text(json.dumps(asked))
-    environment = {**os.environ, "CRDS_PATH": str(crds_path), "CRDS_SERVER_URL": crds_session.NO_SERVER, "CRDS_READONLY_CACHE": "1"}
+    environment = {**os.environ, "CRDS_PATH": str(crds_path), "CRDS_SERVER_URL": session.NO_SERVER, "CRDS_READONLY_CACHE": "1"}
     done = subprocess.run([sys.executable, script, given, back], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(back.read_text())
@@ -137,7 +138,7 @@ def by_hand(questions, crds_path, tmp_path):
 
 def ours(header, types, context, crds_path):
     """Our answer in the form of crds."""
-    names, used = references.recommend(header, types, context=context, crds_path=crds_path)
+    names, used = choose.recommend(header, types, context=context, crds_path=crds_path)
     assert used == context
     return names
 
@@ -215,7 +216,7 @@ def test_one_question_to_crds_for_exposures_alike(real, monkeypatch):
     for i in range(2000):
         header = keywords("NIRCAM", f"NRCA{i % 4 + 1}", "NRC_IMAGE", FILTER=("F200W", "F210M")[i // 4 % 2], PUPIL="CLEAR")
         header |= {"DATE-OBS": f"2022-0{i % 9 + 1}-10", "TIME-OBS": f"{i % 24:02d}:00:{i % 60:02d}.{i:04d}", "TARGNAME": f"star {i}"}
-        references.recommend(header, types, crds_path=real)
+        choose.recommend(header, types, crds_path=real)
     assert len(asked) == 8
 
 
@@ -226,9 +227,9 @@ def test_no_network_and_no_trace_without_a_server(real, monkeypatch):
 
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
     before = {path: path.stat().st_mtime_ns for path in real.rglob("*")}
-    assert references.recommend(MODES[0], ["mask"], crds_path=real)[0]["mask"] == "jwst_nircam_mask_0033.fits"
+    assert choose.recommend(MODES[0], ["mask"], crds_path=real)[0]["mask"] == "jwst_nircam_mask_0033.fits"
     with pytest.raises(ReferenceError, match="no server is configured"):
-        references.resolve(MODES[0], ["mask"], crds_path=real)
+        choose.resolve(MODES[0], ["mask"], crds_path=real)
     assert {path: path.stat().st_mtime_ns for path in real.rglob("*")} == before
 
 
@@ -236,17 +237,17 @@ def test_no_network_and_no_trace_without_a_server(real, monkeypatch):
 def test_settings_win_over_the_environment_which_is_left_alone(real, tmp_path, monkeypatch):
     monkeypatch.setenv("CRDS_PATH", str(real))
     monkeypatch.setenv("CRDS_CONTEXT", "jwst_0500.pmap")
-    assert references.default_context() == "jwst_0500.pmap"
-    assert references.default_context("jwst_0535.pmap") == "jwst_0535.pmap"
-    assert references.default_context("latest") == "jwst_0541.pmap"
+    assert choose.default_context() == "jwst_0500.pmap"
+    assert choose.default_context("jwst_0535.pmap") == "jwst_0535.pmap"
+    assert choose.default_context("latest") == "jwst_0541.pmap"
     small = tmp_path / "small"
     crds_cache.build(small, [_flat(tmp_path)], context="jwst_0007.pmap")
     before = dict(os.environ)
     monkeypatch.setenv("CRDS_MAPPATH", str(tmp_path))  # would win over CRDS_PATH
-    assert references.default_context("latest", crds_path=small) == "jwst_0007.pmap"
-    assert references.resolve(MODES[0], ["flat"], context="latest", crds_path=small).context == "jwst_0007.pmap"
+    assert choose.default_context("latest", crds_path=small) == "jwst_0007.pmap"
+    assert choose.resolve(MODES[0], ["flat"], context="latest", crds_path=small).context == "jwst_0007.pmap"
     monkeypatch.delenv("CRDS_MAPPATH")
-    assert references.default_context() == "jwst_0500.pmap"
+    assert choose.default_context() == "jwst_0500.pmap"
     assert dict(os.environ) == before
 
 
@@ -258,7 +259,7 @@ def test_importing_does_not_import_crds():
 def test_keywords_are_those_of_the_data_model():
     from crds.jwst import schema
 
-    assert references.KEYWORDS == {parkey: schema.dm_to_fits(parkey) for parkey in references.KEYWORDS}
+    assert choose.KEYWORDS == {parkey: schema.dm_to_fits(parkey) for parkey in choose.KEYWORDS}
 
 
 # --- overrides, and what is said when there is nothing ---
@@ -280,41 +281,41 @@ def small(tmp_path):
 
 def test_overrides_win(small, tmp_path):
     mine = _flat(tmp_path, "mine.fits")
-    found = references.resolve(MODES[0], ["flat", "mask"], crds_path=small, overrides={"flat": str(mine), "mask": "n/a", "gain": "unasked"})
+    found = choose.resolve(MODES[0], ["flat", "mask"], crds_path=small, overrides={"flat": str(mine), "mask": "n/a", "gain": "unasked"})
     assert found.files == {"flat": str(mine), "mask": "N/A"}
     assert found.names == {"flat": "mine.fits", "mask": "N/A"}
 
 
 def test_override_by_name(small):
     header = {**MODES[0], "FILTER": "F444W"}  # crds would have none
-    found = references.resolve(header, ["flat"], crds_path=small, overrides={"flat": "crds://jwst_nircam_flat_0001.fits"})
+    found = choose.resolve(header, ["flat"], crds_path=small, overrides={"flat": "crds://jwst_nircam_flat_0001.fits"})
     assert found.files["flat"] == str(small / "references/jwst/nircam/jwst_nircam_flat_0001.fits")
     assert found.names["flat"] == "crds://jwst_nircam_flat_0001.fits"
 
 
 def test_crds_is_not_asked_where_all_is_overridden(tmp_path):
-    found = references.resolve(MODES[0], ["flat"], overrides={"flat": str(_flat(tmp_path))}, crds_path="/nowhere")
+    found = choose.resolve(MODES[0], ["flat"], overrides={"flat": str(_flat(tmp_path))}, crds_path="/nowhere")
     assert found.context == ""
 
 
 def test_without_any_crds_only_overrides_count(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("crds.core.config.CRDS_DEFAULT_CACHE", str(tmp_path / "none"))
-    found = references.resolve(MODES[0], ["flat"], optional=["area"], overrides={"flat": str(_flat(tmp_path))})
+    found = choose.resolve(MODES[0], ["flat"], optional=["area"], overrides={"flat": str(_flat(tmp_path))})
     assert found.files["area"] == "N/A"
     assert pars.step_parameters(MODES[0], "detector1", ["jump"]) == {}
     assert [r.levelname for r in caplog.records if "no CRDS cache is set" in r.message] == ["WARNING"]
     with pytest.raises(ReferenceError, match="there is no CRDS cache"):
-        references.resolve(MODES[0], ["flat"], optional=["area"])
+        choose.resolve(MODES[0], ["flat"], optional=["area"])
 
 
 def test_optional_types_may_be_missing(small):
-    found = references.resolve(MODES[0], ["flat"], optional=["area", "pars-jumpstep", "superbias"], crds_path=small)
+    found = choose.resolve(MODES[0], ["flat"], optional=["area", "pars-jumpstep", "superbias"], crds_path=small)
     assert found.files["flat"].endswith("jwst_nircam_flat_0001.fits")
     assert {found.files[k] for k in ("area", "pars-jumpstep", "superbias")} == {"N/A"}
 
 
 def test_not_applicable_is_no_error(small):
-    assert references.resolve(MODES[0], ["fringe"], crds_path=small).files == {"fringe": "N/A"}  # MIRI's
+    assert choose.resolve(MODES[0], ["fringe"], crds_path=small).files == {"fringe": "N/A"}  # MIRI's
 
 
 HEADER = {**MODES[0], "FILENAME": "jw01_uncal.fits"}
@@ -344,7 +345,7 @@ ERRORS = [
 @pytest.mark.parametrize(("changed", "kind", "where", "error", "says"), ERRORS)
 def test_errors_say_what_to_do(small, changed, kind, where, error, says):
     with pytest.raises(error) as caught:
-        references.resolve({**HEADER, **changed}, [kind], **{"crds_path": small, **where})
+        choose.resolve({**HEADER, **changed}, [kind], **{"crds_path": small, **where})
     assert all(word in str(caught.value) for word in says.split()), str(caught.value)
     assert caught.value.do
 
@@ -353,7 +354,7 @@ def test_file_missing_from_the_cache(small):
     (small / "references/jwst/nircam/jwst_nircam_flat_0001.fits").unlink()
     for server, why in ((None, "no server is configured"), ("https://127.0.0.1:9", "Connection refused")):
         with pytest.raises(ReferenceError) as caught:
-            references.resolve(HEADER, ["flat"], crds_path=small, server_url=server)
+            choose.resolve(HEADER, ["flat"], crds_path=small, server_url=server)
         for word in ("jw01_uncal.fits", "jwst_nircam_flat_0001.fits", str(small), why, "crds sync --files", "overrides: {flat: FILE}"):
             assert word in str(caught.value)
 
@@ -370,12 +371,12 @@ def test_a_silent_server_is_not_asked_again_and_again(small, monkeypatch):
     monkeypatch.setattr(urllib.request, "urlopen", silent)
     for second in range(60):
         with pytest.raises(ReferenceError, match="timed out"):
-            references.resolve({**HEADER, "TIME-OBS": f"00:00:{second:02d}"}, ["flat"], crds_path=small, server_url="https://127.0.0.1:9")
+            choose.resolve({**HEADER, "TIME-OBS": f"00:00:{second:02d}"}, ["flat"], crds_path=small, server_url="https://127.0.0.1:9")
     assert asked == [60, 60]  # for its configuration, and for the file
 
 
 def test_complete_cache_needs_no_server(small):
-    found = references.resolve(HEADER, ["flat"], crds_path=small, server_url="https://127.0.0.1:9")
+    found = choose.resolve(HEADER, ["flat"], crds_path=small, server_url="https://127.0.0.1:9")
     assert found.files["flat"] == str(small / "references/jwst/nircam/jwst_nircam_flat_0001.fits")
 
 
@@ -383,14 +384,14 @@ def test_damaged_mapping_is_an_error(small):
     rmap = small / "mappings/jwst/jwst_nircam_flat_0001.rmap"
     rmap.write_text(rmap.read_text().replace("F200W", "F999W"))
     with pytest.raises(ReferenceError, match="sha1sum mismatch"):
-        references.resolve(HEADER, ["flat"], crds_path=small)
+        choose.resolve(HEADER, ["flat"], crds_path=small)
 
 
 def test_file_that_was_withdrawn_is_an_error(small):
     config = small / "config/jwst/server_config"
     config.write_text(config.read_text().replace("'bad_files_list': []", "'bad_files_list': ['jwst_nircam_flat_0001.fits']"))
     with pytest.raises(ReferenceError, match="jwst_nircam_flat_0001.fits.*scientifically invalid"):
-        references.resolve(HEADER, ["flat"], crds_path=small)
+        choose.resolve(HEADER, ["flat"], crds_path=small)
 
 
 # --- a server ---
@@ -448,15 +449,15 @@ def test_a_server_fills_the_cache_which_then_does_without(server, small, tmp_pat
     url = f"http://localhost:{server.server_port}"
     monkeypatch.setenv("CRDS_SERVER_URL", url)
     monkeypatch.setenv("CRDS_PATH", str(empty))
-    found = references.resolve(HEADER, ["flat"])
+    found = choose.resolve(HEADER, ["flat"])
     assert found.files == {"flat": str(empty / "references/jwst/nircam/jwst_nircam_flat_0001.fits")}
     assert found.context == "jwst_0001.pmap"
     assert Path(found.files["flat"]).read_bytes() == next(small.rglob("jwst_nircam_flat_0001.fits")).read_bytes()
     assert sorted(server.sent) == ["jwst_0001.pmap", "jwst_nircam_0001.imap", "jwst_nircam_flat_0001.fits", "jwst_nircam_flat_0001.rmap"]
-    references.resolve({**HEADER, "TIME-OBS": "01:00:00"}, ["flat"])
+    choose.resolve({**HEADER, "TIME-OBS": "01:00:00"}, ["flat"])
     assert len(server.sent) == 4  # not again
     monkeypatch.delenv("CRDS_SERVER_URL")
-    assert references.resolve(HEADER, ["flat"]) == found
+    assert choose.resolve(HEADER, ["flat"]) == found
 
 
 # --- parameters ---

@@ -6,12 +6,12 @@ import pytest
 from scipy.stats import sigmaclip
 
 import make
-from jwcal import dq
-from jwcal.errors import InputError, Skip
-from jwcal.kernels.pairwise_sum import pairwise_sum
-from jwcal.kernels.reference_pixels import clipped_means, running_medians, subtract_from_growth, subtract_signals
-from jwcal.reference_data import References
+from jwcal.kernels.columns.pairwise_sum import pairwise_sum
+from jwcal.kernels.detector.reference_pixels import clipped_means, running_medians, subtract_from_growth, subtract_signals
+from jwcal.model.references import References
 from jwcal.steps import refpix
+from jwcal.vocabulary import dq
+from jwcal.vocabulary.errors import InputError, Skip
 from peer import needs_peer, peer_python
 
 ORIENTATIONS = [(-1, 2), (1, -2), (1, 2), (-1, -2), (2, 1), (-2, -1), (2, -1), (-2, 1)]

@@ -14,10 +14,11 @@ from astropy.io import fits
 from astropy.table import Table
 from stdatamodels.jwst import datamodels
 
-from jwcal import jobs, plan, provenance
-from jwcal.errors import InputError
-from jwcal.report import drawing, measure, page, pictures, records, words
+from jwcal.provenance import records
+from jwcal.report import drawing, measure, page, pictures, remains, words
 from jwcal.report.__main__ import main
+from jwcal.vocabulary.errors import InputError
+from jwcal.workflow import jobs, plan
 
 BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="there is no chromium: apt-get install chromium")
@@ -47,7 +48,7 @@ def results(tiny, tmp_path_factory):
             continue  # as Snakemake does after a failure
         if jobs.run(job.recipe, folder / "results" / "logs" / f"{job.exposure}.{job.rule}.log"):
             continue
-        for path in map(provenance.record_path, job.outputs.values()):
+        for path in map(records.record_path, job.outputs.values()):
             record = json.loads(path.read_text())
             path.write_text(json.dumps({**record, "run": {**record["run"], "seconds": 75.5, "peak_mb": 321}}))
     logging.getLogger().handlers[:] = before
@@ -90,15 +91,15 @@ class Text(HTMLParser):
 
 
 def test_state_of_the_jobs(results):
-    found = records.read(results)
+    found = remains.read(results)
     states = {(job.exposure.split("_")[1], job.stage): job.state for job in found.jobs}
     assert states == {
-        ("02101", "stage1"): records.DONE,
-        ("02101", "stage2"): records.DONE,
-        ("02102", "stage1"): records.DONE,
-        ("02102", "stage2"): records.DONE,
-        (f"0{NUMBER}", "stage1"): records.FAILED,
-        (f"0{NUMBER}", "stage2"): records.WAITING,
+        ("02101", "stage1"): remains.DONE,
+        ("02101", "stage2"): remains.DONE,
+        ("02102", "stage1"): remains.DONE,
+        ("02102", "stage2"): remains.DONE,
+        (f"0{NUMBER}", "stage1"): remains.FAILED,
+        (f"0{NUMBER}", "stage2"): remains.WAITING,
     }
     assert {product.suffix for _, product in found.products} == {"ramp", "rate", "rateints", "cal", "i2d", "calints"}
     assert len(found.problems) == 1
@@ -187,7 +188,7 @@ def test_a_folder_without_a_run(tmp_path):
 
 
 def test_few_pictures_are_of_all_kinds(results):
-    products = records.read(results).products
+    products = remains.read(results).products
     kinds = {(job.stage, job.pipeline, product.suffix) for job, product in products}
     drawn = page.chosen(products, len(kinds))
     assert {(job.stage, job.pipeline, product.suffix) for job, product in products if product.path in drawn} == kinds

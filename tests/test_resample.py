@@ -12,13 +12,13 @@ from astropy.modeling.models import Pix2Sky_TAN, RotateNative2Celestial, Scale, 
 from astropy.wcs import WCS
 
 import dithers
-from jwcal import products
-from jwcal.errors import ConfigError, InputError, Skip
-from jwcal.exposure import Members
-from jwcal.kernels.coadd_variance import add_variance, error_of_sum, variance_of_mean
-from jwcal.resample import output_wcs
-from jwcal.resample.pixel_map import TOLERANCE, pixel_map
+from jwcal.arithmetic.resample import output_wcs
+from jwcal.arithmetic.resample.pixel_map import TOLERANCE, pixel_map
+from jwcal.kernels.images.coadd_variance import add_variance, error_of_sum, variance_of_mean
+from jwcal.model.exposure import Members
+from jwcal.products import stored
 from jwcal.steps import resample
+from jwcal.vocabulary.errors import ConfigError, InputError, Skip
 from peer import needs_peer, peer_python
 
 MAIN = ("sci", "err", "var_poisson", "var_rnoise", "var_flat")
@@ -69,7 +69,7 @@ def test_flux_is_conserved(clean):
 def test_a_star_is_where_its_coordinates_say(clean, options):
     """By the gWCS and by the FITS keywords alike."""
     result = resample.apply(clean, **options)
-    by_keywords = WCS(products.hdus(result, "made_i2d.fits")["SCI"].header)
+    by_keywords = WCS(stored.hdus(result, "made_i2d.fits")["SCI"].header)
     for ra, dec in np.transpose(dithers.star_positions()):
         x, y = result.wcs.invert(ra, dec)
         away = _pixels_from(result, ra, dec)
@@ -384,7 +384,7 @@ def test_a_grid_of_ones_own(clean, custom, kind):
     result = resample.apply(clean, output_wcs=str(custom[kind]))
     np.testing.assert_allclose(result.sci, custom["like"].sci, rtol=1e-5)
     ra, dec = result.wcs(100.0, 50.0)
-    by_keywords = WCS(products.hdus(result, "made_i2d.fits")["SCI"].header)
+    by_keywords = WCS(stored.hdus(result, "made_i2d.fits")["SCI"].header)
     np.testing.assert_allclose(by_keywords.all_world2pix(ra, dec, 0), (100, 50), atol=1e-5)
 
 
@@ -476,7 +476,7 @@ def theirs(noisy, custom, tmp_path_factory):
     import json
 
     folder = tmp_path_factory.mktemp("peer")
-    files = [products.write(exposure, folder / exposure.header.name) for exposure in noisy]
+    files = [stored.write(exposure, folder / exposure.header.name) for exposure in noisy]
     cases = {case: {**options, **_path(options, custom)} for case, options in CASES.items()}
     return peer_python(PEER, folder=str(folder), files=[str(f) for f in files], cases=json.dumps(cases)), folder, files
 
@@ -490,7 +490,7 @@ def _path(options, custom):
 @pytest.mark.parametrize("case", CASES)
 def test_as_the_peer(theirs, custom, case):
     found, folder, files = theirs
-    exposures = [products.read(path) for path in files]
+    exposures = [stored.read(path) for path in files]
     options = {**CASES[case], **_path(CASES[case], custom)}
     result = resample.apply(exposures[0] if case == "one" else exposures, **options)
     for number, ours in enumerate(result if case == "single" else [result]):
@@ -523,7 +523,7 @@ def _same(plane, ours, theirs, good, median, most):
 
 
 def _same_keywords(ours, product, case):
-    made = products.hdus(ours, "x_i2d.fits")
+    made = stored.hdus(ours, "x_i2d.fits")
     mine, theirs = WCS(made["SCI"].header), WCS(product["SCI"].header)
     x, y = np.meshgrid([0, 80, 160], [0, 80, 160])
     fitted = case == "chain"

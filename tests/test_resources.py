@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jwcal import plan
+from jwcal.workflow import plan
 
 # Each job is a process of its own, which tells its peak: a child's usage as its parent sees it is never below the parent's own.
 JOB = """

@@ -5,10 +5,10 @@ import pytest
 from scipy.ndimage import binary_dilation, minimum_filter
 
 import make
-from jwcal.dq import AD_FLOOR, DO_NOT_USE, NO_SAT_CHECK, SATURATED
-from jwcal.errors import InputError, ReferenceError
-from jwcal.kernels.saturation import NONE, box_minimum
+from jwcal.kernels.detector.saturation import NONE, box_minimum
 from jwcal.steps import saturation
+from jwcal.vocabulary.dq import AD_FLOOR, DO_NOT_USE, NO_SAT_CHECK, SATURATED
+from jwcal.vocabulary.errors import InputError, ReferenceError
 from peer import needs_peer
 
 NY, NX = 40, 36

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from jwcal.errors import ConfigError, InputError
-from jwcal.keywords import schema
-from jwcal.selector import PIPELINES, pipeline_name, select, select_for
-from jwcal.tables import table
+from jwcal.settings.selector import PIPELINES, pipeline_name, select, select_for
+from jwcal.settings.tables import table
+from jwcal.vocabulary.errors import ConfigError, InputError
+from jwcal.vocabulary.keywords import schema
 
 MISSION = Path(__file__).resolve().parents[2] / "shared/design/exp_types.csv"
 TABLE = table("exp_types")

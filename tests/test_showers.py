@@ -5,10 +5,10 @@ import pytest
 from astropy.convolution import Ring2DKernel, convolve
 
 import make
-from jwcal.dq import DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, REFERENCE_PIXEL, SATURATED
-from jwcal.kernels import showers as kernels
-from jwcal.large_events import showers
+from jwcal.arithmetic.jumps import showers
+from jwcal.kernels.jumps import showers as kernels
 from jwcal.steps import jump
+from jwcal.vocabulary.dq import DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, REFERENCE_PIXEL, SATURATED
 from peer import needs_peer
 
 GAIN, READNOISE = 3.1, 6.0  # electrons/DN; DN of a difference of two frames

@@ -9,13 +9,13 @@ import pytest
 from astropy.io import fits
 from astropy.time import Time
 
-from jwcal import dq as dqbits
-from jwcal.errors import ConfigError, InputError
-from jwcal.reference_data import standard_bits
+from jwcal.model.references import standard_bits
 from jwcal.simulate import __main__ as command
 from jwcal.simulate import crds_cache, headers, instruments, pointing, program, ramps, references, scene
 from jwcal.simulate.detector import make_detector, to_readout
 from jwcal.simulate.exposures import TARGET, segments, simulate_exposure
+from jwcal.vocabulary import dq as dqbits
+from jwcal.vocabulary.errors import ConfigError, InputError
 from peer import needs_peer, peer_pipeline
 
 FLIGHT = Path(__file__).resolve().parents[2] / "shared/real/headers"

@@ -6,8 +6,8 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 import sky
+from jwcal.arithmetic.wcs import sip
 from jwcal.steps import assign_wcs
-from jwcal.wcs import sip
 from peer import needs_peer, peer_python
 
 MIRI = sky.SHARED / "real/references/miri/jwst_miri_imager_distortion_flt9.asdf"

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 import make
-from jwcal import dq
-from jwcal.errors import ReferenceError
-from jwcal.kernels import sirs
-from jwcal.parameters import parameters_of
-from jwcal.reference_data import References
+from jwcal.kernels.detector import sirs
+from jwcal.model.references import References
 from jwcal.simulate.irs2 import write_sirskernel
 from jwcal.steps import refpix
+from jwcal.vocabulary import dq
+from jwcal.vocabulary.errors import ReferenceError
+from jwcal.vocabulary.parameters import parameters_of
 from peer import needs_peer
 
 FREQUENCIES = 1025  # of a line of 2048 pixels

@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from conftest import PROGRAM
-from jwcal import chains, plan
+from jwcal.settings import chains
+from jwcal.settings.tables import table
 from jwcal.simulate.program import make_program
-from jwcal.tables import table
+from jwcal.workflow import plan
 from slurm import cluster as slurm
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,13 +8,14 @@ import pytest
 from scipy import ndimage
 
 import make
-from jwcal import ramp, run
-from jwcal.chains import Step
-from jwcal.dq import DO_NOT_USE, JUMP_DET, SATURATED
-from jwcal.kernels.regions import region_image
-from jwcal.large_events import ellipses
-from jwcal.recipe import Recipe
+from jwcal.arithmetic.jumps import ellipses
+from jwcal.kernels.jumps.regions import region_image
+from jwcal.model import ramp
+from jwcal.run import loop
+from jwcal.settings.chains import Step
+from jwcal.settings.recipe import Recipe
 from jwcal.steps import jump
+from jwcal.vocabulary.dq import DO_NOT_USE, JUMP_DET, SATURATED
 from peer import needs_peer, peer_python
 
 GAIN, READNOISE = 1.8, 9.0  # electrons/DN; DN of a difference of two frames
@@ -192,7 +193,7 @@ def test_a_ramp_in_pieces_gives_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(ramp.Ramp, "strips", lambda *a, **k: (written.append(s.groupdq.copy()) or s for s in original(*a, **k)))
     exposure.raw = SimpleNamespace(shape=sci.shape, read=lambda ints, empty: (sci[ints].copy(), groupdq[ints].copy()))
     exposure.sci = exposure.groupdq = None
-    rate, _ = run.run(recipe, exposure, scratch=tmp_path)
+    rate, _ = loop.run(recipe, exposure, scratch=tmp_path)
     count = len(written) // 3  # strips: of jump, of the search for showers, of ramp_fit
     assert count > 1 and len(written) == 3 * count
     np.testing.assert_array_equal(np.concatenate(written[-count:], axis=2), whole.groupdq)

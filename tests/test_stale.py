@@ -10,11 +10,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from jwcal import fingerprint, jobs, plan, provenance, stale
-from jwcal.codebase import Code
-from jwcal.errors import ConfigError, InputError
+from jwcal.files import fingerprint
+from jwcal.provenance import records
+from jwcal.provenance.codebase import Code
+from jwcal.vocabulary.errors import ConfigError, InputError
+from jwcal.workflow import jobs, plan, stale
 
-SCHEMA = Path(provenance.__file__).with_name("provenance.schema.json")
+SCHEMA = Path(records.__file__).with_name("provenance.schema.json")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,7 @@ def rate(config):
 
 def test_a_record_says_what_a_product_was_made_from(made):
     product = rate(made)
-    record = json.loads(provenance.record_path(product).read_text())
+    record = json.loads(records.record_path(product).read_text())
     jsonschema.validate(record, json.loads(SCHEMA.read_text()))
     assert record["product"]["digest"] == fingerprint.digest(product)
     (source,) = record["inputs"]
@@ -76,8 +78,8 @@ def test_the_header_names_the_record(made):
     from astropy.io import fits
 
     for product in Path(made["results"]).glob("stage*/*.fits"):
-        named = fits.getval(product, provenance.KEYWORD)
-        assert product.with_name(named).exists() and named == provenance.record_path(product).name
+        named = fits.getval(product, records.KEYWORD)
+        assert product.with_name(named).exists() and named == records.record_path(product).name
 
 
 # --- what is stale ---
@@ -128,8 +130,8 @@ AFTER = ["after {root}_rate.fits"]
         (lambda c: touch(rate(c)), [], []),
         (lambda c: change(rate(c)), ["{root}_rate.fits is not what was made"], AFTER),
         (lambda c: rate(c).unlink(), ["there is no {root}_rate.fits"], AFTER),
-        (lambda c: provenance.record_path(rate(c)).unlink(), ["there is no record of how {root}_rate.fits was made"], AFTER),
-        (lambda c: provenance.record_path(rate(c)).write_text("{"), ["there is no record of how {root}_rate.fits was made"], AFTER),
+        (lambda c: records.record_path(rate(c)).unlink(), ["there is no record of how {root}_rate.fits was made"], AFTER),
+        (lambda c: records.record_path(rate(c)).write_text("{"), ["there is no record of how {root}_rate.fits was made"], AFTER),
         (lambda c: [p.unlink() for p in rate(c).parent.glob("*.fits")], ["not made yet"], AFTER),
     ],
     ids=["touched", "other content", "product touched", "product changed", "product gone", "record gone", "record broken", "all gone"],
@@ -156,7 +158,7 @@ def test_files(program, spoil, detector1, image2):
     ],
 )
 def test_configuration(made, changes, detector1, image2):
-    flat = provenance.read(next(Path(made["results"], "stage2").glob("*_cal.fits")))["made_from"]["references"]["flat"]
+    flat = records.read(next(Path(made["results"], "stage2").glob("*_cal.fits")))["made_from"]["references"]["flat"]
     root = rate(made).name.removesuffix("_rate.fits")
     references = {**made["references"], **changes.get("references", {})}
     found = why(made, **{**changes, "references": references})
@@ -355,14 +357,14 @@ def forget(path):
 
 def test_verdicts_are_remembered(program, monkeypatch):
     why(program), why(program)  # the first run sees the products, which were copied
-    monkeypatch.setattr(provenance, "read", lambda product: pytest.fail("a record is read"))
+    monkeypatch.setattr(records, "read", lambda product: pytest.fail("a record is read"))
     assert why(program) == {"detector1": [], "image2": []}
 
 
 @pytest.mark.parametrize("which", [rate, lambda c: next(Path(c["results"], "stage2").glob("*_cal.fits"))])
 def test_a_record_that_only_looks_as_before_is_read(program, which):
     why(program), why(program)
-    forget(provenance.record_path(which(program)))
+    forget(records.record_path(which(program)))
     assert why(program) != {"detector1": [], "image2": []}
 
 

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 
 import make
-from jwcal import limits, run, stripes, superstripes
-from jwcal.chains import Save, Step
-from jwcal.dq import DO_NOT_USE, REFERENCE_PIXEL
-from jwcal.errors import InputError, ReferenceError
-from jwcal.recipe import Recipe
-from jwcal.reference_data import References
+from jwcal.model import stripes
+from jwcal.model.references import References
+from jwcal.run import loop, superstripes
+from jwcal.settings.chains import Save, Step
+from jwcal.settings.recipe import Recipe
 from jwcal.steps import refpix
+from jwcal.vocabulary import limits
+from jwcal.vocabulary.dq import DO_NOT_USE, REFERENCE_PIXEL
+from jwcal.vocabulary.errors import InputError, ReferenceError
 
 ORIENTATIONS = [(1, 2), (-1, 2), (1, -2), (-2, -1), (2, 1)]
 WIDTH = 40
@@ -25,7 +27,7 @@ def header(size, fast=-1, slow=2, start=1, width=WIDTH, column=1, **keywords):
 
 def rows_of(head, position=0):
     """Detector rows of a frame, in the order of reading."""
-    return np.concatenate([np.arange(limits.SIDE)[run.detector] for run in stripes.stripes_of(head, position).runs]).tolist()
+    return np.concatenate([np.arange(limits.SIDE)[loop.detector] for loop in stripes.stripes_of(head, position).runs]).tolist()
 
 
 def span(*pairs):
@@ -123,7 +125,7 @@ def together(exposure):
     """The exposure put together, without any step done."""
     entries = [Step("refpix"), Step("linearity"), Save({"uncal": "ramp"})]
     recipe = Recipe("detector1", entries, {"refpix": {"skip": True}})
-    left = superstripes.put_together(exposure, recipe, run.apply)
+    left = superstripes.put_together(exposure, recipe, loop.apply)
     assert [entry.name for entry in left.entries if isinstance(entry, Step)] == ["linearity"]
     exposure.load()
     return exposure
@@ -187,7 +189,7 @@ def test_each_position_has_its_own_references(tmp_path):
     bits[17, 3], bits[100, 3], bits[2, 5] = DO_NOT_USE, DO_NOT_USE, DO_NOT_USE
     mask = make.reference_file(tmp_path / "mask.fits", "mask", {"DQ": bits, "DQ_DEF": make.dq_def(DO_NOT_USE=1)})
     recipe = Recipe("detector1", [Step("dq_init"), Step("refpix")], {"refpix": {"skip": True}}, {"mask": str(mask)})
-    run.run(recipe, exposure)
+    loop.run(recipe, exposure)
     exposure.load()
     assert np.argwhere(exposure.pixeldq).tolist() == [[11, 3]]
     assert (exposure.groupdq[:, :, 11, 3] == DO_NOT_USE).all() and np.count_nonzero(exposure.groupdq) == 8

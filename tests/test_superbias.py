@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import make
-from jwcal.dq import HOT, UNRELIABLE_BIAS
-from jwcal.errors import InputError, ReferenceError
-from jwcal.kernels.subtract_reference import subtract_reference, subtract_reference_from_samples
+from jwcal.kernels.detector.subtract_reference import subtract_reference, subtract_reference_from_samples
 from jwcal.steps import superbias
+from jwcal.vocabulary.dq import HOT, UNRELIABLE_BIAS
+from jwcal.vocabulary.errors import InputError, ReferenceError
 from peer import needs_peer
 
 NY, NX = 24, 20

@@ -10,8 +10,9 @@ import pytest
 import xxhash
 from astropy.io import fits
 
-from jwcal import fingerprint, fitsio, threads
-from jwcal.kernels.standard_bits import PIECE, move_bits
+from jwcal.files import fingerprint, fitsio
+from jwcal.kernels.files.standard_bits import PIECE, move_bits
+from jwcal.machine import threads
 
 KINDS = ("uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import truth_ramps as truth
-from jwcal.dq import JUMP_DET
+from jwcal.vocabulary.dq import JUMP_DET
 from peer import needs_peer, peer_python
 
 NPIXELS = 200_000

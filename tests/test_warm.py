@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from jwcal import jobs, plan, provenance, stale, warm
+from jwcal.provenance import records
+from jwcal.workflow import jobs, plan, stale, warm
 
 JOB = [sys.executable, "-m", "jwcal.jobs"]
 
@@ -39,7 +40,7 @@ def run(job, log, **options):
 
 
 def facts(job):
-    return provenance.read(next(iter(job.outputs.values())))["run"]
+    return records.read(next(iter(job.outputs.values())))["run"]
 
 
 def test_the_same_products(planned, tmp_path, process):
@@ -138,7 +139,7 @@ def test_it_loads_what_a_job_needed(planned, tmp_path):
     """So that the next one of its kind need not: told by a job's process, and loaded by another."""
     done = subprocess.run([sys.executable, "-c", TELLS, planned[0].recipe, "--log", "log"], cwd=tmp_path, capture_output=True, text=True)
     kernels = json.loads(done.stdout)
-    assert {"jwcal.kernels.linearity", "jwcal.kernels.ols_ramp"} <= {module for module, _, _ in kernels}
+    assert {"jwcal.kernels.detector.linearity", "jwcal.kernels.ramps.ols_ramp"} <= {module for module, _, _ in kernels}
     needed = {"modules": ["jwcal.steps.jump", "gwcs", "no.such.module"], "kernels": kernels}
     done = subprocess.run([sys.executable, "-c", LOADS, json.dumps(needed)], capture_output=True, text=True)
     loaded = json.loads(done.stdout)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from astropy.io import fits
 
-from jwcal import products
+from jwcal.products import stored
 from jwcal.simulate.detector import make_detector
 from jwcal.simulate.instruments import Subarray
 from jwcal.simulate.references import write_references
@@ -149,7 +149,7 @@ def test_products_of_every_exposure(first, folder):
 
 
 def test_products_are_what_they_are_called(first):
-    shapes = {path.name: products.read(path).sci.shape for path in first.after}
+    shapes = {path.name: stored.read(path).sci.shape for path in first.after}
     assert shapes[f"{IMAGE}_ramp.fits"] == (1, 5, 64, 64)
     assert shapes[f"{IMAGE}_rate.fits"] == shapes[f"{LATER}_cal.fits"] == (64, 64)
     assert shapes[f"{SERIES}_rateints.fits"] == shapes[f"{SERIES}_calints.fits"] == (2, 64, 64)
@@ -159,7 +159,7 @@ def test_products_are_what_they_are_called(first):
 @needs_guider
 def test_flight_file_of_a_guide_star_among_them(first, folder):
     """Routed by its own row to calwebb_guider, with the references that are for its instrument."""
-    header = products.header(folder / "die produkte/stage1" / f"{GUIDER}_cal.fits")
+    header = stored.header(folder / "die produkte/stage1" / f"{GUIDER}_cal.fits")
     status = {keyword: header.get(keyword) for keyword in ("S_DQINIT", "S_GUICDS", "S_FLAT")}
     assert status == dict.fromkeys(status, "COMPLETE")
     assert (header["EXP_TYPE"], header["INSTRUME"]) == ("FGS_ACQ1", "FGS")

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from jwcal import plan, products, program
 from jwcal.associations import chosen
-from jwcal.config import Config, load
-from jwcal.errors import ConfigError
+from jwcal.products import stored
+from jwcal.program import index
 from jwcal.report.summary import summary
+from jwcal.settings.config import Config, load
+from jwcal.vocabulary.errors import ConfigError
+from jwcal.workflow import plan
 from test_associations import exposure
 from test_workflow import copy, snakemake
 
@@ -35,8 +37,7 @@ def fill(tiny_rate, folder, *others):
 def write(path, *products, asn_type="image2", **more):
     """An association file: products are (name, {exptype: names of members})."""
     made = [
-        {"name": name, "members": [{"expname": m, "exptype": kind} for kind, of in members.items() for m in of]}
-        for name, members in products
+        {"name": name, "members": [{"expname": m, "exptype": kind} for kind, of in members.items() for m in of]} for name, members in stored
     ]
     document = {
         "asn_type": asn_type,
@@ -85,7 +86,7 @@ def test_backgrounds_are_subtracted_from_the_science_alone(first, folder):
     assert first.status == 0, first.text
     stage2 = folder / "results/stage2"
     for name in (FIRST, SECOND):
-        header = products.header(stage2 / f"{name}_cal.fits")
+        header = stored.header(stage2 / f"{name}_cal.fits")
         assert header["S_BKDSUB"] == "COMPLETE" and header["ASNPOOL"] == "headers"
         used = json.loads((folder / "results/associations" / header["ASNTABLE"]).read_text())
         (product,) = used["products"]
@@ -95,7 +96,7 @@ def test_backgrounds_are_subtracted_from_the_science_alone(first, folder):
             (f"{SKY}_rate.fits", "background"),
         ]
         cal, science, sky, combined = (
-            products.read(folder / "results" / path)
+            stored.read(folder / "results" / path)
             for path in (
                 f"stage2/{name}_cal.fits",
                 f"stage1/{FIRST}_rate.fits",
@@ -106,7 +107,7 @@ def test_backgrounds_are_subtracted_from_the_science_alone(first, folder):
         known = np.isfinite(sky.sci)
         assert np.array_equal(combined.sci[known], sky.sci[known]) and np.all(cal.dq & sky.dq == sky.dq)
         assert np.all(cal.sci[known & np.isfinite(cal.sci)] == 0) and science.sci.any()  # it is the same picture in each
-    assert products.header(stage2 / f"{SKY}_cal.fits")["S_BKDSUB"] == "SKIPPED"
+    assert stored.header(stage2 / f"{SKY}_cal.fits")["S_BKDSUB"] == "SKIPPED"
     assert not (stage2 / f"{SKY}_combinedbackground.fits").exists()
 
 
@@ -330,7 +331,7 @@ def test_an_exposure_of_two_candidates_is_calibrated_once_and_that_is_said():
 
 
 def of(folder, **settings):
-    found = program.index(folder)
+    found = index.index(folder)
     return chosen.choose(found.exposures, load({"data": str(folder), **settings}), found.associations)
 
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 import make
-from jwcal.dq import JUMP_DET
 from jwcal.steps import jump, ramp_fit
+from jwcal.vocabulary.dq import JUMP_DET
 
 FLUXES = (0.02, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)  # electrons/s
 NGROUPS, GAIN, READNOISE, TIME = 10, 2.0, 8.0, make.DEFAULTS["TFRAME"]

@@ -9,13 +9,13 @@ from astropy.io import fits
 from scipy import ndimage
 
 import jwcal
-from jwcal.dq import DO_NOT_USE, REFERENCE_PIXEL
 from jwcal.simulate import crds_cache
 from jwcal.simulate.detector import make_detector
 from jwcal.simulate.exposures import simulate_exposure
 from jwcal.simulate.headers import Identity
 from jwcal.simulate.instruments import Subarray, setup
 from jwcal.simulate.references import types_for, write_references
+from jwcal.vocabulary.dq import DO_NOT_USE, REFERENCE_PIXEL
 from peer import PIPELINE, PIPELINES, peer_python
 
 CORNER = Subarray("GENERIC", 1, 1, 64, 64)  # of each detector, with reference pixels at the left and below

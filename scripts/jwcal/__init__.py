@@ -3,7 +3,7 @@
 In a notebook: `exposures = jwcal.run_pipeline("detector1", "jw..._uncal.fits")`.
 """
 
-from .garbage import seldom_collected
+from .machine.garbage import seldom_collected
 
 __version__ = "0.1.0"
 
@@ -17,7 +17,7 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, **settings):
 
 
 def select(exp_type, tsovisit=False, nints=1, visitype="", **header):
-    """The chain of an exposure; see `jwcal.selector.select`."""
-    from .selector import select
+    """The chain of an exposure; see `jwcal.settings.selector.select`."""
+    from .settings.selector import select
 
     return select(exp_type, tsovisit, nints, visitype, **header)

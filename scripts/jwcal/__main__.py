@@ -5,8 +5,8 @@ import sys
 
 import yaml
 
-from .errors import ConfigError, JwcalError
-from .jobs import start_logging
+from .vocabulary.errors import ConfigError, JwcalError
+from .workflow.jobs import start_logging
 
 
 def main(arguments=None):
@@ -59,7 +59,7 @@ def _run(file, options):
 
 def step_parameters(options):
     """{step: {parameter: value}} of --params, --skip, --run and --set, the later ones winning."""
-    from .pars import read_parameters
+    from .settings.pars import read_parameters
 
     steps = {step: dict(values) for step, values in (read_parameters(options.params) if options.params else {}).items()}
     for step in options.skip:
@@ -84,9 +84,10 @@ def _pair(item, option):
 
 def _select(file):
     """Print the chain of a file, and why."""
-    from . import products, selector
+    from .products import stored
+    from .settings import selector
 
-    chain = selector.select_for(products.header(file), file)
+    chain = selector.select_for(stored.header(file), file)
     print(f"{file}: {' -> '.join(stage or '-' for stage in chain)}")
     for why in chain.why:
         print(f"  {why}")

@@ -3,12 +3,19 @@
 import time
 from pathlib import Path
 
-from . import associations, chains, codebase, fingerprint, plan, products, program, provenance, run, selector
-from . import config as configuration
+from . import associations
 from .associations import members
-from .errors import ConfigError
-from .exposure import Exposure
-from .tables import table
+from .files import fingerprint
+from .model.exposure import Exposure
+from .products import stored
+from .program import index
+from .provenance import codebase, records
+from .run import loop
+from .settings import chains, selector
+from .settings import config as configuration
+from .settings.tables import table
+from .vocabulary.errors import ConfigError
+from .workflow import plan
 
 
 def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, every=False, save=(), **references):
@@ -56,7 +63,7 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
     association = None if given or Path(source).suffix != ".json" else _association(source)
     if association:
         source = Path(source).parent / association.science.expname
-    header = source.header if given else program.check(source) or products.header(source)
+    header = source.header if given else index.check(source) or stored.header(source)
     recipe = plan.recipe_for(pipeline, header, config, source.name if given else str(source))
     if association:
         members.add(recipe, association)
@@ -65,10 +72,10 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
     def write(exposures):
         for exposure in exposures:
             made.setdefault(exposure.suffix, exposure)
-            steps.update(provenance.step_facts(exposure))
+            steps.update(records.step_facts(exposure))
         if out is not None:
             paths = [path_of(exposure) for exposure in exposures]
-            products.write_all(list(zip(exposures, paths, strict=True)))
+            stored.write_all(list(zip(exposures, paths, strict=True)))
             written.extend(paths)
 
     def path_of(exposure):
@@ -77,14 +84,14 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
 
     started = time.time()
     inputs = [] if given else [(source, "science"), *((member["path"], member["exptype"]) for member in recipe.members)]
-    run.run(recipe, source, write)
+    loop.run(recipe, source, write)
     if written:
         code = codebase.Code()
-        made_from = provenance.ingredients(recipe, code, fingerprint.Digests())
+        made_from = records.ingredients(recipe, code, fingerprint.Digests())
         code.remember()
-        facts = provenance.run_facts(started, steps)
-        measured = provenance.measured(inputs)
-        provenance.write(written, made_from, measured, facts, recipe.context)
+        facts = records.run_facts(started, steps)
+        measured = records.measured(inputs)
+        records.write(written, made_from, measured, facts, recipe.context)
     if not made:
         raise ConfigError(f"{pipeline} made no product: the step that makes it was skipped", str(source))
     return made if every else next(iter(made.values()))

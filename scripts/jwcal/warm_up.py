@@ -12,11 +12,12 @@ from unittest.mock import patch
 
 import numpy as np
 
-from . import chains, ramp
 from .api import run_pipeline
-from .kernels.clipped_mean import clipped_mean
-from .products import header
-from .selector import select_for
+from .kernels.columns.clipped_mean import clipped_mean
+from .model import ramp
+from .products.stored import header
+from .settings import chains
+from .settings.selector import select_for
 from .simulate import crds_cache, emicorr, irs2
 from .simulate.exposures import simulate_exposure
 from .simulate.headers import Identity

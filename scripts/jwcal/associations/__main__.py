@@ -10,9 +10,9 @@ from pathlib import Path
 
 import yaml
 
-from .. import program
-from ..errors import ConfigError, JwcalError
-from ..storage import replaced
+from ..files.storage import replaced
+from ..program import index
+from ..vocabulary.errors import ConfigError, JwcalError
 from . import archive, generate, headers, orphans, read
 
 
@@ -57,7 +57,7 @@ def _pool(options):
         if options.links:
             raise ConfigError("a pool says itself which observation belongs to which", options.links, "Leave --links out")
         return read(options.pool)
-    return headers.from_exposures(program.index(options.pool).exposures, _links(options.links))
+    return headers.from_exposures(index.index(options.pool).exposures, _links(options.links))
 
 
 def _links(path):

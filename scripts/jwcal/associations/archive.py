@@ -6,9 +6,9 @@ from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 
 from .. import __version__
-from ..errors import InputError
-from ..nearest import suggestion
-from ..storage import replaced
+from ..files.storage import replaced
+from ..vocabulary.errors import InputError
+from ..vocabulary.nearest import suggestion
 from .model import Association, Member
 from .names import root
 from .rules import rules

@@ -5,9 +5,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..errors import ConfigError, InputError
-from ..storage import noted, replaced
-from ..tables import table
+from ..files.storage import noted, replaced
+from ..settings.tables import table
+from ..vocabulary.errors import ConfigError, InputError
 from . import archive
 from .candidates import generate
 from .headers import from_exposures

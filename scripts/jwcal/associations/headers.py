@@ -3,9 +3,9 @@
 import logging
 from collections import defaultdict
 
-from ..errors import ConfigError, InputError
-from ..nearest import suggestion
-from ..program import parse_name
+from ..program.index import parse_name
+from ..vocabulary.errors import ConfigError, InputError
+from ..vocabulary.nearest import suggestion
 from .pool import SAFE_NAME, Pool, make_items
 from .rules import member_type
 

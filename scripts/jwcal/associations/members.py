@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from .. import chains
-from ..errors import InputError
+from ..settings import chains
+from ..vocabulary.errors import InputError
 
 
 def unread(association, chain):

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from ..errors import InputError
-from ..nearest import nearest
-from ..tables import table
+from ..settings.tables import table
+from ..vocabulary.errors import InputError
+from ..vocabulary.nearest import nearest
 from .macros import expand
 from .model import Item
 from .rules import member_type, names_of

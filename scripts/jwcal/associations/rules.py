@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from functools import cache
 
-from ..errors import ConfigError
-from ..tables import matches, table
+from ..settings.tables import matches, table
+from ..vocabulary.errors import ConfigError
 
 PARALLEL_TARGET = "000"  # of pure parallels: their exposures have no target
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ..tables import table
+from ..settings.tables import table
 from . import grouping, names
 from .model import Association, Member
 

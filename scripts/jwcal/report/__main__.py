@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from ..errors import JwcalError
+from ..vocabulary.errors import JwcalError
 from . import page
 
 

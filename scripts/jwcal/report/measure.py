@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import dq, fitsio, storage
-from ..errors import JwcalError, ProductError
-from ..fingerprint import state
-from ..fitsheaders import read_headers
+from ..files import fitsio, storage
+from ..files.fingerprint import state
+from ..files.fitsheaders import read_headers
+from ..vocabulary import dq
+from ..vocabulary.errors import JwcalError, ProductError
 
 FORMAT = 2  # of what is remembered
 ALWAYS = ("DO_NOT_USE", "SATURATED", "JUMP_DET")

@@ -11,8 +11,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup, escape
 
-from .. import __version__, storage
-from . import records, tables
+from .. import __version__
+from ..files import storage
+from . import remains, tables
 from .measure import measured
 from .words import duration, number
 
@@ -35,7 +36,7 @@ def write(folder, out, most_pictures=400, cores=1):
     JwcalError
         The folder is not that of a run, or the page can't be written.
     """
-    results = records.read(folder)
+    results = remains.read(folder)
     found = look(results.products, Path(folder, CACHE), most_pictures, cores)
     with storage.replaced(out) as temporary:
         temporary.write_text(page(results, found, Path(out).absolute().parent), encoding="utf-8")
@@ -95,7 +96,7 @@ def page(results, found, base):
         stages=tables.stages(results),
         failures=[job for job in results.jobs if job.message],
         results=results,
-        waiting=[job for job in results.jobs if job.state == records.WAITING],
+        waiting=[job for job in results.jobs if job.state == remains.WAITING],
         gallery=tables.gallery(results, found),
         data=data,
         times=tables.times(results),

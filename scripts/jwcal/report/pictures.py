@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import fitsio
-from ..chains import root_and_suffix
-from ..dq import DO_NOT_USE
-from ..errors import InputError
+from ..files import fitsio
+from ..settings.chains import root_and_suffix
+from ..vocabulary.dq import DO_NOT_USE
+from ..vocabulary.errors import InputError
 
 MOST_CURVES = 6
 MOST_POINTS = 1500

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..chains import root_and_suffix
-from ..errors import JwcalError
+from ..settings.chains import root_and_suffix
+from ..vocabulary.errors import JwcalError
 from . import drawing, measure, pictures
 
 SUFFIXES = ("rate", "cal", "i2d")

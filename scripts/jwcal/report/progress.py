@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from .. import provenance
+from ..provenance import records
 from .words import roughly
 
 EVERY, EVERY_IN_A_FILE = 10, 60  # seconds between two lines, on a terminal and elsewhere
@@ -67,7 +67,7 @@ class Progress:
         """A job is done; its time is what its product's record says, which knows nothing of a cluster's queue."""
         if job in self.running:
             rule, began, product = self.running.pop(job)
-            record = provenance.read(product) if product else None
+            record = records.read(product) if product else None
             self.finished[rule] += 1
             self.seconds[rule].append(min(record["run"]["seconds"] if record else math.inf, now - began))
 

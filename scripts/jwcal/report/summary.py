@@ -5,8 +5,8 @@ import os
 import time
 from pathlib import Path
 
-from .. import provenance
-from ..jobs import failure_file
+from ..provenance import records
+from ..workflow.jobs import failure_file
 
 SHOWN = 20  # files that can't be used, in the summary
 
@@ -65,8 +65,8 @@ def associations(plan):
 
 def _is_older(product, started):
     """Whether a product was found to be up to date by its job, and kept, so that only its time is new."""
-    record = provenance.read(product)
-    return record is not None and calendar.timegm(time.strptime(record["run"]["started"], provenance.TIME)) < int(started)
+    record = records.read(product)
+    return record is not None and calendar.timegm(time.strptime(record["run"]["started"], records.TIME)) < int(started)
 
 
 def _why(job):

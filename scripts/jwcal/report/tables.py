@@ -6,8 +6,8 @@ import statistics
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from ..parameters import parameters_of
-from . import records
+from ..vocabulary.parameters import parameters_of
+from . import remains
 from .words import percent
 
 MOST_MEMBERS = 200  # products of associations that are listed
@@ -23,11 +23,11 @@ def state(results):
         exposures[job.exposure].add(job.state)
     return {
         "exposures": len(exposures),
-        "finished": sum(states == {records.DONE} for states in exposures.values()),
+        "finished": sum(states == {remains.DONE} for states in exposures.values()),
         "products": len(results.products),
         "bytes": sum(product.path.stat().st_size for _, product in results.products),
-        "failed": states[records.FAILED],
-        "waiting": states[records.WAITING],
+        "failed": states[remains.FAILED],
+        "waiting": states[remains.WAITING],
         "seconds": sum(seconds),
         "peak_mb": max((job.peak_mb for job in results.jobs if job.peak_mb), default=None),
     }
@@ -239,7 +239,7 @@ def software(results):
 def associations(results):
     """Products of several members: (product, file, [(exptype, member)])."""
     rows = []
-    for path, products in records.members(results.folder).items():
+    for path, products in remains.members(results.folder).items():
         rows += [(name, path.name, members) for name, members in products.items() if len(members) > 1]
     return {"rows": rows[:MOST_MEMBERS], "more": max(0, len(rows) - MOST_MEMBERS)}
 

@@ -9,7 +9,7 @@ import logging
 import sys
 from pathlib import Path
 
-from ..errors import JwcalError
+from ..vocabulary.errors import JwcalError
 from . import program
 from .exposures import simulate_exposure
 from .references import write_references

@@ -16,9 +16,10 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import crds_session, references, storage
-from ..errors import ConfigError, ReferenceError
-from ..reference_file import open_reference
+from ..crds import choose, session
+from ..files import storage
+from ..files.reference_file import open_reference
+from ..vocabulary.errors import ConfigError, ReferenceError
 from .references import MAKERS
 
 INSTRUMENTS = ("FGS", "MIRI", "NIRCAM", "NIRISS", "NIRSPEC")
@@ -152,7 +153,7 @@ SELECTED_BY = {
 }
 OTHER_PARS = "EXP_TYPE"  # what a pars- type that is not listed is selected by
 
-PARKEYS = {keyword: parkey for parkey, keyword in references.KEYWORDS.items() if keyword}
+PARKEYS = {keyword: parkey for parkey, keyword in choose.KEYWORDS.items() if keyword}
 # A reference that holds for several values says so beside its own one: keyword -> (FITS keyword, attribute in ASDF).
 PATTERNS = {
     "BAND": ("P_BAND", "p_band"),
@@ -243,7 +244,7 @@ def build(folder, files, *, context="jwst_0001.pmap", pars=()):
         _write(folder / "mappings/jwst" / name, text)
     _write(folder / "config/jwst/server_config", pprint.pformat(_server_config(context)) + "\n")
     _write(folder / "config/jwst/ref_cache_subdir_mode", "instrument")
-    crds_session.forget()
+    session.forget()
     return context
 
 
@@ -434,7 +435,7 @@ def _mappings(folder, entries, context):
     for instrument, of_instrument in itertools.groupby(entries, key=lambda entry: entry.instrument):
         # a type that the simulator does not make is N/A, as it would be missing otherwise: the peer asks for all that it knows
         without = [kind for kind in SELECTED_BY if not (kind in MAKERS and _applies(kind, instrument))]
-        chosen = {kind.upper(): references.NOT_APPLICABLE for kind in without}
+        chosen = {kind.upper(): choose.NOT_APPLICABLE for kind in without}
         for kind, rows in itertools.groupby(of_instrument, key=lambda entry: entry.kind):
             chosen[kind.upper()] = name = f"jwst_{instrument.lower()}_{kind}_{serial}.rmap"
             texts[name] = _rmap(name, instrument, kind, _place(folder, list(rows)))
@@ -456,7 +457,7 @@ def _rmap(name, instrument, kind, named):
         "instrument": instrument,
         "filekind": kind.upper(),
         "classes": ("Match", "UseAfter"),
-        "parkey": (tuple(PARKEYS[k] for k in keywords), references.DATE),
+        "parkey": (tuple(PARKEYS[k] for k in keywords), choose.DATE),
     }
     if "SUBARRAY" in keywords:
         header["substitutions"] = {"META.SUBARRAY.NAME": {"GENERIC": "N/A"}}

@@ -5,7 +5,7 @@ from zlib import crc32
 
 import numpy as np
 
-from .. import dq as dqbits
+from ..vocabulary import dq as dqbits
 from . import instruments
 
 # Counts above the bias m make linear counts m (1 + sum_k NONLINEARITY[k] (m/well)^(k+1)): 5 % of loss at the well, as HAWAII-2RG have it

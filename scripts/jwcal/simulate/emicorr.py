@@ -6,7 +6,7 @@ from typing import NamedTuple
 import asdf
 import numpy as np
 
-from .. import storage
+from ..files import storage
 from ..steps.emicorr import CLOCKS
 
 SAMPLE = 1e-5  # s

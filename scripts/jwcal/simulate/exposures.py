@@ -12,7 +12,7 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.time import Time, TimeDelta
 
-from .. import storage
+from ..files import storage
 from . import headers, instruments, pointing, ramps, scene
 from .detector import make_detector
 

@@ -7,7 +7,7 @@ from importlib import resources
 import numpy as np
 import yaml
 
-from ..errors import InputError
+from ..vocabulary.errors import InputError
 
 PREFIXES = {"NRC": "NIRCAM", "NIS": "NIRISS", "NRS": "NIRSPEC", "MIR": "MIRI", "FGS": "FGS"}
 CLOCK = 1e-5  # s a pixel

@@ -11,9 +11,9 @@ import asdf
 import numpy as np
 from astropy.io import fits
 
-from .. import storage
-from ..exposure import Header
-from ..irs2.layout import IS_REFERENCE, OUTPUTS, ROWS, SAMPLE_TICKS, TICKS, Layout, layout_of
+from ..files import storage
+from ..model.exposure import Header
+from ..model.irs2_layout import IS_REFERENCE, OUTPUTS, ROWS, SAMPLE_TICKS, TICKS, Layout, layout_of
 from .detector import make_detector
 from .exposures import simulate_exposure
 from .references import DATE, USEAFTER

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from astropy.time import Time, TimeDelta
 
-from ..errors import ConfigError, InputError
+from ..vocabulary.errors import ConfigError, InputError
 from . import instruments
 from .detector import make_detector
 from .exposures import simulate_exposure

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numba import njit, prange
 
-from .. import dq as dqbits
+from ..vocabulary import dq as dqbits
 from .detector import CEILING, to_readout
 
 COSMIC_RAYS = 1.6e-5  # hits a second and pixel: 5 a second and cm^2 on pixels of 18 um (Rigby et al. 2023, PASP 135, 048001, section 4.7)

@@ -8,8 +8,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.modeling.models import Mapping, Polynomial2D, Shift
 
-from .. import dq as dqbits
-from .. import storage
+from ..files import storage
+from ..vocabulary import dq as dqbits
 from . import instruments, pointing
 
 USEAFTER = "2021-01-01T00:00:00"

@@ -3,7 +3,7 @@
 import logging
 from typing import Annotated, Literal
 
-from ..parameters import Range
+from ..vocabulary.parameters import Range
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def apply(
     ReferenceError
         A reference does not hold what it should.
     """
-    from ..wcs import footprint, imaging
+    from ..arithmetic.wcs import footprint, imaging
 
     wcs = imaging.imaging_wcs(exposure.header, exposure.sci.shape, refs["distortion"], refs.get("filteroffset"))
     exposure.wcs = wcs
@@ -70,7 +70,7 @@ def apply(
 
 def _approximate(exposure, max_error, degree, max_inverse_error, inverse_degree, npoints):
     """FITS keywords in place of the exposure's; the reference pixel stays where it is."""
-    from ..wcs import sip
+    from ..arithmetic.wcs import sip
 
     crpix = [exposure.header.get(key) for key in ("CRPIX1", "CRPIX2")]
     try:

@@ -5,9 +5,9 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from .. import dq
-from ..errors import ConfigError, InputError, Skip
-from ..parameters import Range
+from ..vocabulary import dq
+from ..vocabulary.errors import ConfigError, InputError, Skip
+from ..vocabulary.parameters import Range
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ def apply(
 
 def _average(exposure, sigma, iterations, with_error):
     """The mean of the backgrounds: `Average`."""
-    from ..kernels.clipped_mean import clipped_mean
+    from ..kernels.columns.clipped_mean import clipped_mean
 
     shape = exposure.sci.shape[-2:]
     count = len(exposure.members.paths("background"))

@@ -4,9 +4,9 @@ import logging
 
 import numpy as np
 
-from ..dq import CHARGELOSS, DO_NOT_USE
-from ..errors import Skip
-from ..kernels.charge_migration import flag_charge_migration
+from ..kernels.detector.charge_migration import flag_charge_migration
+from ..vocabulary.dq import CHARGELOSS, DO_NOT_USE
+from ..vocabulary.errors import Skip
 
 log = logging.getLogger(__name__)
 

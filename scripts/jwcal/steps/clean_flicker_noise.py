@@ -8,20 +8,21 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
-from .. import aligned, fitsio
-from ..dq import DO_NOT_USE, JUMP_DET, NO_FLAT_FIELD, NON_SCIENCE
-from ..draft import draft
-from ..errors import ConfigError, InputError, ReferenceError, Skip
-from ..exposure import Pixels
-from ..kernels import background, flicker_noise, flicker_settings, soss_trace
-from ..kernels.clipped_statistics import gather, mask_beyond, sort
-from ..kernels.flat_field import usable as usable_flat
-from ..limits import SIDE
-from ..parameters import Range
-from ..ramp import put_together
-from ..reference_file import understood
-from ..reference_pixels.near_infrared import readout_of
-from ..threads import side_by_side
+from ..arithmetic.detector.reference_pixels.near_infrared import readout_of
+from ..arithmetic.ramps.draft import draft
+from ..files import fitsio
+from ..files.reference_file import understood
+from ..kernels.columns.clipped_statistics import gather, mask_beyond, sort
+from ..kernels.images.flat_field import usable as usable_flat
+from ..kernels.noise import background, flicker_noise, flicker_settings, soss_trace
+from ..machine.threads import side_by_side
+from ..model import aligned
+from ..model.exposure import Pixels
+from ..model.ramp import put_together
+from ..vocabulary.dq import DO_NOT_USE, JUMP_DET, NO_FLAT_FIELD, NON_SCIENCE
+from ..vocabulary.errors import ConfigError, InputError, ReferenceError, Skip
+from ..vocabulary.limits import SIDE
+from ..vocabulary.parameters import Range
 
 log = logging.getLogger(__name__)
 
@@ -420,7 +421,7 @@ def _clean_image(image, scene, flags, levels, cleaner):
 def _by_frequency(readout, frequencies, image, mask):
     """The noise of an image that is fitted in frequency space, (row, col)."""
     lines, good = (np.ascontiguousarray(readout.to_detector(array)) for array in (image, mask))
-    from ..kernels import nsclean  # it imports scipy's transforms, which no other fit needs
+    from ..kernels.noise import nsclean  # it imports scipy's transforms, which no other fit needs
 
     found = nsclean.full_frame(lines, good) if image.shape == FULL_FRAME else nsclean.subarray(lines, good, frequencies)
     noise = np.empty(image.shape, found.dtype)

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import ReferenceError, Skip
-from ..kernels.average_frames import add_frame, subtract_frame
-from ..threads import side_by_side
+from ..kernels.detector.average_frames import add_frame, subtract_frame
+from ..machine.threads import side_by_side
+from ..vocabulary.errors import ReferenceError, Skip
 
 log = logging.getLogger(__name__)
 

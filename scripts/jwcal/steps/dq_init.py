@@ -4,10 +4,11 @@ import logging
 
 import numpy as np
 
-from .. import aligned, fitsio
-from ..dq import DO_NOT_USE
-from ..errors import InputError, ReferenceError
-from ..threads import by_rows, side_by_side
+from ..files import fitsio
+from ..machine.threads import by_rows, side_by_side
+from ..model import aligned
+from ..vocabulary.dq import DO_NOT_USE
+from ..vocabulary.errors import InputError, ReferenceError
 
 log = logging.getLogger(__name__)
 

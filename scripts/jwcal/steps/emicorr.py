@@ -10,10 +10,10 @@ from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
-from ..errors import ConfigError, InputError, ReferenceError, Skip
-from ..kernels import emi_joint, emi_sequential
-from ..parameters import Range
-from ..reference_file import open_reference, understood
+from ..files.reference_file import open_reference, understood
+from ..kernels.detector import emi_joint, emi_sequential
+from ..vocabulary.errors import ConfigError, InputError, ReferenceError, Skip
+from ..vocabulary.parameters import Range
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ import logging
 
 import numpy as np
 
-from ..dq import DO_NOT_USE, FLUX_ESTIMATED, SATURATED
-from ..errors import Skip
+from ..vocabulary.dq import DO_NOT_USE, FLUX_ESTIMATED, SATURATED
+from ..vocabulary.errors import Skip
 
 log = logging.getLogger(__name__)
 

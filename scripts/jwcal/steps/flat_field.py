@@ -4,10 +4,10 @@ import logging
 
 import numpy as np
 
-from .. import aligned
-from .. import dq as bits
-from ..errors import Skip
-from ..reference_data import Reference
+from ..model import aligned
+from ..model.references import Reference
+from ..vocabulary import dq as bits
+from ..vocabulary.errors import Skip
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def apply(exposure, refs, *, save_interpolated_flat: bool = False, user_supplied
     flat = Reference("flat", user_supplied_flat, exposure.header) if user_supplied_flat else refs.get("flat")
     if flat is None:
         raise Skip("there is no flat reference")
-    from ..kernels import flat_field as kernel
+    from ..kernels.images import flat_field as kernel
 
     value, flags = aligned.image(flat, exposure), aligned.bits(flat, exposure)
     error = aligned.image(flat, exposure, "ERR") if flat.has("ERR") else np.zeros_like(value)

@@ -2,7 +2,7 @@
 
 import logging
 
-from ..errors import Skip
+from ..vocabulary.errors import Skip
 
 log = logging.getLogger(__name__)
 

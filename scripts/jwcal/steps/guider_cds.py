@@ -5,10 +5,10 @@ from typing import Literal
 
 import numpy as np
 
-from .. import aligned
-from ..errors import InputError
-from ..exposure import Pixels
-from ..kernels.guider_cds import rate_and_error, read_difference
+from ..kernels.detector.guider_cds import rate_and_error, read_difference
+from ..model import aligned
+from ..model.exposure import Pixels
+from ..vocabulary.errors import InputError
 
 log = logging.getLogger(__name__)
 

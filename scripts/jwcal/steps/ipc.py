@@ -4,11 +4,11 @@ import logging
 
 import numpy as np
 
-from .. import aligned, limits
-from ..errors import InputError, ReferenceError, Skip
-from ..irs2 import layout
-from ..kernels.ipc import convolve
-from ..reference_file import another
+from ..files.reference_file import another
+from ..kernels.detector.ipc import convolve
+from ..model import aligned, irs2_layout
+from ..vocabulary import limits
+from ..vocabulary.errors import InputError, ReferenceError, Skip
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +33,10 @@ def apply(exposure, refs):
     reference = refs.get("ipc")
     if reference is None:
         raise Skip("there is no ipc reference")
-    rows = layout.science_rows(exposure)
+    rows = irs2_layout.science_rows(exposure)
     shape = (rows.size, exposure.sci.shape[-1])
     kernel, active = _kernel(reference, exposure, shape), _active(exposure, shape)
-    if layout.is_irs2(exposure.sci.shape):  # neighbours on the detector are not neighbours in the raw image
+    if irs2_layout.is_irs2(exposure.sci.shape):  # neighbours on the detector are not neighbours in the raw image
         for place in np.ndindex(*exposure.sci.shape[:2]):
             science = exposure.sci[place][rows]
             convolve(science[None, None], kernel, *active)

@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 import numba
 import numpy as np
 
-from .. import aligned
-from ..dq import DO_NOT_USE, JUMP_DET, SATURATED
-from ..errors import Skip
-from ..kernels.spread_jumps import spread_jumps
-from ..kernels.twopoint_jump import CLIP_ALL, CLIP_INTEGRATIONS, ITERATIVE, ONE_PASS, detect_jumps
-from ..large_events import events
-from ..parameters import Range
+from ..arithmetic.jumps import events
+from ..kernels.jumps.spread_jumps import spread_jumps
+from ..kernels.jumps.twopoint_jump import CLIP_ALL, CLIP_INTEGRATIONS, ITERATIVE, ONE_PASS, detect_jumps
+from ..model import aligned
+from ..vocabulary.dq import DO_NOT_USE, JUMP_DET, SATURATED
+from ..vocabulary.errors import Skip
+from ..vocabulary.parameters import Range
 
 log = logging.getLogger(__name__)
 
@@ -127,11 +127,11 @@ def walks_itself(_, parameters):
 def finish(exposure, refs, *, expand_large_events, find_showers, **given):
     """Look for what is larger than a pixel in whole frames, once `apply` has found the jumps of all pixels; called with its arguments."""
     if expand_large_events:
-        from ..large_events import snowballs  # they are seldom looked for
+        from ..arithmetic.jumps import snowballs  # they are seldom looked for
 
         snowballs.flag_snowballs(exposure, **given)
     if find_showers:
-        from ..large_events import showers
+        from ..arithmetic.jumps import showers
 
         showers.flag_showers(exposure, refs, **given)
 
@@ -150,8 +150,8 @@ def _search(exposure, refs, asked):
     neighbours = float(asked.min_jump_to_flag_neighbors), float(asked.max_jump_to_flag_neighbors)
     ramps, noted = (exposure.sci, exposure.groupdq, gain, readnoise), (neighbours, sizes, seeds, large, very_large)
     if asked.detection == "likelihood":
-        from ..kernels import likelihood_jump
-        from ..kernels.likely_ramp import covariance
+        from ..kernels.jumps import likelihood_jump
+        from ..kernels.ramps.likely_ramp import covariance
 
         how, spread = "their likelihood", False
         likelihood_jump.find(*ramps, covariance(_read_times(exposure)), float(asked.likelihood_threshold), BAD, JUMP, *noted)

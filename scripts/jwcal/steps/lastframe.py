@@ -1,7 +1,7 @@
 """Leave out the last group of MIRI's ramps, which the reset of the neighbouring rows disturbs."""
 
-from ..dq import DO_NOT_USE
-from ..errors import Skip
+from ..vocabulary.dq import DO_NOT_USE
+from ..vocabulary.errors import Skip
 
 
 def apply(exposure, refs):

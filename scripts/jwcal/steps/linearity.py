@@ -4,10 +4,10 @@ import logging
 
 import numpy as np
 
-from .. import aligned
-from ..dq import NO_LIN_CORR, SATURATED
-from ..errors import ReferenceError
-from ..kernels.linearity import linearize, linearize_reads
+from ..kernels.detector.linearity import linearize, linearize_reads
+from ..model import aligned
+from ..vocabulary.dq import NO_LIN_CORR, SATURATED
+from ..vocabulary.errors import ReferenceError
 
 log = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..dq import DO_NOT_USE, PERSISTENCE, SATURATED
-from ..errors import ReferenceError, Skip
-from ..kernels.persistence import flag_persistence
-from ..reference_file import open_reference, understood
+from ..files.reference_file import open_reference, understood
+from ..kernels.detector.persistence import flag_persistence
+from ..vocabulary.dq import DO_NOT_USE, PERSISTENCE, SATURATED
+from ..vocabulary.errors import ReferenceError, Skip
 
 log = logging.getLogger(__name__)
 

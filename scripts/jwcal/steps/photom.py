@@ -5,8 +5,8 @@ import math
 
 import numpy as np
 
-from .. import dq as bits
-from ..errors import ReferenceError, Skip
+from ..vocabulary import dq as bits
+from ..vocabulary.errors import ReferenceError, Skip
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def apply(exposure, refs, *, inverse: bool = False, source_type: str | None = No
     ReferenceError
         It has several, or its tables do not belong together.
     """
-    from ..kernels import photom as kernel
+    from ..kernels.images import photom as kernel
 
     if exposure.header["INSTRUME"] == "NIRISS" and exposure.sci.ndim == 3:
         raise Skip("integrations of NIRISS are compared with each other in DN/s: they have no flux calibration")

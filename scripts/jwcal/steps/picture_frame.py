@@ -5,14 +5,14 @@ from typing import Annotated
 
 import numpy as np
 
-from .. import aligned
-from ..draft import draft
-from ..errors import ConfigError, Skip
-from ..kernels import background
-from ..kernels.picture_frame import pattern, regions
-from ..parameters import Range
-from ..ramp import put_together
-from ..threads import side_by_side
+from ..arithmetic.ramps.draft import draft
+from ..kernels.noise import background
+from ..kernels.noise.picture_frame import pattern, regions
+from ..machine.threads import side_by_side
+from ..model import aligned
+from ..model.ramp import put_together
+from ..vocabulary.errors import ConfigError, Skip
+from ..vocabulary.parameters import Range
 
 log = logging.getLogger(__name__)
 

@@ -5,13 +5,13 @@ from typing import Literal
 
 import numpy as np
 
-from .. import aligned
-from ..dq import CHARGELOSS, DO_NOT_USE, JUMP_DET, PERSISTENCE, SATURATED
-from ..errors import InputError
-from ..exposure import Pixels
-from ..kernels import ols_ramp
-from ..kernels.ols_ramp import Bits, Planes, Ramps
-from ..threads import by_rows
+from ..kernels.ramps import ols_ramp
+from ..kernels.ramps.ols_ramp import Bits, Planes, Ramps
+from ..machine.threads import by_rows
+from ..model import aligned
+from ..model.exposure import Pixels
+from ..vocabulary.dq import CHARGELOSS, DO_NOT_USE, JUMP_DET, PERSISTENCE, SATURATED
+from ..vocabulary.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ def _least_squares(exposure, dead, gain, readnoise, suppress_one_group, rate, in
     log.info("%d ramps of %d groups fitted by least squares", ints.sci.size, last - first)
     if not tell:
         return None
-    from ..kernels import ramp_segments  # kernels that are seldom wanted are loaded where they are
+    from ..kernels.ramps import ramp_segments  # kernels that are seldom wanted are loaded where they are
 
     place = ((nframes + 1) / 2 + float(head.get("DRPFRMS1", 0))) / (nframes + float(head["GROUPGAP"]))
     segments = _empty_segments(ramp_segments.Segments, ints.sci.shape, ramp_segments.largest_counts(ramps, options, BITS))
@@ -163,7 +163,7 @@ def _empty_segments(Segments, shape, most):
 
 def _likelihood(exposure, gain, readnoise, rate, ints, chi2):
     """Fill the products by maximum likelihood. With more than one frame a group, a zero frame counts as a group of its own."""
-    from ..kernels import likely_ramp
+    from ..kernels.ramps import likely_ramp
 
     head = exposure.header
     nframes, gap, frame = int(head["NFRAMES"]), int(head["GROUPGAP"]), float(head["TFRAME"])

@@ -21,12 +21,13 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from ..irs2 import bad_references, layout, subtraction
-from ..limits import SIDE
-from ..parameters import Range
-from ..reference_pixels import miri, near_infrared, optimal
-from ..reference_pixels.near_infrared import Options
-from ..reference_pixels.sets import correct_frames
+from ..arithmetic.detector.irs2 import bad_references, subtraction
+from ..arithmetic.detector.reference_pixels import miri, near_infrared, optimal
+from ..arithmetic.detector.reference_pixels.near_infrared import Options
+from ..arithmetic.detector.reference_pixels.sets import correct_frames
+from ..model import irs2_layout
+from ..vocabulary.limits import SIDE
+from ..vocabulary.parameters import Range
 
 log = logging.getLogger(__name__)
 
@@ -36,14 +37,14 @@ OPTIONAL = ("refpix", "sirskernel")  # for IRS2 readout, and for the algorithm "
 
 def walks_itself(exposure, _):
     """Whether all integrations must have been looked at before one is changed: in IRS2 readout."""
-    return layout.is_irs2(exposure.shape)
+    return irs2_layout.is_irs2(exposure.shape)
 
 
 def prepare(exposure, refs, *, ovr_corr_mitigation_ftr, **_):
     """Flag the bad reference pixels of IRS2 readout: they are bad in all integrations once they are so in one."""
     if "refpix" in refs:
         for block in exposure.blocks():
-            bad_references.flag(block, layout.layout_of(exposure.header), ovr_corr_mitigation_ftr)
+            bad_references.flag(block, irs2_layout.layout_of(exposure.header), ovr_corr_mitigation_ftr)
 
 
 def apply(
@@ -108,7 +109,7 @@ def apply(
     """
     exposure.sci = np.ascontiguousarray(exposure.sci)
     options = Options(odd_even_columns, use_side_ref_pixels, side_smoothing_length, side_gain, siglimit)
-    irs2, is_miri = layout.is_irs2(exposure.sci.shape), exposure.header["INSTRUME"] == "MIRI"
+    irs2, is_miri = irs2_layout.is_irs2(exposure.sci.shape), exposure.header["INSTRUME"] == "MIRI"
     if refpix_algorithm == "sirs" and (irs2 or is_miri):
         log.info("the algorithm sirs is not for %s: without effect", "MIRI" if is_miri else "IRS2 readout")
     if irs2:

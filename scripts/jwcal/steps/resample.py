@@ -5,13 +5,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from ..errors import ConfigError, InputError, Skip
-from ..exposure import Exposure, Members
-from ..parameters import Range
-from ..resample.blend import blended, header_table, science_keywords
-from ..resample.drizzle_images import Mosaic
-from ..resample.output_wcs import custom_grid, joint_region, set_wcs_keywords, tangent_grid
-from ..resample.pixel_map import pixel_map
+from ..arithmetic.resample.blend import blended, header_table, science_keywords
+from ..arithmetic.resample.drizzle_images import Mosaic
+from ..arithmetic.resample.output_wcs import custom_grid, joint_region, set_wcs_keywords, tangent_grid
+from ..arithmetic.resample.pixel_map import pixel_map
+from ..model.exposure import Exposure, Members
+from ..vocabulary.errors import ConfigError, InputError, Skip
+from ..vocabulary.parameters import Range
 
 log = logging.getLogger(__name__)
 

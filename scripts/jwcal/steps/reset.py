@@ -4,10 +4,10 @@ import logging
 
 import numpy as np
 
-from .. import aligned
-from ..errors import ReferenceError, Skip
-from ..kernels.average_frames import subtract_frame
-from ..threads import side_by_side
+from ..kernels.detector.average_frames import subtract_frame
+from ..machine.threads import side_by_side
+from ..model import aligned
+from ..vocabulary.errors import ReferenceError, Skip
 
 log = logging.getLogger(__name__)
 

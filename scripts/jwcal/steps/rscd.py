@@ -2,10 +2,10 @@
 
 import logging
 
-from ..dq import DO_NOT_USE, FLUX_ESTIMATED, SATURATED
-from ..errors import ReferenceError, Skip
-from ..kernels.rscd import flag_first_groups
-from ..reference_file import understood
+from ..files.reference_file import understood
+from ..kernels.detector.rscd import flag_first_groups
+from ..vocabulary.dq import DO_NOT_USE, FLUX_ESTIMATED, SATURATED
+from ..vocabulary.errors import ReferenceError, Skip
 
 log = logging.getLogger(__name__)
 

@@ -5,11 +5,10 @@ from typing import Annotated
 
 import numpy as np
 
-from .. import aligned
-from ..dq import AD_FLOOR, DO_NOT_USE, NO_SAT_CHECK, SATURATED
-from ..irs2 import layout
-from ..kernels import saturation as kernel
-from ..parameters import Range
+from ..kernels.detector import saturation as kernel
+from ..model import aligned, irs2_layout
+from ..vocabulary.dq import AD_FLOOR, DO_NOT_USE, NO_SAT_CHECK, SATURATED
+from ..vocabulary.parameters import Range
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +39,11 @@ def apply(exposure, refs, *, n_pix_grow_sat: Annotated[int, Range(min=0)] = 1, u
     ReferenceError
         A reference does not fit the exposure.
     """
-    rows = layout.science_rows(exposure)
+    rows = irs2_layout.science_rows(exposure)
     threshold, unchecked = _thresholds(exposure, refs["saturation"], rows)
     bias = _bias(exposure, refs, rows) if use_readpatt else None
     nframes = int(exposure.header["NFRAMES"]) if use_readpatt else None
-    irs2 = layout.is_irs2(exposure.sci.shape)
+    irs2 = irs2_layout.is_irs2(exposure.sci.shape)
     planes = [np.empty(threshold.shape, np.uint16) for _ in range(3)]
     saturated = 0
     for ramp, groupdq in zip(exposure.sci, exposure.groupdq, strict=True):

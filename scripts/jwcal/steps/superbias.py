@@ -2,8 +2,8 @@
 
 import logging
 
-from .. import aligned
-from ..kernels.subtract_reference import subtract_reference, subtract_reference_from_samples
+from ..kernels.detector.subtract_reference import subtract_reference, subtract_reference_from_samples
+from ..model import aligned
 
 log = logging.getLogger(__name__)
 

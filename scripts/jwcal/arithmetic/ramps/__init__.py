@@ -1,0 +1,4 @@
+"""From samples to rates.
+
+It knows ramps, not where their light came from.
+"""

@@ -1,0 +1,1 @@
+"""Sorting, picking and clipping along one axis."""

@@ -1,0 +1,1 @@
+"""What the electronics do to samples."""

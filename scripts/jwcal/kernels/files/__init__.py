@@ -1,0 +1,1 @@
+"""Passes over what was read: byte order, standard bits."""

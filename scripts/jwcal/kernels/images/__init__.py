@@ -1,0 +1,1 @@
+"""Images that are calibrated, mapped and added."""

@@ -1,0 +1,1 @@
+"""1/f noise and backgrounds."""

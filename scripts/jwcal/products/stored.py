@@ -1,0 +1,308 @@
+"""What a product looks like: its extensions, keywords and names; exposures from files and to files."""
+
+import re
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from .. import __version__
+from ..files import fitsio, storage
+from ..model.exposure import Exposure, Header, Pixels
+from ..provenance.records import KEYWORD, record_path
+from ..settings import chains
+from ..settings.chains import Save, Step
+from ..vocabulary import keywords
+from ..vocabulary.errors import InputError
+
+SOFTWARE = f"jwcal {__version__}"
+_version = cache(version)  # which reads the package's files
+
+# Suffix -> stdatamodels' class, by the number of axes where it matters. A chain's `save` may name another.
+MODELS = {
+    "uncal": "Level1bModel",
+    "ramp": "RampModel",
+    "dark": "RampModel",
+    "rate": "ImageModel",
+    "rateints": "CubeModel",
+    "fitopt": "RampFitOutputModel",
+    "likely_chisq": "ImageModel",
+    "avgdark": "DarkModel",
+    "mask": {2: "ImageModel", 3: "CubeModel"},
+    "flicker_bkg": "RampModel",
+    "flicker_noise": "RampModel",
+    "pctfrm_mask": "ImageModel",
+    "pctfrm_correction": "RampModel",
+    "cal": "ImageModel",
+    "calints": "CubeModel",
+    "bsub": "ImageModel",
+    "bsubints": "CubeModel",
+    "combinedbackground": "ImageModel",
+    "i2d": "ImageModel",
+}
+# Plane -> extension, in the order of the file. A ramp's 2-D data quality is PIXELDQ.
+BEFORE = {"sci": "SCI", "err": "ERR", "dq": "DQ", "groupdq": "GROUPDQ"}
+AFTER = {"var_poisson": "VAR_POISSON", "var_rnoise": "VAR_RNOISE", "var_flat": "VAR_FLAT"}
+OF_RAMPS = ("REFOUT", "GROUP")  # MIRI's reference output, the times of groups: only products that are ramps themselves have them
+STRUCTURAL = re.compile(r"NAXIS\d*|BITPIX|XTENSION|SIMPLE|EXTEND|PCOUNT|GCOUNT|BSCALE|BZERO|EXTNAME|EXTVER|CHECKSUM|DATASUM")
+
+
+@contextmanager
+def opened(path, group_flags=True, of_ramps=True):
+    """The exposure in a file; the samples of a ramp are read when they are asked for.
+
+    Parameters
+    ----------
+    path : path
+    group_flags : bool
+        Whether a ramp has data quality for every group.
+    of_ramps : bool
+        Whether to read OF_RAMPS, which no step looks at.
+
+    Raises
+    ------
+    InputError
+        The file is no JWST exposure, or it is not whole.
+    """
+    with fitsio.open_fits(path) as hdus:
+        header = _header(hdus, path)
+        exposure = Exposure(header, suffix=chains.root_and_suffix(path)[1])
+        left_out = () if of_ramps else OF_RAMPS
+        exposure.tables = _tables(hdus, left_out)
+        if len(hdus["SCI"].shape) == 4:
+            exposure.pixels = [_ramp_planes(hdus, header, left_out)]
+            exposure.raw = fitsio.RampSamples(hdus, path, group_flags)
+        else:
+            exposure.pixels = [_planes(hdus, hdu.ver, path) for hdu in hdus if hdu.name == "SCI"]
+            exposure.pixels[0].header = header.sci
+            if len(exposure.pixels) == 1:
+                exposure.pixels[0].wcs = fitsio.asdf_tree(hdus, path).get("wcs") if _has_wcs(hdus) else None
+        yield exposure
+
+
+def header(path):
+    """An exposure's keywords alone: `exposure.Header`; raises as `opened` does."""
+    with fitsio.open_fits(path) as hdus:
+        return _header(hdus, path)
+
+
+def read(path):
+    """The whole exposure in a file."""
+    with opened(path) as exposure:
+        exposure.load()
+        return exposure
+
+
+def _header(hdus, path):
+    if "SCI" not in hdus or not hdus["SCI"].shape:
+        raise InputError("it has no SCI extension with an image", path, fitsio.AGAIN)
+    header = Header(_clean(hdus[0].header, path), _clean(hdus["SCI"].header, path), str(path))
+    if str(header.get("TELESCOP", "")).strip() != "JWST":
+        raise InputError("not a JWST file (TELESCOP is not JWST)", path, "Leave it out")
+    return header
+
+
+def _clean(header, path):
+    """Keywords as the standard wants them, without those that only describe the file's structure."""
+    header = header.copy()
+    for keyword in [k for k in header if STRUCTURAL.fullmatch(k)]:
+        header.remove(keyword, ignore_missing=True, remove_all=True)
+    try:
+        for card in header.cards:
+            card.verify("silentfix")  # here once, and not for each product
+    except fits.VerifyError as error:
+        raise InputError(f"a card of its headers is not FITS ({' '.join(str(error).split())})", path, fitsio.AGAIN) from None
+    return header
+
+
+def _has_wcs(hdus):
+    return "ASDF" in hdus and b"wcs:" in np.asarray(hdus["ASDF"].data["ASDF_METADATA"][0]).tobytes()
+
+
+def _tables(hdus, left_out):
+    return {h.name: h.data.copy() for h in hdus if isinstance(h, fits.BinTableHDU) and h.name not in ("ASDF", *left_out)}
+
+
+def _ramp_planes(hdus, header, left_out):
+    """A ramp without its samples: PIXELDQ, zero frames and maps, but for the extensions that are left out."""
+    ny, nx = hdus["SCI"].shape[-2:]
+    pixels = Pixels(header=header.sci)
+    pixels.dq = fitsio.native(hdus["PIXELDQ"].data) if "PIXELDQ" in hdus else np.zeros((ny, nx), np.uint32)
+    for hdu in hdus[1:]:
+        if isinstance(hdu, fits.ImageHDU) and hdu.name not in ("SCI", "PIXELDQ", "GROUPDQ", *left_out):
+            data = fitsio.native(hdu.data)
+            pixels.extra[hdu.name] = data.astype(np.float32) if data.dtype.kind in "iuf" else data
+    return pixels
+
+
+def _planes(hdus, number, path):
+    """The arrays of one pixel grid: the extensions of one EXTVER."""
+    names = {extension: plane for plane, extension in (BEFORE | AFTER).items()}
+    pixels = Pixels()
+    for hdu in hdus[1:]:
+        if isinstance(hdu, fits.ImageHDU) and hdu.ver == number and hdu.data is not None:
+            array = fitsio.native(hdu.data)
+            if hdu.name in names:
+                setattr(pixels, names[hdu.name], array)
+            else:
+                pixels.extra[hdu.name] = array
+            if hdu.name == "SCI":
+                pixels.header = _clean(hdu.header, path)
+    return pixels
+
+
+# --- to a file -------------------------------------------------------------------------------------------------------
+
+
+def write(exposure, path):
+    """Write one product, as `write_all` does; returns its path."""
+    write_all([(exposure, path)])
+    return path
+
+
+def write_all(products):
+    """Write products under temporary names, and rename them when they are whole.
+
+    Parameters
+    ----------
+    products : list of (Exposure, path)
+        The exposure's suffix says what it is.
+
+    Raises
+    ------
+    ProductError
+        One could not be written; nothing is left behind of any.
+    """
+    with ExitStack() as renamed:
+
+        def lists():
+            for exposure, path in products:
+                temporary = renamed.enter_context(storage.replaced(path))
+                if exposure.tree is None:
+                    yield hdus(exposure, Path(path).name), temporary, path
+                else:
+                    temporary.write_bytes(fitsio.asdf_block(exposure.tree))
+
+        fitsio.write_fits(lists())
+
+
+def hdus(exposure, filename):
+    """A product as an HDU list.
+
+    Parameters
+    ----------
+    exposure : Exposure
+    filename : str
+        For the FILENAME keyword.
+    """
+    images = []
+    for number, pixels in enumerate(exposure.pixels, start=1):
+        sci = exposure.header.sci if len(exposure.pixels) == 1 else pixels.header
+        flags = {"dq": "PIXELDQ"} if pixels.groupdq is not None else {}
+        images += [(getattr(pixels, plane), extension, number, sci) for plane, extension in (BEFORE | flags).items()]
+        images += [(array, extension, number, sci) for extension, array in pixels.extra.items()]
+        images += [(getattr(pixels, plane), extension, number, sci) for plane, extension in AFTER.items()]
+    out = fits.HDUList([_primary(exposure, filename)])
+    out += [_image(*image) for image in images if image[0] is not None]
+    out += [_table(data, name, 1) for name, data in exposure.tables.items()]
+    block = np.frombuffer(fitsio.asdf_block(_tree(exposure), plain=not _has_own_wcs(exposure)), np.uint8)
+    out.append(_table(np.array([(block,)], dtype=[("ASDF_METADATA", np.uint8, (block.size,))]), "ASDF"))
+    return out
+
+
+def _table(data, name, number=None):
+    """A table extension. With data, astropy's constructor would load astropy.table to see whether they are one of its tables."""
+    kinds = {kind.base for kind, *_ in data.dtype.fields.values()}
+    as_they_are = all(kind == np.uint8 or kind.kind in "ifS" and kind != np.int8 for kind in kinds)  # int8: astropy's truth values
+    if not isinstance(data, fits.FITS_rec) and not as_they_are:
+        return fits.BinTableHDU(data, name=name, ver=number)  # its conversions are wanted
+    hdu = fits.BinTableHDU(name=name, ver=number)
+    hdu.data = data.view(fits.FITS_rec)
+    return hdu
+
+
+def _image(array, name, number, sci):
+    header = sci if name == "SCI" else fits.Header()  # the HDU makes a copy
+    if name == "ERR" and "BUNIT" in sci:
+        header["BUNIT"] = (sci["BUNIT"], "physical units of the array values")
+    return fits.ImageHDU(array, header, name=name, ver=number)
+
+
+def _primary(exposure, filename):
+    """The primary HDU: the exposure's keywords and what was done to it."""
+    hdu = fits.PrimaryHDU(header=exposure.header.primary)  # it makes a copy
+    header = hdu.header
+    _set(header, "FILENAME", filename, "Name of the file")
+    _set(header, KEYWORD, record_path(filename).name, "what this file was made from")
+    header["DATAMODL"] = model(exposure)
+    header["CAL_VER"] = (SOFTWARE, "Calibration Software Version")
+    header.remove("CAL_VCS", ignore_missing=True)
+    if exposure.recipe and exposure.recipe.context:
+        header["CRDS_VER"] = (_version("crds"), "Version of CRDS file selection software used")
+        header["CRDS_CTX"] = (exposure.recipe.context, "CRDS context (.pmap) used to select ref files")
+    for step, (status, why) in exposure.steps.items():
+        named = keywords.status(step)
+        if named:
+            _set(header, named[0], status, named[1])
+        if why:
+            header.add_history(f"{step} {status}: {why}")
+    for kind, name in exposure.references.items():
+        named = keywords.reference(kind)
+        if named:
+            _set(header, named[0], name, named[1])
+    return hdu
+
+
+def _set(header, keyword, value, comment):
+    """Set a keyword; a comment that does not fit beside a long value is cut here, so that astropy need not warn of it."""
+    room = 80 - len("KEYWORD = '' / ") - max(8, len(value))
+    header[keyword] = (value, comment[: max(0, room)])
+
+
+def model(exposure):
+    """The name of stdatamodels' class for a product."""
+    entries = exposure.recipe.entries if exposure.recipe else ()
+    for entry in entries:
+        if isinstance(entry, Save) and entry.model and exposure.suffix in entry.suffixes.values():
+            return entry.model
+    found = MODELS[exposure.suffix]
+    return found if isinstance(found, str) else found[exposure.sci.ndim if exposure.pixels else 2]
+
+
+def _tree(exposure):
+    """The ASDF extension: the gWCS, and what the product was made from."""
+    meta = {"model_type": model(exposure)}
+    if _has_own_wcs(exposure):
+        meta["wcs"] = exposure.wcs
+    return {"meta": meta, "jwcal": provenance(exposure)}
+
+
+def _has_own_wcs(exposure):
+    return len(exposure.pixels) == 1 and exposure.wcs is not None
+
+
+def provenance(exposure):
+    """What a product was made from and how, as plain data."""
+    recipe = exposure.recipe
+    steps = [e.name for e in recipe.entries if isinstance(e, Step)] if recipe else []
+    return {
+        "software": SOFTWARE,
+        "input": Path(exposure.name).name,
+        "pipeline": recipe.pipeline if recipe else "",
+        "crds_context": recipe.context if recipe else "",
+        "references": dict(exposure.references),
+        "steps": [
+            {"name": s, "status": exposure.steps[s][0], "why": exposure.steps[s][1], "parameters": _parameters(recipe, s)}
+            for s in steps
+            if s in exposure.steps
+        ],
+    }
+
+
+def _parameters(recipe, step):
+    """The parameters that a step was called with: one that was switched off has no others."""
+    parameters = recipe.parameters.get(step, {})
+    return {"skip": True} if parameters.get("skip") else dict(parameters)

@@ -1,0 +1,4 @@
+"""Which exposures a folder holds.
+
+It knows headers; no references, no arrays.
+"""

@@ -1,0 +1,158 @@
+"""Which of our modules, and which libraries, shape a product: a digest of what their code means, comments and layout aside."""
+
+import ast
+import hashlib
+import os
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from ..files import storage
+
+PACKAGE = Path(__file__).resolve().parent
+SHARED = ("run", "products")  # what every product goes through, whatever its steps
+# Modules that products are not made by: what they say to people, that they are found, or where memory comes from, is not in the pixels.
+NOT_IN_PRODUCTS = {"errors", "facts", "nearest", "parameters", "provenance", "fingerprint", "memory"}
+NOT_IN_NUMBERS = {"yaml"}
+DISTRIBUTIONS = {"spherical_geometry": "spherical-geometry"}  # where the name differs from what is imported
+
+
+def _roots(steps):
+    return [*SHARED, *(f"steps/{step}" for step in steps)]
+
+
+@cache
+def _version(name):
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+class Code:
+    """The package's source files, as they are now.
+
+    Parameters
+    ----------
+    package : path
+        Digests are remembered in its __pycache__ by the content of the files: parsing all of them takes most of a second.
+    """
+
+    def __init__(self, package=PACKAGE):
+        self.package = Path(package)
+        self._cached = self.package / "__pycache__" / "codebase.json"
+        self._remembered = storage.noted(self._cached)
+        self._files, self._used, self._parsed = {}, {}, {}
+        self._asked = {}  # thousands of exposures share a few chains
+
+    def modules(self, steps):
+        """The modules of some steps and all that they import: {"steps/jump": digest, "kernels/twopoint_jump": digest...}."""
+        return self._once(self._find_modules, tuple(steps))
+
+    def _find_modules(self, steps):
+        return {name: self.parsed(name)["digest"] for name in sorted(self.closure(_roots(steps)))}
+
+    def libraries(self, steps):
+        """The libraries that some steps use, by what their modules import: {distribution: version}."""
+        return self._once(self._find_libraries, tuple(steps))
+
+    def _find_libraries(self, steps):
+        named = set().union(*(self.parsed(name)["libraries"] for name in self.closure(_roots(steps))))
+        versions = {name: _version(name) for name in sorted({DISTRIBUTIONS.get(n, n) for n in named - NOT_IN_NUMBERS})}
+        return {name: found for name, found in versions.items() if found}
+
+    def steps_with(self, module, steps):
+        """Those of the steps that a module belongs to; none where all products share it."""
+        return self._once(self._find_steps, module, tuple(steps))
+
+    def _find_steps(self, module, steps):
+        return [] if module in self.closure(SHARED) else [step for step in steps if module in self.closure(_roots([step]))]
+
+    def _once(self, find, *question):
+        if (find.__name__, question) not in self._asked:
+            self._asked[find.__name__, question] = find(*question)
+        return self._asked[find.__name__, question]
+
+    def has(self, name):
+        """Whether there is such a module: "steps/jump"."""
+        return self._file(name) is not None
+
+    def digest(self, names):
+        """One digest of some modules and all that they import."""
+        found = sorted(self.closure(names) | set(names))
+        return hashlib.sha256(" ".join(self.parsed(name)["digest"] for name in found).encode()).hexdigest()[:24]
+
+    def closure(self, names):
+        """Some modules and all that they import from the package."""
+        found, waiting = set(), list(names)
+        while waiting:
+            name = waiting.pop()
+            if name not in found and name.split("/")[-1] not in NOT_IN_PRODUCTS and self._file(name):
+                found.add(name)
+                waiting += self.parsed(name)["modules"]
+        return found
+
+    def parsed(self, name):
+        """What is in a module: its digest, the modules and the libraries that it imports."""
+        if name not in self._parsed:
+            with open(self._file(name), "rb") as file:
+                text = file.read()
+            key = f"{name} {hashlib.sha256(text).hexdigest()[:24]}"
+            self._parsed[name] = self._used[key] = self._remembered.get(key) or self._parse(name, text)
+        return self._parsed[name]
+
+    def remember(self):
+        """Keep the digests for the next time."""
+        if not self._used.keys() <= self._remembered.keys():
+            others = {key: found for key, found in self._remembered.items() if key.split()[0] not in self._parsed}
+            self._remembered = self._used | others
+            storage.note(self._cached, self._remembered)
+
+    def _file(self, name):
+        if name not in self._files:
+            paths = (f"{self.package}/{name}.py", f"{self.package}/{name}/__init__.py")  # every job asks for dozens, so no Path
+            self._files[name] = next((path for path in paths if os.path.isfile(path)), None)
+        return self._files[name]
+
+    def _parse(self, name, text):
+        tree = ast.parse(text)
+        here = name.split("/") if self._file(name).endswith("__init__.py") else name.split("/")[:-1]
+        found, outside = set(), set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                within = self._within(node, here)
+                if within is None:
+                    outside.add(node.module.split(".")[0])
+                else:
+                    found |= self._modules_of(within, [alias.name for alias in node.names])
+            elif isinstance(node, ast.Import):
+                outside |= {alias.name.split(".")[0] for alias in node.names}
+        return {
+            "digest": hashlib.sha256(_meaning(tree).encode()).hexdigest()[:16],
+            "modules": sorted(found),
+            "libraries": sorted(outside - set(sys.stdlib_module_names) - {self.package.name}),
+        }
+
+    def _within(self, node, here):
+        """The part of the package that names are imported from, as a list of folders; None where it is a library."""
+        if node.level:
+            return here[: len(here) - node.level + 1] + (node.module.split(".") if node.module else [])
+        parts = node.module.split(".")
+        return parts[1:] if parts[0] == self.package.name else None
+
+    def _modules_of(self, within, names):
+        """Modules that `from within import names` loads: the names that are modules themselves, else the one that has them."""
+        inner = {"/".join([*within, name]) for name in names}
+        files = {name for name in inner if self._file(name)}
+        return files if files == inner or not within else files | {"/".join(within)}
+
+
+def _meaning(tree):
+    """A module's code without what does not change what it does: docstrings, and by `ast` comments and layout."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+                node.body = node.body[1:]
+    return ast.dump(tree)

@@ -1,0 +1,128 @@
+"""What a run left in its results folder: jobs and their state, times, records of provenance. The only module that knows where it lies."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..files import storage
+from ..provenance import records
+from ..vocabulary.errors import InputError
+from ..workflow import plan, stale
+from ..workflow.jobs import STOPPED, failure_file
+
+DONE, FAILED, WAITING = "done", "failed", "waiting"
+LOG_LINES = 30  # of a failed job's log
+
+
+@dataclass
+class Product:
+    """One product of a job."""
+
+    path: Path
+    suffix: str
+    exists: bool
+    record: dict = field(default_factory=dict)  # see provenance.py; {} where there is none
+
+
+@dataclass
+class Job:
+    """One job of the plan and what became of it."""
+
+    exposure: str
+    stage: str
+    pipeline: str
+    products: list  # of Product
+    log: Path
+    origins: dict = field(default_factory=dict)  # step -> {parameter that is not the default: where its value came from}
+    message: str = ""  # why it failed
+    log_end: str = ""
+    seconds: float | None = None
+    peak_mb: float | None = None
+
+    @property
+    def state(self):
+        """DONE if all its products are there; FAILED if it left a message."""
+        if self.message:
+            return FAILED
+        return DONE if all(product.exists for product in self.products) else WAITING
+
+
+@dataclass
+class Results:
+    """A results folder."""
+
+    folder: Path
+    jobs: list
+    problems: list  # messages: files that can't be used
+    left_out: list
+    stops: dict  # where -> number of exposures
+    notes: list  # messages about what was inferred
+    waits: dict  # stage -> {what its associations wait for: their number}
+    others: list = field(default_factory=list)  # products that are in no job's list: of earlier runs
+
+    @property
+    def products(self):
+        """(job, product) of all products that exist."""
+        return [(job, product) for job in self.jobs for product in job.products if product.exists]
+
+
+def read(folder):
+    """What is in a results folder.
+
+    Raises
+    ------
+    InputError
+        No run of the workflow has used it.
+    """
+    folder = Path(folder)
+    try:
+        planned = plan.load({"results": folder})
+    except FileNotFoundError:
+        raise InputError("no run has left its plan there", folder, "Give the folder that the configuration calls `results`") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"its plan can't be read ({error})", folder, "Run the workflow again, or `snakemake -n`") from None
+    at_work = stale.at_work(folder)
+    jobs = [_job(folder, job, at_work) for job in planned.jobs]
+    known = {product.path for job in jobs for product in job.products}
+    others = sorted(path for path in folder.glob("stage*/*") if path.suffix in (".fits", ".ecsv") and path not in known)
+    return Results(folder, jobs, planned.problems, planned.left_out, planned.stops, planned.notes, planned.waits, others)
+
+
+def _job(folder, planned, at_work):
+    """A job of the plan; its paths are those of the folder, which may have been moved since."""
+    products = [_product(Path(folder, planned.stage, Path(path).name), suffix) for suffix, path in planned.outputs.items()]
+    name = f"{planned.exposure}.{planned.rule}"
+    job = Job(planned.exposure, planned.stage, planned.pipeline, products, folder / "logs" / f"{name}.log")
+    recipe = folder.joinpath(*Path(planned.recipe).parts[-3:])
+    job.origins = storage.noted(recipe).get("origins", {})
+    failed = failure_file(recipe)
+    message = failed.read_text(errors="replace").strip() if failed.exists() else ""
+    if message and not (at_work and message == STOPPED):  # which a job leaves while it runs
+        job.message, job.log_end = message, _end(job.log)
+    run = next((product.record["run"] for product in products if product.record), None)
+    if run:
+        job.seconds, job.peak_mb = run["seconds"], run["peak_mb"]
+    return job
+
+
+def _product(path, suffix):
+    exists = path.exists()
+    return Product(path, suffix, exists, (records.read(path) or {}) if exists else {})
+
+
+def _end(log):
+    try:
+        return "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
+    except OSError:
+        return ""
+
+
+def members(folder):
+    """Associations that the workflow made: file -> {product: [(exptype, member)]}."""
+    found = {}
+    for path in sorted(Path(folder).rglob("*_asn.json")):
+        try:
+            content = storage.load_json(path)
+            found[path] = {p["name"]: [(m["exptype"], m["expname"]) for m in p["members"]] for p in content["products"]}
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # the run itself says what is wrong with it
+    return found

@@ -1,0 +1,74 @@
+"""What the steps say about themselves, remembered: to import their modules, and numba with them, takes longer than to plan a program."""
+
+from functools import cache
+from typing import NamedTuple
+
+from ..files import storage
+from ..provenance import codebase
+from ..vocabulary import parameters
+
+TYPES = {kind.__name__: kind for kind in (type(None), bool, int, float, str, list)}
+CACHE = codebase.PACKAGE / "__pycache__/facts.json"
+
+
+class Facts(NamedTuple):
+    """What a step takes."""
+
+    parameters: dict  # name -> parameters.Parameter
+    required: tuple  # reference types
+    optional: tuple  # reference types that it can do without
+    members: tuple  # types of the members of an association that it reads
+
+
+@cache
+def about(step):
+    """The facts about a step, as its module and all that it imports are now; None where there is no step of that name."""
+    code = _code()
+    if not step.isidentifier() or not code.has(f"steps/{step}"):
+        return read(step)
+    key, known = code.digest([f"steps/{step}", "parameters"]), storage.noted(CACHE)
+    code.remember()
+    try:
+        remembered_key, plain = known[step]
+        if remembered_key == key:
+            return _from_plain(plain)
+    except (KeyError, TypeError, ValueError):  # whatever the file holds that is none of ours
+        pass
+    found = read(step)
+    plain = _plain(found)
+    if _from_plain(plain) == found:
+        storage.note(CACHE, {**known, step: [key, plain]})
+    return found
+
+
+def read(step):
+    """The same from the module itself."""
+    module = parameters.step_module(step)
+    if module is None:
+        return None
+    types = (tuple(getattr(module, name, ())) for name in ("REFERENCES", "OPTIONAL", "MEMBERS"))
+    return Facts(parameters.parameters_of(step), *types)
+
+
+@cache
+def _code():
+    return codebase.Code()
+
+
+def _plain(facts):
+    by_name = {
+        name: [p.default, [kind.__name__ for kind in p.types], p.choices, vars(p.limits), p.items and p.items.__name__]
+        for name, p in facts.parameters.items()
+    }
+    return [by_name, *facts[1:]]
+
+
+def _from_plain(plain):
+    by_name, *types = plain
+    found = {
+        name: parameters.Parameter(
+            name, default, tuple(TYPES[kind] for kind in kinds), tuple(choices), parameters.Range(**limits), items and TYPES[items]
+        )
+        for name, (default, kinds, choices, limits, items) in by_name.items()
+    }
+    return Facts(found, *map(tuple, types))

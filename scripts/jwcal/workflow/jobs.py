@@ -1,0 +1,179 @@
+"""One job: a recipe, its products, a log. What went wrong is left in one small file for the summary at the end of the run.
+
+python -m jwcal.jobs RECIPE --log FILE [--threads N] [--scratch FOLDER]
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+
+from ..machine.garbage import seldom_collected
+from ..vocabulary.errors import InputError, JwcalError, ProductError, ReferenceError
+from . import warm
+
+STOPPED = "it was stopped before its end: killed, or out of memory. Run again, with more memory (mem_mb) if that was it."
+
+
+def main():
+    """What a rule calls: the job in the run's warm process if there is one, else by itself."""
+    status = warm.ask(sys.argv[1:])
+    return by_itself(sys.argv[1:]) if status is None else status
+
+
+def by_itself(arguments):
+    """Run the job that a command line names; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m jwcal.jobs", description=loop.__doc__.partition("\n")[0])
+    parser.add_argument("recipe", help="a file of <results>/.jwcal/recipes")
+    parser.add_argument("--log", required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--scratch", help="folder for ramps that are too large for memory")
+    return loop(**vars(parser.parse_args(arguments)))
+
+
+def run(recipe, log, threads=1, scratch=None):
+    """Make the products of one recipe.
+
+    Parameters
+    ----------
+    recipe : path
+        JSON, as `plan.py` wrote it.
+    log : path
+    threads : int
+    scratch : path, optional
+
+    Returns
+    -------
+    int
+        Exit status: 0, or 1 after an error, which is in the log, on standard error and in the failure file.
+    """
+    _set_threads(threads)
+    failure = failure_file(recipe)
+    start_logging(log)
+    _leave(failure, STOPPED)
+    try:
+        with seldom_collected():
+            _make(json.loads(Path(recipe).read_text()), scratch)
+    except JwcalError as error:
+        return _failed(failure, str(error), log)
+    except Exception as error:  # a defect of ours: the traceback belongs in the log, a sentence on the screen
+        logging.getLogger(__name__).error("%s", traceback.format_exc())
+        return _failed(failure, f"{recipe}: {type(error).__name__}: {error}. This is a defect of jwcal: the log has the details.", log)
+    failure.unlink(missing_ok=True)
+    return 0
+
+
+def _set_threads(threads):
+    """How many threads numba may use: what the environment says when it is imported is the most that it can be told later."""
+    if "numba" in sys.modules:
+        import numba
+
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    else:
+        os.environ["NUMBA_NUM_THREADS"] = str(threads)
+
+
+def _make(plain, scratch):
+    from ..provenance import records
+    from . import stale
+
+    started = time.time()
+    made_from, inputs = plain.pop("made_from"), stale.inputs_of(plain)
+    source, outputs = plain.pop("input"), plain.pop("outputs")
+    plain.pop("stale", None)
+    before = records.measured(inputs)
+    if stale.take_back(outputs.values(), made_from, before):
+        logging.getLogger(__name__).info("the inputs came out the same as before: the products stay as they are")
+        return
+    _check_references(plain["references"], made_from["references"])
+    for product in outputs.values():
+        records.record_path(product).unlink(missing_ok=True)
+    done = _run(plain, source, outputs, scratch)
+    _check_unchanged(inputs, before)
+    facts = records.run_facts(started, done)
+    records.write(outputs.values(), made_from, before, facts, plain["context"])
+
+
+def _run(plain, source, outputs, scratch):
+    """Run the pipeline and write its products; returns for each step its status and seconds."""
+    from ..products import stored
+    from ..provenance import records
+    from ..run import loop
+    from ..settings.recipe import Recipe
+
+    written, steps = set(), {}
+
+    def write(exposures):
+        wanted = {exposure.suffix: exposure for exposure in exposures if exposure.suffix in outputs}
+        stored.write_all([(exposure, outputs[suffix]) for suffix, exposure in wanted.items()])
+        written.update(wanted)
+        for exposure in wanted.values():
+            steps.update(records.step_facts(exposure))
+
+    loop.run(Recipe.from_dict(plain), source, write, scratch)
+    missing = set(outputs) - written
+    if missing:
+        raise ProductError(f"{', '.join(sorted(missing))} not made: the steps that make it were skipped", source, "Look at the log for why")
+    return steps
+
+
+def _check_unchanged(inputs, before):
+    """Raise InputError where an input was replaced while it was read."""
+    from ..files.fingerprint import state
+
+    for (path, _), known in zip(inputs, before, strict=True):
+        if not os.path.exists(path) or state(os.stat(path)) != [known["size"], known["mtime_ns"]]:
+            raise InputError("it was replaced while it was read", path, "Run again when it is whole")
+
+
+def _check_references(paths, named):
+    """Raise ReferenceError where a reference of the user's own is not what it was when the run was planned."""
+    from ..files import fingerprint
+
+    for kind, name in named.items():
+        own, _, planned = name.rpartition(" ")
+        if own and fingerprint.digest(paths[kind]) != planned:
+            raise ReferenceError(f"the {kind} reference changed after the run was planned", paths[kind], "Run again")
+
+
+def failure_file(recipe):
+    """Where a job of this recipe says what went wrong."""
+    recipe = Path(recipe)
+    return recipe.parents[1] / "failed" / f"{recipe.stem}.txt"
+
+
+def _failed(failure, message, log):
+    logging.getLogger(__name__).error("%s", message)
+    print(f"ERROR: {message}", file=sys.stderr)
+    _leave(failure, message)
+    return 1
+
+
+def _leave(failure, message):
+    with suppress(OSError):  # a full disk must not hide the first error
+        failure.parent.mkdir(parents=True, exist_ok=True)
+        failure.write_text(message + "\n")
+
+
+def start_logging(path=None, level=logging.INFO):
+    """Log to a file, or to standard error; there too if the disk is full."""
+    logging.raiseExceptions = False  # a line that can't be logged must not drown the error that is shown
+    handler = logging.StreamHandler()
+    if path:
+        with suppress(OSError):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            handler = logging.FileHandler(path, mode="w")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    logging.captureWarnings(True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

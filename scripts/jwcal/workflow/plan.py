@@ -1,0 +1,451 @@
+"""Exposures, chains, parameters and references -> one small recipe a job. Only the main process plans; jobs read recipes."""
+
+import json
+import math
+import os
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+from ..associations import chosen, members
+from ..crds import choose
+from ..files import fingerprint
+from ..model import sizes
+from ..program import index
+from ..provenance import codebase, records
+from ..settings import chains, pars
+from ..settings import config as configuration
+from ..settings.recipe import Recipe
+from ..vocabulary.errors import ConfigError, JwcalError
+from . import stale
+from .patterns import apart
+from .stale import STATE
+from .verdicts import Verdicts
+
+STAGES = ("stage1", "stage2", "stage3")
+ALONE = {"table": "singleton", "pool": "singleton"}  # of an exposure without an association
+REASONS = 4  # that are shown of a job
+START = {"uncal": 0, "rate": 1, "cal": 2}  # level of an exposure's files -> the first of these stages that it still needs
+
+
+@dataclass(frozen=True)
+class Job:
+    """One pipeline on one exposure."""
+
+    exposure: str  # root of the file names: jw..._nrca1
+    stage: str
+    pipeline: str
+    input: str
+    outputs: dict  # suffix -> path
+    recipe: str  # path of the recipe
+    mem_mb: int
+    runtime: int  # minutes
+    members: list = field(default_factory=list)  # paths of other files of its association that the steps read
+    why: list = field(default_factory=list)  # in words: why it has to run
+    after: list = field(default_factory=list)  # names of its inputs that are made again: it has to run unless they come out the same
+
+    @property
+    def rule(self):
+        """The rule that runs it: one for each pipeline and set of products."""
+        return "_".join([self.pipeline.replace("-", "_"), *self.outputs])
+
+    @property
+    def is_current(self):
+        """Whether its products are up to date, and those that they are made from too."""
+        return not self.why and not self.after
+
+
+@dataclass
+class Plan:
+    """What a run will do."""
+
+    results: str
+    jobs: list = field(default_factory=list)
+    problems: list = field(default_factory=list)  # messages about files that can't be used: the run ends with an error
+    left_out: list = field(default_factory=list)  # messages about files that are none of ours
+    stops: dict = field(default_factory=dict)  # "stage 1: spec2 is not available" -> number of exposures that stop there
+    notes: list = field(default_factory=list)  # messages about what was inferred: which observation is whose background
+    associations: dict = field(default_factory=dict)  # "stage2", "stage3" -> number of associations
+    waits: dict = field(default_factory=dict)  # "stage 3" -> {what its associations wait for: their number}
+    recipes: dict = field(default_factory=dict)  # path -> Recipe; this and the lock only the main process has
+    lock: object = None  # an open file
+
+    def __post_init__(self):
+        self.index()
+
+    def index(self):
+        """Look the jobs over after they have changed."""
+        self._jobs = {(job.rule, job.exposure): job for job in self.jobs}
+        self._products = {path for job in self.jobs for path in job.outputs.values()}
+
+    @property
+    def refused(self):
+        """What the job would make that refuses the files that can't be used; it never does."""
+        return str(Path(self.results, STATE, "refused"))
+
+    @property
+    def refused_log(self):
+        return str(Path(self.results, "logs", "refused.log"))
+
+    def log_pattern(self, rule):
+        """The log of a rule's jobs, with the exposure as a wildcard."""
+        return str(Path(self.results, "logs", f"{{exposure}}.{rule}.log"))
+
+    def rules(self, stage):
+        """Names of the rules of a stage."""
+        return sorted({job.rule for job in self.jobs if job.stage == stage})
+
+    def exposures(self, rule):
+        """A regular expression for the exposures that a rule is for.
+
+        It is short, for Snakemake goes through it for each file; what the plan's other products would give in the place of the exposure it
+        does not match.
+        """
+        mine = {job.exposure for job in self.jobs if job.rule == rule}
+        alike = set()
+        for pattern in self.output_patterns(rule).values():
+            start, _, end = pattern.partition("{exposure}")
+            alike.update(path[len(start) : -len(end)] for path in self._products if path.endswith(end) and path.startswith(start))
+        return apart(mine, alike - mine)
+
+    def job(self, rule, exposure):
+        """The job of a rule for an exposure."""
+        return self._jobs[rule, exposure]
+
+    def output_patterns(self, rule):
+        """The products of a rule, by suffix, with the exposure as a wildcard."""
+        job = next(job for job in self.jobs if job.rule == rule)
+        return {suffix: _pattern(path, job.exposure) for suffix, path in job.outputs.items()}
+
+    def input_pattern(self, rule, field):
+        """The inputs of a rule's jobs with the exposure as a wildcard, and whether they are foreign; (None, False) if no pattern fits."""
+        found = {job.exposure: getattr(job, field) for job in self.jobs if job.rule == rule}
+        if not any(found.values()):
+            return [], False
+        if not all(isinstance(path, str) and not set("{}") & set(path) for path in found.values()):
+            return None, False
+        patterns = {(_pattern(path, name), field != "recipe" and not self.makes(path)) for name, path in found.items()}
+        pattern, foreign = patterns.pop()
+        if patterns or "{exposure}" not in pattern or (foreign and any(self.foreign(path) != path for path in found.values())):
+            return None, False
+        return pattern, foreign
+
+    def stop(self, stage, why):
+        """Note that an exposure goes no further than this stage."""
+        where = f"stage {stage}: {why}"
+        self.stops[where] = self.stops.get(where, 0) + 1
+
+    def wait(self, association):
+        """Note that nothing makes this association's product yet."""
+        for_what = f"{association.pipeline}, and for the mosaic of a direct image" if association.waits_for else association.pipeline
+        counts = self.waits.setdefault(f"stage {association.stage}", {})
+        counts[for_what] = counts.get(for_what, 0) + 1
+
+    def makes(self, path):
+        """Whether a file is a product of this run's jobs."""
+        return path in self._products
+
+    def foreign(self, path):
+        """A file that is no product of this run, as a rule's input; see `stale.as_input`."""
+        return stale.as_input(path, self.results)
+
+    def reason(self, rule, exposure):
+        """In words, why a job has to run."""
+        job = self.job(rule, exposure)
+        words = job.why or [f"{name} is made again; if it comes out the same, nothing is computed" for name in job.after]
+        return "; ".join(words[:REASONS] + [f"and {len(words) - REASONS} more"] * (len(words) > REASONS)) or "asked for"
+
+    def targets(self, whole=True):
+        """The products, and the refusal of the files that can't be used; never nothing.
+
+        All products, or one of each job that is to be made and that no other such job needs: Snakemake adds the others.
+        """
+        if whole:
+            products = [path for job in self.jobs for path in job.outputs.values()]
+        else:
+            wanted = [job for job in self.jobs if not job.is_current]
+            needed = {path for job in wanted for path in (job.input, *job.members)}
+            products = [next(iter(job.outputs.values())) for job in wanted if needed.isdisjoint(job.outputs.values())]
+        return products + [self.refused] * bool(self.problems) or [str(self.file)]
+
+    def keep(self):
+        """Keep the products that may turn out to be up to date; see `stale.keep`."""
+        stale.keep(self.jobs)
+
+    def remember(self):
+        """Keep what the run has made known; see `stale.remember`."""
+        stale.remember(self.jobs, self.results)
+
+    @property
+    def file(self):
+        """Where it is saved."""
+        return Path(self.results, STATE, "plan.json")
+
+    def save(self):
+        """Leave the plan for the jobs of a cluster, which read the Snakefile again."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("jobs", "recipes", "lock")}
+        stale.write(self.file, {**plain, "jobs": [vars(job) for job in self.jobs]})
+
+
+def _pattern(path, exposure):
+    """A path with the exposure in the file's name as a wildcard."""
+    folder, name = os.path.split(path)
+    return os.path.join(folder, name.replace(exposure, "{exposure}", 1))
+
+
+def load(settings):
+    """The plan that the main process left.
+
+    Parameters
+    ----------
+    settings : dict
+        The configuration.
+    """
+    plain = json.loads(Plan(settings["results"]).file.read_text())
+    return Plan(**{**plain, "jobs": [Job(**job) for job in plain["jobs"]]})
+
+
+def make(settings, alone=False):
+    """Plan a run and write its recipes.
+
+    Parameters
+    ----------
+    settings : dict
+        The configuration, not validated yet.
+    alone : bool
+        Keep other runs out of the results folder until this process ends.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    JwcalError
+        The configuration is wrong, or nothing can be run at all.
+    """
+    config = configuration.load(settings)
+    lock = stale.lock(config.results) if alone else None
+    stale.tidy(config.results)
+    found = index.index(config.data, cache=Path(config.results, STATE, "index.json"), skip=[config.results])
+    plan = Plan(
+        str(config.results),
+        lock=lock,
+        problems=[f"{path}: {message}" for path, message in found.problems],
+        left_out=[f"{path}: {message}" for path, message in found.left_out],
+    )
+    associations = _associate(plan, found, config)
+    files = {exposure.root: dict(exposure.files) for exposure in found.exposures}  # suffix -> path, as found in the data folder
+    going = list(found.exposures)
+    for stage in STAGES[: STAGES.index(config.until) + 1]:
+        going = [exposure for exposure in going if _plan_stage(plan, exposure, stage, files, associations, config)]
+    place = {exposure.root: number for number, exposure in enumerate(found.exposures)}
+    plan.jobs.sort(key=lambda job: (place.get(job.exposure, -1), job.stage))
+    _judge(plan)
+    plan.index()
+    plan.save()
+    return plan
+
+
+def _judge(plan):
+    """Find out which jobs have to run; those whose input turns out to be unreadable are none."""
+    state = Path(plan.results, STATE)
+    code, digests = codebase.Code(), fingerprint.Digests(state / "digests.json")
+    common, plain, contents = {}, {}, {}
+    for job in plan.jobs:
+        recipe = plan.recipes[job.recipe]
+        kind = id(recipe.parameters), id(recipe.references)  # which exposures that are alike share
+        if kind not in common:
+            nobodys = replace(recipe, members=[], association={})
+            alike = {**nobodys.to_dict(), "made_from": records.ingredients(nobodys, code, digests)}
+            common[kind] = alike, json.dumps(alike, sort_keys=True)
+        alike, text = common[kind]
+        own = {"input": job.input, "outputs": job.outputs, "members": recipe.members, "association": recipe.association}
+        plain[job.recipe] = {**alike, **own, "made_from": {**alike["made_from"], "association": recipe.association}}
+        contents[job.recipe] = fingerprint.of_text(text, repr(own))
+    jobs = sorted(plan.jobs, key=lambda job: job.stage)
+    bad = stale.judge(jobs, plain, contents, code, digests, Verdicts(state / "verdicts.json"))
+    plan.problems += filter(None, bad.values())
+    plan.jobs = [job for job in plan.jobs if job.recipe not in bad]
+
+
+def _associate(plan, found, config):
+    """The associations of the run: written to the results, and counted."""
+    associations = chosen.choose(found.exposures, config, found.associations)
+    plan.notes += associations.notes
+    plan.problems += associations.problems
+    plan.left_out += associations.left_out
+    chosen.save(associations.associations, Path(config.results, "associations"))
+    for association in associations.associations:
+        stage = f"stage{association.stage}"
+        plan.associations[stage] = plan.associations.get(stage, 0) + 1
+        if not chains.is_built(association.pipeline):
+            plan.wait(association)
+    return associations
+
+
+def _plan_stage(plan, exposure, stage, files, associations, config):
+    """Add the jobs of one exposure in one stage; whether it goes on to the next one.
+
+    Each stage starts from what the one before makes, or from what the archive has; stage 2 from what the exposure's association says.
+    """
+    pipeline, number = getattr(exposure.chain, stage), STAGES.index(stage)
+    if pipeline is None or number < START[exposure.level]:
+        return True
+    if not chains.is_built(pipeline):
+        return plan.stop(number, f"{pipeline} is not available")
+    chain = chains.chain(pipeline, exposure.header)
+    mine = files[exposure.root]
+    made = {}
+    for association in (associations.of_exposure(exposure.root) if stage == "stage2" else ()) or (None,):
+        try:
+            wanted = _starts(chain, association)
+            reads = next((suffix for suffix in wanted if suffix in mine), None)
+            if reads is None:
+                plan.stop(number, f"there is no {' or '.join(wanted)} for {pipeline} to start from")
+                continue
+            job, recipe = _job(exposure, stage, chain, reads, mine[reads], config, association, files)
+        except JwcalError as error:
+            plan.problems.append(str(error))
+            continue
+        plan.jobs.append(job)
+        plan.recipes[job.recipe] = recipe
+        plan.left_out += members.unread(association, chain)
+        made.update(job.outputs)
+    mine.update(made)
+    return bool(made)
+
+
+def _starts(chain, association):
+    """Suffixes of the files that a pipeline can start from: that of the association's science, if there is one."""
+    return chain.reads if association is None else (chains.root_and_suffix(association.science.expname)[1],)
+
+
+def recipe_for(pipeline, header, config, name=""):
+    """All that one pipeline needs to know for the exposure with this header.
+
+    Parameters
+    ----------
+    pipeline : str
+    header : mapping
+        Keywords of the primary header and of SCI.
+    config : config.Config
+    name : str
+        The exposure's file, for messages.
+
+    Returns
+    -------
+    Recipe
+
+    Raises
+    ------
+    JwcalError
+        A parameter is wrong or a reference is missing.
+    """
+    chain = chains.chain(pipeline, header)
+    steps = [step.name for step in chain.steps]
+    where = {**config.crds, "overrides": config.overrides(header), "file": name, "known": config.known}
+    from_crds = pars.parameter_references(header, pipeline, steps, **where)
+    kind = id(chain), id(from_crds), header.get("EXP_TYPE")  # exposures that are alike share the objects; `known` keeps them
+    if kind not in config.known:
+        values = pars.parameters_in(from_crds.files, pipeline, steps)
+        parameters, origins = config.chain_parameters(chain, header.get("EXP_TYPE"), values)
+        origins = {step: {name: o for name, o in by_name.items() if o != configuration.DEFAULT} for step, by_name in origins.items()}
+        wanted = _wanted(chain, config.save, parameters)
+        types = chains.reference_types([step for step in steps if not parameters[step]["skip"]])
+        config.known[kind] = chain, from_crds, parameters, origins, wanted, types
+    *_, parameters, origins, wanted, (required, optional) = config.known[kind]
+    found = choose.resolve(header, required, optional=optional, **where)
+    return Recipe(
+        pipeline,
+        list(chain.entries),
+        parameters,
+        found.files,
+        found.names,
+        found.context,
+        wanted,
+        chain.group_flags,
+        list(chain.reads),
+        association={} if "uncal" in chain.reads else dict(ALONE),
+        origins=origins,
+    )
+
+
+def _wanted(chain, asked, parameters):
+    """Suffixes of the optional products that are asked for, by `save` or by a step's parameter; the parameter is set in either case."""
+    wanted = list(asked)
+    for save in chain.saves:
+        step, _, name = save.asked.partition(".")
+        if not name or parameters[step]["skip"]:
+            continue
+        suffixes = set(save.suffixes.values())
+        asked_for = parameters[step][name] or not suffixes.isdisjoint(wanted)
+        wanted = [suffix for suffix in wanted if suffix not in suffixes]
+        if asked_for and all(parameters[step][key] == value for key, value in save.given.items()):
+            parameters[step][name] = parameters[step][name] or True
+            wanted += suffixes
+    return wanted
+
+
+def _job(exposure, stage, chain, reads, source, config, association=None, files=()):
+    """One job and its recipe. With an association its products have that one's name, and the steps read its members."""
+    results = str(config.results)
+    recipe = recipe_for(chain.pipeline, exposure.header, config, str(exposure.path))
+    name = exposure.root
+    if association is not None:
+        name = association.product
+        members.add(recipe, association, files)
+    start = os.path.join(results, stage, name)
+    outputs = {suffix: start + end for suffix, end in _products(chain, reads, recipe, config.known).items()}
+    if not outputs:
+        raise ConfigError(f"{chain.pipeline} makes no product: the step that makes it is skipped", exposure.path, "Set `until` or `save`")
+    path = os.path.join(results, STATE, "recipes", f"{name}.{chain.pipeline}{'' if reads in chain.reads else f'.{reads}'}.json")
+    shape = exposure.shape if reads == "uncal" else (*exposure.shape[: int(reads.endswith("ints"))], *exposure.shape[-2:])
+    mem_mb, runtime = resources(stage, shape, whole=not set(outputs) <= {"rate", "rateints"})
+    job = Job(name, stage, chain.pipeline, str(source), outputs, path, mem_mb, runtime, [member["path"] for member in recipe.members])
+    return job, recipe
+
+
+def _products(chain, reads, recipe, known):
+    """Suffix -> what comes after the name in the product's file name; found once for exposures that are alike."""
+    kind = "products", reads, id(recipe.parameters), frozenset(member["exptype"] for member in recipe.members)
+    if kind not in known:
+        skipped = [step for step, parameters in recipe.parameters.items() if parameters["skip"]] + members.idle(recipe)
+        known[kind] = {suffix: chains.file_name(chain.entries, "", suffix) for suffix in chain.products(reads, recipe.save, skipped)}
+    return known[kind]
+
+
+# What a job takes, as tests/test_resources.py measures it. MB of the imports and of compiling a kernel if that is still to do, and
+# of the two processes of Snakemake in which it runs on a cluster.
+IMPORTS_MB, SNAKEMAKE_MB = 400, 230
+# Beside it in stage 1 bytes of a pixel, of a sample, of a sample that is held at once where a ramp is walked, and of a pixel in the
+# products of one integration.
+PIXEL, SAMPLE, WALKED_SAMPLE, PRODUCT = 56, 6, 12, 24
+LARGEST_RAMP, PIECE = sizes.LARGE, sizes.PIECE  # bytes of the samples of a ramp that is not walked, and that a walk holds at once
+# In stage 2 bytes of a pixel, and of a pixel of each integration.
+IMAGE2_PIXEL, IMAGE2_CUBE = 125, 60
+
+
+def resources(stage, shape, whole=False):
+    """Memory (MB) and time (minutes) that a job asks for, from the shape of its data.
+
+    Parameters
+    ----------
+    stage : str
+    shape : tuple
+        Of the array that it starts from; (int, group, row, col) for a ramp.
+    whole : bool
+        The ramp is itself a product, so that it is not walked in pieces.
+
+    Returns
+    -------
+    (int, int)
+    """
+    pixels, values = shape[-2] * shape[-1], math.prod(shape)
+    nints = shape[0] if len(shape) > 2 else 1
+    if stage == "stage1":
+        walked = not whole and nints > 1 and 4 * values > LARGEST_RAMP
+        samples = WALKED_SAMPLE * max(values // nints, min(PIECE, LARGEST_RAMP) // 4) if walked else SAMPLE * values
+        size = PIXEL * pixels + samples + PRODUCT * pixels * nints
+    else:
+        size = IMAGE2_PIXEL * pixels + (IMAGE2_CUBE * values if nints > 1 else 0)
+    return IMPORTS_MB + SNAKEMAKE_MB + int(size / 2**20), 5 + int(values / 2e7)
