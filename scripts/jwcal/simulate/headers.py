@@ -142,7 +142,9 @@ def _known(keyword, value):
     return value
 
 
-def keywords(setup, look, identity, start, *, target, craft, dither, zeroframe=False, target_name="SIMULATED FIELD", planned=1, count=1):
+def keywords(
+    setup, look, identity, start, *, target, craft, dither, zeroframe=False, target_name="SIMULATED FIELD", planned=1, count=1, moving=False
+):
     """Work out every keyword that is not the same in all exposures.
 
     Parameters
@@ -155,7 +157,9 @@ def keywords(setup, look, identity, start, *, target, craft, dither, zeroframe=F
     target : (RA, Dec) [deg]
     craft : Spacecraft
     dither : dict
-        `x`, `y` [arcsec], `number` and `total`.
+        `x`, `y` [arcsec], `number` and `total`; `pattern`: PATTTYPE.
+    moving : bool
+        The target is where it is in the middle of the exposure, and the telescope follows it.
 
     Returns
     -------
@@ -174,6 +178,7 @@ def keywords(setup, look, identity, start, *, target, craft, dither, zeroframe=F
     values |= _guide_star(setup, look, start, stop)
     va_ra, va_dec = craft.towards(look.ra_ref, look.dec_ref)[2]
     values |= {"VA_RA": va_ra, "VA_DEC": va_dec, "VA_SCALE": look.va_scale, "VELOSYS": round(-1e3 * craft.towards(*target)[0], 2)}
+    values |= _moving_target(target) if moving else {"MT_RA": None, "MT_DEC": None}
     values |= setup.keywords
     return values
 
@@ -321,6 +326,11 @@ def _configuration(setup):
 def _target(target, name):
     ra, dec = (float(c) for c in target)
     return {"TARGPROP": name, "TARGNAME": name, "TARG_RA": ra, "TARG_DEC": dec, "PROP_RA": ra, "PROP_DEC": dec}
+
+
+def _moving_target(target):
+    ra, dec = (float(c) for c in target)
+    return {"TARGTYPE": "MOVING", "VISITYPE": "PRIME_TARGETED_MOVING", "MT_RA": ra, "MT_DEC": dec}
 
 
 def _dither(dither):
