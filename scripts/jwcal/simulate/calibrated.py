@@ -184,7 +184,7 @@ def simulate_cal(
 
 @lru_cache(maxsize=4)
 def _detector(instrument, name, subarray):
-    return make_detector(instrument, name, subarray)
+    return make_detector(instrument, name, subarray, blanked=True)
 
 
 _models = {}
@@ -213,9 +213,10 @@ def _measure(rng, sensor, setup, light, cosmic_rays, noise, ruined):
     """
     gain, photmjsr = sensor.gain.astype(float), setup.optics[0]
     flat = references.MAKERS["flat"](sensor, setup, {})
+    see = sensor.dq & bits.NON_SCIENCE == 0
     response, flags = flat["SCI"].astype(float), sensor.dq | flat["DQ"].astype(np.uint32)
     dark = sensor.dark / gain
-    light = light / gain.mean()  # the flat field takes out how the gain differs from pixel to pixel
+    light = light * see / gain.mean()  # the flat field takes out how the gain differs from pixel to pixel
     true = light * np.nan_to_num(response, nan=1.0)  # DN/s
     groups = _groups(sensor, setup.readout, true + dark)
     images = setup.readout.nints if light.ndim == 2 else 1  # that are averaged

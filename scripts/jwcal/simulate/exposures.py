@@ -189,13 +189,13 @@ def take(exp_type, target=TARGET, roll=30.0, dither=None, aim=None, start=START,
     Taken
     """
     setup = instruments.setup(exp_type, **options)
-    dither = dither or {}
+    dither, identity = dither or {}, identity or headers.Identity()
     began = Time(start, format="isot", scale="utc", precision=3)
-    craft = headers.spacecraft(began + TimeDelta(setup.readout.duration / 2, format="sec"))
+    craft = headers.spacecraft(began + TimeDelta(headers.whole(setup, identity).readout.duration / 2, format="sec"))
     how = {"roll": roll, "dither": (dither.get("x", 0.0), dither.get("y", 0.0)), "aim": aim, "va_scale": craft.towards(*target)[1]}
     look = pointing.point(setup, target, **how)
     seen = pointing.point(setup, target, **how, error=pointing_error) if pointing_error else look
-    return Taken(setup, look, seen, target, dither, identity or headers.Identity(), began, craft)
+    return Taken(setup, look, seen, target, dither, identity, began, craft)
 
 
 def light_on(plan, gain, field=None, variations=None):

@@ -1,6 +1,6 @@
 """The keywords of a raw exposure, all of them consistent with each other and with the pointing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 
@@ -165,6 +165,7 @@ def keywords(
     -------
     dict
     """
+    setup = whole(setup, identity)
     stop = start + TimeDelta(setup.readout.duration, format="sec")
     middle = start + (stop - start) / 2
     values = _identifiers(setup, identity, start, planned, count)
@@ -181,6 +182,11 @@ def keywords(
     values |= _moving_target(target) if moving else {"MT_RA": None, "MT_DEC": None}
     values |= setup.keywords
     return values
+
+
+def whole(setup, identity):
+    """The setup with all integrations of an exposure of which this is a segment: its times are those of the whole."""
+    return replace(setup, readout=replace(setup.readout, nints=identity.segment[4])) if identity.segment else setup
 
 
 def _identifiers(setup, identity, start, planned, count):

@@ -1,6 +1,7 @@
 """What there is to see: a sky with stars and galaxies of known flux, and the image that a detector gets of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from astropy.table import Table
@@ -8,6 +9,7 @@ from numba import njit
 from scipy.signal import fftconvolve
 from scipy.special import erf, gammaincinv
 
+from .. import storage
 from .pointing import ARCSEC
 
 # The PSF is two round Gaussians, whose integral over a pixel is exact: a core of the filter's FWHM with most of the light, and a halo.
@@ -37,6 +39,55 @@ class Psf:
     def reach(self, sigma):
         """Radius [pixels] within which all of the light is (but for 1e-7)."""
         return REACH * (HALO_SCALE if self.core < 1 else 1) * sigma + 1
+
+    def enclosed(self, radius, sigma):
+        """Part of the light that an aperture about the star catches, in the mean over the star's places within a pixel.
+
+        Parameters
+        ----------
+        radius : float or array
+            Of a circle; pixels on its edge count as far as they lie inside [pixels].
+        sigma : float
+            Of the core [pixels].
+        """
+        return np.interp(radius, *_growth(self, sigma))
+
+    def radius(self, part, sigma):
+        """Radius [pixels] of the aperture that catches a part of the light."""
+        radii, caught = _growth(self, sigma)
+        return np.interp(part, caught, radii)
+
+
+@lru_cache(maxsize=64)
+def _growth(psf, sigma, points=500):
+    """Radii, and the light within them: the PSF convolved twice with a pixel, once because pixels collect it, once because they are cut.
+
+    4 int_0^(pi/2) f(r sin t) F(r cos t) r cos t dt, with the density f along an axis and its integral F from the star, for each part.
+    """
+    radii = (psf.reach(sigma) + 2) * np.linspace(0, 1, points) ** 2
+    nodes, weights = np.polynomial.legendre.leggauss(300)
+    angle = np.pi / 4 * (nodes + 1)
+    across, along = radii[:, None] * np.sin(angle), radii[:, None] * np.cos(angle)
+    caught = 0
+    for part, width in psf.parts(sigma):
+        light = _smoothed(across, width, _density) * (_smoothed(along, width, _distribution) - 0.5)
+        caught = caught + part * np.pi * (light * along) @ weights
+    return radii, np.maximum.accumulate(caught / caught[-1])
+
+
+def _smoothed(x, sigma, twice):
+    """A Gaussian's density or distribution convolved with two pixels (of width 1): second difference of its second antiderivative."""
+    return twice((x + 1) / sigma, sigma) - 2 * twice(x / sigma, sigma) + twice((x - 1) / sigma, sigma)
+
+
+def _density(u, sigma):
+    bell, below = np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi), (1 + erf(u / np.sqrt(2))) / 2
+    return sigma * (u * below + bell)
+
+
+def _distribution(u, sigma):
+    bell, below = np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi), (1 + erf(u / np.sqrt(2))) / 2
+    return sigma**2 * ((u**2 + 1) * below + u * bell) / 2
 
 
 @dataclass(frozen=True)
@@ -106,6 +157,31 @@ def make_scene(ra, dec, *, radius=40.0, stars=200, galaxies=40, sky=0.25, fainte
     if separation:
         sources = sources[_isolated(dx, dy, separation)]
     return Scene(sky, sources, psf)
+
+
+def with_star(scene, ra, dec, flux):
+    """A scene with one more star."""
+    sources = scene.sources.copy()
+    row = {"id": int(np.max(sources["id"], initial=0)) + 1, "kind": "star", "ra": ra, "dec": dec, "flux": flux}
+    sources.add_row(row | {"radius": 0.0, "sersic": 0.0, "axis_ratio": 1.0, "pa": 0.0})
+    return replace(scene, sources=sources)
+
+
+def write_catalogue(scene, path, faintest=0.0):
+    """Write where the stars truly are: RA, DEC [deg] and flux [Jy], as ECSV, for tweakreg's `abs_refcat`.
+
+    Parameters
+    ----------
+    scene : Scene
+    path : path
+    faintest : float
+        Jy.
+    """
+    stars = scene.sources[(scene.sources["kind"] == "star") & (scene.sources["flux"] >= faintest)]
+    table = Table({"id": stars["id"], "RA": stars["ra"], "DEC": stars["dec"], "flux": stars["flux"]})
+    with storage.replaced(path) as temporary:
+        table.write(temporary, format="ascii.ecsv", overwrite=True)
+    return path
 
 
 def _isolated(x, y, separation):
