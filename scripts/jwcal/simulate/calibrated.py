@@ -38,6 +38,7 @@ from ..steps import assign_wcs
 from . import exposures, pointing, references, scene
 from .detector import make_detector
 from .headers import Identity
+from .pointing import draw_errors
 
 HIT = np.dtype([("integration", "i4"), ("row", "i4"), ("col", "i4"), ("added", "f4"), ("sigma", "f4")])
 SETTLING = 90.0  # s, between two exposures
@@ -362,25 +363,6 @@ def simulate_mosaic(
             begins = begins + TimeDelta(one.setup.readout.duration + SETTLING, format="sec")
             exposed += 1
     return made
-
-
-def draw_errors(number, rms, roll=0.0, seed=1):
-    """Pointing errors of that many exposures.
-
-    Parameters
-    ----------
-    number : int
-    rms : float
-        Of each coordinate [arcsec].
-    roll : float
-        deg.
-
-    Returns
-    -------
-    list of pointing.Error
-    """
-    rng = np.random.default_rng([seed, 577])
-    return [pointing.Error(*(rms * rng.standard_normal(2)).tolist(), roll * rng.standard_normal()) for _ in range(number)]
 
 
 def _wide_field(common, detectors, dithers):

@@ -170,6 +170,25 @@ def moved(place, east, north):
     return (ra + east / 3600 / np.cos(np.radians(dec))) % 360, dec + north / 3600
 
 
+def draw_errors(number, rms, roll=0.0, seed=1):
+    """Pointing errors of that many exposures.
+
+    Parameters
+    ----------
+    number : int
+    rms : float
+        Of each coordinate [arcsec].
+    roll : float
+        deg.
+
+    Returns
+    -------
+    list of Error
+    """
+    rng = np.random.default_rng([seed, 577])
+    return [Error(*(rms * rng.standard_normal(2)).tolist(), roll * rng.standard_normal()) for _ in range(number)]
+
+
 def error_of_pixels(look, dx, dy, place):
     """The pointing error that puts what is at a place on the sky (RA, Dec) dx, dy pixels from where the header's WCS has it."""
     x, y = (float(c[0]) for c in look.sky_to_pixel(*place))

@@ -85,7 +85,7 @@ def write_references(out, sensor, *, setup=None, types=None, number=9001, useaft
     setup = setup or _usual(sensor)
     out = Path(out)
     files = {}
-    for kind in types or types_for(setup):
+    for kind in types_for(setup) if types is None else types:
         head = _header(kind, sensor, setup, useafter)
         name = f"jwst_{sensor.instrument.lower()}_{kind}_{number:04d}"
         made = (MAKERS | STAGE3_MAKERS)[kind](sensor, setup, options)
