@@ -22,7 +22,8 @@ KNOWN = (
     *(*NEEDED, "start", "seed", "roll", "aim", "shift", "sky", "detectors", "dithers"),
     *("pointing_error", "sky_steps", "cosmic_rays", "stage3"),
 )
-OWN = ("detectors", "dithers", "shift", "aim", "roll", "target", "observation", "series", "segments", "moving", "wfs", "ruined")
+GENERAL = {"dithers": [[0.0, 0.0]], "shift": [0.0, 0.0], "roll": 0.0, "aim": None, "target": None, "detectors": None, "sky": None}
+OWN = ("observation", "star", "series", "segments", "moving", "wfs", "ruined")
 WFS = {"VISITYPE": "PRIME_WFSC_SENSING_CONTROL"}
 CATALOGUE = "catalogue.ecsv"
 SETTLING = 90.0  # s, between two dither positions
@@ -48,11 +49,12 @@ def make_program(out, description=DEMO):
 
         and of an exposure, beside what `instruments.setup` takes (keywords in capitals, as `BKGDTARG: true`, too):
 
-        detectors, dithers, shift, aim, roll, target : its own
+        detectors, dithers, shift, aim, roll, target, sky : its own
         observation : number
+        star : Jy, of a star on the target
         series : {transit: {depth: ..., ...}, jitter: pixels, drift: [x, y]}: see `series.Series`
         segments : integrations in each file
-        moving : {rate: [east, north] arcsec an hour, flux: Jy}; the target, with a star on it, from where it is at the program's start
+        moving : [east, north] arcsec an hour: the target, from where it is at the program's start
         wfs : [x, y] pixels by which the last dither misses, a pair for wavefront sensing
         ruined : numbers of the dithers, from 1, of which nothing is left
 
@@ -141,8 +143,11 @@ def _exposures(out, described, field):
     data, exposed = [], 0
     for activity, (options, own, setups) in enumerate(planned, start=1):
         for position, offset in enumerate(own["dithers"], start=1):
-            sky = _above(field, steps[exposed % len(steps)])
-            target, sky = _at(own, sky, start + TimeDelta(setups[0].readout.duration / 2, format="sec") - first)
+            target, sky = _at(
+                own,
+                _above(own["field"] or field, steps[exposed % len(steps)]),
+                start + TimeDelta(setups[0].readout.duration / 2, format="sec") - first,
+            )
             pointed = {
                 "target": target,
                 "roll": own["roll"],
@@ -151,7 +156,9 @@ def _exposures(out, described, field):
                 "dither": _dither(own, offset, position),
             }
             error = _missed(errors[exposed], own, position, options, setups[0], pointed)
-            identity = Identity(program=described["program"], observation=own["observation"], activity=f"{activity:02d}", exposure=position)
+            identity = Identity(
+                program=described["program"], observation=own["observation"] or 1, activity=f"{activity:02d}", exposure=position
+            )
             for setup in setups:
                 for part in _parts(identity, setup, own["segments"]):
                     made = simulate_exposure(
@@ -164,7 +171,7 @@ def _exposures(out, described, field):
                         pointing_error=error,
                         moving=bool(own["moving"]),
                         series=_series(own["series"]),
-                        ruined=position in own["ruined"],
+                        ruined=position in (own["ruined"] or ()),
                         **cosmic_rays,
                     )
                     log.info("%s", made.uncal.name)
@@ -178,10 +185,9 @@ def _plan(described, exposure):
     """An exposure's options, what this module does with it, and its setup on each detector."""
     options = dict(exposure)
     own = {key: options.pop(key, None) for key in OWN}
-    general = {"shift": [0.0, 0.0], "roll": 0.0, "dithers": [[0.0, 0.0]], "observation": 1, "ruined": ()}
-    for key in OWN:
-        if own[key] is None:
-            own[key] = described.get(key, general.get(key))
+    own["field"] = _field(described | {key: exposure[key] for key in ("sky", "target") if key in exposure}) if "sky" in exposure else None
+    for key, usual in GENERAL.items():
+        own[key] = options.pop(key, described.get(key, usual))
     if own["wfs"]:
         options = WFS | options
     detectors = own["detectors"] or [None]
@@ -199,13 +205,11 @@ def _above(field, step):
 
 
 def _at(own, field, elapsed):
-    """The target in the middle of an exposure, and the scene: with a star on the target if it moves."""
-    target, moving = tuple(own["target"]), own["moving"]
-    if not moving:
-        return target, field
-    hours = elapsed.to_value("h")
-    target = tuple(float(c) for c in pointing.moved(target, *(rate * hours for rate in moving["rate"])))
-    return target, scene.with_star(field, *target, float(moving["flux"]))
+    """The target in the middle of an exposure, and the scene, with the star that is on the target."""
+    target = tuple(own["target"])
+    if own["moving"]:
+        target = tuple(float(c) for c in pointing.moved(target, *(rate * elapsed.to_value("h") for rate in own["moving"])))
+    return target, scene.with_star(field, *target, float(own["star"])) if own["star"] else field
 
 
 def _errors(described, number):

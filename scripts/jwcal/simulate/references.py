@@ -90,7 +90,7 @@ def write_references(out, sensor, *, setup=None, types=None, number=9001, useaft
         name = f"jwst_{sensor.instrument.lower()}_{kind}_{number:04d}"
         made = (MAKERS | STAGE3_MAKERS)[kind](sensor, setup, options)
         if kind in ("distortion", "filteroffset", "abvegaoffset", "tsophot"):
-            files[kind] = _write_asdf(out / f"{name}.asdf", head, made)
+            files[kind] = _write_asdf(out / f"{name}.asdf", head, made, setup.pupil)
         else:
             files[kind] = _write_fits(out / f"{name}.fits", head, kind, made)
     return files
@@ -502,8 +502,8 @@ def own_bits(standard, names):
     return bits, np.array(rows, dtype=[("BIT", "i4"), ("VALUE", "i4"), ("NAME", "S40"), ("DESCRIPTION", "S80")])
 
 
-def _write_asdf(path, head, tree):
-    """Keywords as metadata, in the schema's places."""
+def _write_asdf(path, head, tree, pupil=None):
+    """Keywords as metadata, in the schema's places. NIRCam's are for the open pupil, and a filter or weak lens in its place."""
     value = {k: v for k, (v, *_) in head.items()}
     meta = {
         "date": value["DATE"],
@@ -528,7 +528,8 @@ def _write_asdf(path, head, tree):
         if "EXP_TYPE" in value:
             meta |= {"exposure": {"type": value["EXP_TYPE"]}, "visit": {"tsovisit": value["TSOVISIT"]}}
     elif value["INSTRUME"] == "NIRCAM":
-        meta["instrument"]["p_pupil"] = "CLEAR|"
+        other = f"{pupil}|" if re.match(r"F\d|WL", pupil or "") else ""
+        meta["instrument"]["p_pupil"] = "CLEAR|" + other
     with storage.replaced(path) as temporary:
         asdf.AsdfFile({"meta": meta} | tree).write_to(temporary)
     return path
