@@ -12,10 +12,16 @@
     two = calibrated.simulate_cal(detector="NRCB1", subarray="SUB160", field=stars, pointing_error=shaky, sky_step=0.1, cosmic_rays=40)
 
     made = calibrated.simulate_mosaic(filters=["F200W"], detectors=["NRCB1", "NRCB2"], dithers=[(0, 0), (1.1, 0.4)], errors=0.05)
+    scene.write_catalogue(made[0].truth.field, "stars.ecsv")           # true positions, for tweakreg's abs_refcat
     members = Members([(m.exposure, "science") for m in made], name="jw01234-o001_t001_nircam_f200w", asn_id="o001")
 
     series = Series(Transit(depth=0.005), jitter=0.02)
     three = calibrated.simulate_cal(exp_type="NRC_TSIMAGE", nints=100, series=series)     # suffix "calints", INT_TIMES
+
+    pair = calibrated.simulate_pair(hidden=(2, -1))                      # wavefront sensing
+    tracked = calibrated.simulate_moving((30.0, -10.0))                  # a moving target
+    parts = calibrated.simulate_segments(series, exp_type="NRC_TSIMAGE", nints=100, each=40)
+    refs = calibrated.write_references("references", made)["NRCB1"]      # type -> file: apcorr, abvegaoffset, gain...
 
 Same arguments, same arrays. Left out are the detector's nonlinearity, its 1/f noise, and jumps that stage 1 finds: `cosmic_rays` are those
 that it missed.
@@ -60,6 +66,8 @@ class Truth:
     error : pointing.Error
     look, seen : pointing.Pointing
         Where the header says that it looks, and where it does.
+    field : scene.Scene
+        The whole sky.
     cosmic_rays : array of HIT
         Pixels, what was added [MJy/sr], and that over ERR.
     curve : array of series.CURVE, or None
@@ -71,6 +79,7 @@ class Truth:
     error: pointing.Error
     look: pointing.Pointing
     seen: pointing.Pointing
+    field: scene.Scene
     cosmic_rays: np.ndarray
     curve: np.ndarray | None
 
@@ -179,7 +188,7 @@ def simulate_cal(
     refs = {"distortion": SimpleNamespace(tree={"model": _distortion(setup.instrument, setup.geometry.AperName, setup)}, path="")}
     assign_wcs.apply(exposure, refs, sip_approx=sip)
     exposure.steps = {step: (COMPLETE, "") for step in STEPS}
-    truth = Truth(catalogue, image, field.sky, pointing_error or pointing.Error(), plan.look, plan.seen, hits, curve)
+    truth = Truth(catalogue, image, field.sky, pointing_error or pointing.Error(), plan.look, plan.seen, field, hits, curve)
     return Calibrated(exposure, truth, plan, sensor)
 
 
@@ -384,3 +393,143 @@ def _wide_field(common, detectors, dithers):
 
 
 _OF_SETUP = ("filter", "pupil", "subarray", "aperture", "readpatt", "ngroups", "nints")
+
+
+def simulate_pair(hidden=(2, -1), *, dithers=((0.0, 0.0), (0.62, 0.31)), error=None, flux=1e-4, **others):
+    """Make a pair of exposures for wavefront sensing: one star, two dithers, the second of which misses by whole pixels.
+
+    Parameters
+    ----------
+    hidden : (x, y)
+        By how many pixels the second image is off the place that its header gives.
+    dithers : two (x, y)
+        arcsec, in the aperture's ideal frame.
+    error : pointing.Error, optional
+        Of both.
+    flux : float
+        Jy, of the star on the target.
+    **others
+        As `simulate_cal` takes them.
+
+    Returns
+    -------
+    list of Calibrated
+    """
+    usual = {"detector": "NRCA3", "filter": "F212N", "pupil": "WLP8", "subarray": "SUB160", "tframe": 10.73677, "ngroups": 8}
+    others = usual | {"VISITYPE": "PRIME_WFSC_SENSING_CONTROL", "seed": 1} | others
+    target, seed = others.get("target", exposures.TARGET), others.pop("seed")
+    empty = scene.make_scene(*target, stars=0, galaxies=0)
+    others.setdefault("field", scene.with_star(empty, *target, flux))
+    start = Time(others.pop("start", exposures.START), format="isot", scale="utc", precision=3)
+    made = []
+    for number, (x, y) in enumerate(dithers, start=1):
+        dither = {"x": x, "y": y, "number": number, "total": 2, "pattern": "WFSC"}
+        pointed = {"dither": dither, "identity": Identity(exposure=number), "start": start.isot}
+        missed = error
+        if number == 2:
+            plain = simulate_plan(**others, **pointed)
+            off, error = pointing.error_of_pixels(plain.look, *hidden, target), error or pointing.Error()
+            missed = pointing.Error(off.east + error.east, off.north + error.north, error.roll)
+        made.append(simulate_cal(**others, **pointed, pointing_error=missed, seed=seed + number))
+        start = start + TimeDelta(made[-1].setup.readout.duration + SETTLING, format="sec")
+    return made
+
+
+def simulate_moving(rate=(30.0, -10.0), *, flux=1e-5, number=4, gap=900.0, dithers=(), field=None, start=exposures.START, **others):
+    """Follow a target that moves among the stars, from exposure to exposure.
+
+    Parameters
+    ----------
+    rate : (east, north)
+        arcsec an hour.
+    flux : float
+        Jy, of the target. It is given as the last source of the truth.
+    number : int
+        Of exposures.
+    gap : float
+        s, between two of them.
+    dithers : sequence of (x, y), optional
+        arcsec; none by default: the target stays on its pixel.
+    **others
+        As `simulate_cal` takes them; `target` is where it is in the middle of the first exposure.
+
+    Returns
+    -------
+    list of Calibrated
+    """
+    others = {"detector": "NRCB1", "subarray": "SUB160", "tframe": 10.73677, "ngroups": 8, "seed": 1} | others
+    first, seed = others.pop("target", exposures.TARGET), others.pop("seed")
+    start, made = Time(start, format="isot", scale="utc", precision=3), []
+    for k in range(number):
+        dither = {"number": k + 1, "total": number} | (dict(zip("xy", dithers[k % len(dithers)], strict=True)) if dithers else {})
+        plan = {"start": start.isot, "dither": dither, "identity": Identity(exposure=k + 1), "moving": True}
+        if k == 0:
+            step = (simulate_plan(**others, target=first, **plan).setup.readout.duration + gap) / 3600
+            field = field or _along(first, rate, step * (number - 1))
+        target = tuple(float(c) for c in pointing.moved(first, *(r * step * k for r in rate)))
+        made.append(simulate_cal(**others, **plan, target=target, field=scene.with_star(field, *target, flux), seed=seed + k))
+        start = start + TimeDelta(step * 3600, format="sec")
+    return made
+
+
+def _along(first, rate, hours, width=4.0):
+    """Stars where a moving target passes."""
+    middle = tuple(float(c) for c in pointing.moved(first, *(r * hours / 2 for r in rate)))
+    half = hours / 2 * max(map(abs, rate)) + width
+    return scene.make_scene(*middle, radius=half, stars=int(0.6 * half**2), galaxies=0, faintest=5e-7, separation=0.3)
+
+
+def simulate_segments(series, *, nints, each, **others):
+    """Make a time series as several files.
+
+    Parameters
+    ----------
+    series : series.Series
+    nints : int
+        Of the whole exposure.
+    each : int
+        Integrations in each file, at most.
+    **others
+        As `simulate_cal` takes them.
+
+    Returns
+    -------
+    list of Calibrated
+    """
+    parts = exposures.segments(others.pop("identity", Identity()), nints, each)
+    return [simulate_cal(**others, series=series, identity=p, nints=p.segment[3] - p.segment[2] + 1) for p in parts]
+
+
+def simulate_plan(exp_type="NRC_IMAGE", **chosen):
+    """Where an exposure of `simulate_cal` would look, without its pixels: `exposures.Taken`; what does not matter for that is let be."""
+    for name in ("field", "sensor", "sky_step", "cosmic_rays", "series", "moving", "ruined", "noise", "area", "sip", "seed", "header"):
+        chosen.pop(name, None)
+    return exposures.take(exp_type, **chosen)
+
+
+def write_references(folder, made, **options):
+    """Write the references of all stages for what was made.
+
+    Parameters
+    ----------
+    folder : path
+    made : sequence of Calibrated
+    **options
+        As `references.write_references` takes them.
+
+    Returns
+    -------
+    dict
+        Detector -> {type: path}. A type that is for a whole instrument is in the dict of its first detector alone, so that
+        `crds_cache.build(folder, files)` can take all of them.
+    """
+    there, files = set(), {}
+    for one in made:
+        setup = one.setup
+        types = [*references.types_for(setup), *references.stage3_types(setup)]
+        types = [kind for kind in types if references.scope(kind, setup) not in there]
+        there.update(references.scope(kind, setup) for kind in types)
+        if types:
+            new = references.write_references(folder, one.detector, setup=setup, types=types, number=9001 + len(files), **options)
+            files.setdefault(setup.detector, {}).update(new)
+    return files
