@@ -224,10 +224,15 @@ def _invert(aperture, xidl, yidl, iterations=5):
     x, y = (np.asarray(c, float) for c in aperture.idl_to_sci(xidl, yidl))
     inside = (np.abs(x) < 8000) & (np.abs(y) < 8000)
     x, y = np.where(inside, x, np.nan), np.where(inside, y, np.nan)
+    models = aperture.distortion_transform("sci", "idl")  # once, not at each look
+
+    def ideal(x, y):
+        return tuple(model(x - aperture.XSciRef, y - aperture.YSciRef) for model in models)
+
     for _ in range(iterations):
-        fx, fy = aperture.sci_to_idl(x, y)
-        (ax, ay), (bx, by) = aperture.sci_to_idl(x + 0.5, y), aperture.sci_to_idl(x, y + 0.5)
-        (cx, cy), (dx, dy) = aperture.sci_to_idl(x - 0.5, y), aperture.sci_to_idl(x, y - 0.5)
+        fx, fy = ideal(x, y)
+        (ax, ay), (bx, by) = ideal(x + 0.5, y), ideal(x, y + 0.5)
+        (cx, cy), (dx, dy) = ideal(x - 0.5, y), ideal(x, y - 0.5)
         xx, yx, xy, yy = ax - cx, ay - cy, bx - dx, by - dy
         det = xx * yy - xy * yx
         rx, ry = xidl - fx, yidl - fy
