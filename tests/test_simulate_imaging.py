@@ -189,8 +189,13 @@ def test_columns_of_miri_that_the_field_misses_are_blanked():
 
 
 @pytest.mark.parametrize(
-    "mode", [dict(exp_type="NIS_IMAGE", subarray="SUB64"), dict(exp_type="FGS_IMAGE", subarray="32X32"), dict(exp_type="NRC_IMAGE", detector="NRCALONG", filter="F444W", subarray="SUB64P")]
-)  # fmt: skip
+    "mode",
+    [
+        dict(exp_type="NIS_IMAGE", subarray="SUB64"),
+        dict(exp_type="FGS_IMAGE", subarray="32X32"),
+        dict(exp_type="NRC_IMAGE", detector="NRCALONG", filter="F444W", subarray="SUB64P"),
+    ],
+)
 def test_other_imagers(mode):
     made = calibrated.simulate_cal(**mode)
     assert made.exposure.header["BUNIT"] == "MJy/sr" and len(made.truth.sources) > 0

@@ -81,7 +81,7 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
         root, start = chains.root_and_suffix(source.name if given else str(source))
         paths = plan.products_of(chains.chain(pipeline, header), start, recipe)
         name = association.product if association else root
-        shelf = work.Shelf({suffix: Path(out, name + end) for suffix, end in paths.items()}, by_hand=True)
+        shelf = work.Shelf({suffix: Path(out, chains.placed(name, end)) for suffix, end in paths.items()}, by_hand=True)
         inputs = [] if given else [(source, "science"), *((member["path"], member["exptype"]) for member in recipe.members)]
         code = codebase.Code()
         made_from = records.ingredients(recipe, code, fingerprint.Digests())

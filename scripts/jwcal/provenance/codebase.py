@@ -23,6 +23,7 @@ NOT_IN_PRODUCTS = {
     "files/fingerprint",
     "machine/memory",
 }
+FORMAT = 2  # of what is remembered of a module
 NOT_IN_NUMBERS = {"yaml"}
 DISTRIBUTIONS = {"spherical_geometry": "spherical-geometry"}  # where the name differs from what is imported
 
@@ -131,7 +132,7 @@ class Code:
         if name not in self._parsed:
             with open(self._file(name), "rb") as file:
                 text = file.read()
-            key = f"{name} {hashlib.sha256(text).hexdigest()[:24]}"
+            key = f"{name} {FORMAT} {hashlib.sha256(text).hexdigest()[:24]}"
             self._parsed[name] = self._used[key] = self._remembered.get(key) or self._parse(name, text)
         return self._parsed[name]
 

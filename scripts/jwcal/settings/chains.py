@@ -84,6 +84,14 @@ def file_name(entries, root, suffix):
     return f"{root}_{suffix}.{next((save.format for save in saves), 'fits')}"
 
 
+def placed(name, end):
+    """A product's file: its name, and what comes after it ("_i2d.fits"); a name with {suffix} has that in the middle."""
+    if "{suffix}" not in name:
+        return name + end
+    stem, ending = os.path.splitext(end)
+    return name.replace("{suffix}", stem[1:]) + ending
+
+
 def root_and_suffix(path):
     """The reverse: a file's name in two parts, "jw..._nrca1" and "uncal"."""
     stem = os.path.basename(path).removesuffix(".gz").removesuffix(".fits")

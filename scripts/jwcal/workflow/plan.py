@@ -40,13 +40,14 @@ class Job:
     mem_mb: int
     runtime: int  # minutes
     members: list = field(default_factory=list)  # paths of other files of its association that the steps read
+    pair: str = ""  # what comes after the suffix in the names of its products
     why: list = field(default_factory=list)  # in words: why it has to run
     after: list = field(default_factory=list)  # names of its inputs that are made again: it has to run unless they come out the same
 
     @property
     def rule(self):
         """The rule that runs it: one for each pipeline and set of products."""
-        return "_".join([self.pipeline.replace("-", "_"), *self.outputs])
+        return "_".join([self.pipeline.replace("-", "_"), *self.outputs]) + self.pair.replace("-", "_")
 
     @property
     def is_current(self):
@@ -433,14 +434,15 @@ def _job(exposure, stage, chain, reads, source, config, association=None, files=
     if association is not None:
         name = association.product
         members.add(recipe, association, files)
-    start = os.path.join(results, stage, name)
-    outputs = {suffix: start + end for suffix, end in products_of(chain, reads, recipe, config.known).items()}
+    folder, ends = os.path.join(results, stage), products_of(chain, reads, recipe, config.known)
+    outputs = {suffix: os.path.join(folder, chains.placed(name, end)) for suffix, end in ends.items()}
+    name, _, pair = name.partition("_{suffix}")  # of a pair of wavefront sensing: "-01"
     if not outputs:
         raise ConfigError(f"{chain.pipeline} makes no product: the step that makes it is skipped", exposure.path, "Set `until` or `save`")
-    path = os.path.join(results, STATE, "recipes", f"{name}.{chain.pipeline}{'' if reads in chain.reads else f'.{reads}'}.json")
+    path = os.path.join(results, STATE, "recipes", f"{name}{pair}.{chain.pipeline}{'' if reads in chain.reads else f'.{reads}'}.json")
     shape = exposure.shape if reads == "uncal" else (*exposure.shape[: int(reads.endswith("ints"))], *exposure.shape[-2:])
     mem_mb, runtime = resources(stage, shape, whole=not set(outputs) <= {"rate", "rateints"}, members=1 + len(recipe.members))
-    job = Job(name, stage, chain.pipeline, str(source), outputs, path, mem_mb, runtime, [member["path"] for member in recipe.members])
+    job = Job(name, stage, chain.pipeline, str(source), outputs, path, mem_mb, runtime, [member["path"] for member in recipe.members], pair)
     return job, recipe
 
 
