@@ -53,5 +53,5 @@ def test_sizes():
 
 
 def test_planning_imports_nothing_heavy():
-    code = "import sys; from jwcal import plan; assert not {'astropy', 'numba', 'scipy', 'crds', 'asdf'} & set(sys.modules)"
+    code = "import sys; from jwcal.workflow import plan; assert not {'astropy', 'numba', 'scipy', 'crds', 'asdf'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -187,7 +187,7 @@ def test_memory_does_not_grow_with_integrations_unless_the_ramp_is_kept():
 
 def test_wanting_the_ramp_asks_for_its_memory(tiny, planned, monkeypatch):
     monkeypatch.setattr(resources_module, "LARGEST_RAMP", 2**10)
-    monkeypatch.setattr(plan, "SAMPLE", 2**12)
+    monkeypatch.setattr(resources_module, "SAMPLE", 2**12)
     assert planned(tiny.series, save=["ramp"]).jobs[0].mem_mb > planned(tiny.series).jobs[0].mem_mb
 
 

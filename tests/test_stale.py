@@ -173,7 +173,7 @@ def test_code(made, monkeypatch):
     monkeypatch.setattr(Code, "parsed", lambda self, name: {**real(self, name), "digest": "edited"} if name in edited else real(self, name))
     found = why(made)
     assert found["detector1"] == ["step code: jump (kernels/jumps/twopoint_jump)", "code: products/stored"]
-    assert found["image2"][:-1] == ["code: products/stored", "step code: resample (resample/blend)"]
+    assert found["image2"][:-1] == ["step code: resample (arithmetic/resample/blend)", "code: products/stored"]
 
 
 def test_a_file_of_the_users_own_may_change_under_its_name(tiny, program, tmp_path):
@@ -334,7 +334,7 @@ def test_a_second_run_is_told_of_the_first(tmp_path):
 
 
 def test_a_killed_run_leaves_no_lock(tmp_path):
-    code = f"from jwcal import stale; import time; held = stale.lock({str(tmp_path)!r}); print('held', flush=True); time.sleep(60)"
+    code = f"from jwcal.workflow import stale; import time; held = stale.lock({str(tmp_path)!r}); print('held', flush=True); time.sleep(60)"
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert other.stdout.readline() == "held\n"
     with pytest.raises(ConfigError):

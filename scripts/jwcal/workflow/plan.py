@@ -245,6 +245,9 @@ def make(settings, alone=False):
             for association in associations.of_stage(3):
                 if association.pipeline in group and chains.is_built(association.pipeline):
                     _plan_association(plan, association, going, files, config)
+            for exposure in going.values():
+                if exposure.chain.stage3 in group and not chains.is_built(exposure.chain.stage3):
+                    plan.stop(STAGES.index(stage), f"{exposure.chain.stage3} is not available")
             continue
         for exposure in [exposure for exposure in going.values() if getattr(exposure.chain, stage) in group]:
             if not _plan_stage(plan, exposure, stage, files, associations, config):
