@@ -9,12 +9,15 @@ import pytest
 from astropy.stats import SigmaClip
 from astropy.table import QTable, Table
 from photutils.aperture import CircularAnnulus
+from photutils.segmentation import SourceFinder, deblend_sources, detect_sources
+from scipy.ndimage import gaussian_filter
 
 import dithers
 import make
 from jwcal import products
 from jwcal.arithmetic.photometry.growth import good_stars, measured_spread, spread_growth
 from jwcal.errors import ConfigError, InputError, ReferenceError, Skip
+from jwcal.kernels.peaks import parted_segments
 from jwcal.kernels.ring_medians import ring_medians
 from jwcal.reference_data import References
 from jwcal.steps import resample, source_catalog
@@ -180,7 +183,7 @@ def test_position_angle(folder, refs):
     table = source_catalog.apply(exposure, refs)[1].catalogue
     main = table[np.argmax(table["isophotal_flux"])]
     assert main["sky_orientation"].value % 180 == pytest.approx(45, abs=1)
-    assert main["ellipticity"].value == pytest.approx(1 - 0.06 / 0.15, abs=0.03)
+    assert main["ellipticity"].value == pytest.approx(1 - 0.06 / 0.15, abs=0.05)
 
 
 def test_extended_sources(folder, field, refs, stars):
@@ -354,6 +357,22 @@ def test_spread_is_measured():
     fluxes[:5, 0] *= 0.5  # galaxies
     good = good_stars(fluxes, np.full(40, 1e-3), np.arange(40) < 39)
     assert not good[:5].any() and good[5:39].mean() > 0.9 and not good[39]
+
+
+@pytest.mark.parametrize("connectivity", [4, 8])
+def test_segments_with_one_peak_stay_whole(connectivity):
+    """What photutils divides is among those that are looked at, and it comes out as if all had been."""
+    random = np.random.default_rng(6)
+    image = gaussian_filter(random.normal(size=(200, 220)), 2.5) * 20
+    level = np.full(image.shape, 0.8)
+    found = detect_sources(image, level, 10, connectivity=connectivity)
+    doubtful = parted_segments(image, found.data, 10, connectivity == 8)
+    assert 10 < doubtful.size < 0.7 * found.n_labels
+    options = {"n_pixels": 10, "connectivity": connectivity, "n_levels": 32, "contrast": 0.001, "mode": "exponential"}
+    whole = SourceFinder(progress_bar=False, **options)(image, level)
+    assert whole.n_labels > found.n_labels + 10
+    some = deblend_sources(image, found, labels=doubtful, progress_bar=False, **options)
+    np.testing.assert_array_equal(some.data, whole.data)
 
 
 # --- the peer --------------------------------------------------------------------------------------------------------
