@@ -1,0 +1,1 @@
+"""How bright sources are: one in a series of images, or all of a mosaic."""
