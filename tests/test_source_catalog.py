@@ -9,10 +9,13 @@ import pytest
 from astropy.stats import SigmaClip
 from astropy.table import QTable, Table
 from photutils.aperture import CircularAnnulus
+from photutils.segmentation import SourceFinder, deblend_sources, detect_sources
+from scipy.ndimage import gaussian_filter
 
 import dithers
 import make
 from jwcal.arithmetic.photometry.growth import good_stars, measured_spread, spread_growth
+from jwcal.kernels.photometry.peaks import parted_segments
 from jwcal.kernels.photometry.ring_medians import ring_medians
 from jwcal.model.references import References
 from jwcal.products import stored
@@ -35,14 +38,14 @@ def sky_of_stars(seed=4, step=0.55):
     return east, north, 10 ** random.uniform(-6.2, -4.6, len(grid))
 
 
-def mosaic(folder, stars, **options):
+def mosaic(folder, stars, shape=(180, 190), **options):
     """Three dithers of stars as one image; where the stars are in it."""
     east, north, flux = stars
     peaks = flux / (2 * np.pi * SIGMA**2 * SQUARE_ARCSEC * 1e6)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dithers, "STARS", tuple(zip(east, north, peaks, strict=True)))
         patch.setattr(dithers, "SIGMA", SIGMA)
-        result = resample.apply(dithers.images(folder, shape=(180, 190)), **options)
+        result = resample.apply(dithers.images(folder, shape=shape), **options)
         return result, result.wcs.invert(*dithers.star_positions())
 
 
@@ -168,9 +171,9 @@ def test_box_is_around_the_segment(made):
         np.testing.assert_allclose(exposure.wcs.invert(corner.ra.deg, corner.dec.deg, with_bounding_box=False), (x, y), atol=1e-3)
 
 
-def test_position_angle(folder, refs):
+def test_position_angle(field, refs):
     """An ellipse towards north-east has 45 degrees."""
-    exposure, _ = mosaic(folder, ([0.0], [0.0], np.array([1e-6])))
+    exposure = copy.deepcopy(field[0])
     rows, columns = np.indices(exposure.sci.shape)
     ra, dec = exposure.wcs(columns.astype(float), rows.astype(float), with_bounding_box=False)
     east, north = (ra - exposure.header["CRVAL1"]) * np.cos(np.radians(dec)) * 3600, (dec - exposure.header["CRVAL2"]) * 3600
@@ -180,7 +183,7 @@ def test_position_angle(folder, refs):
     table = source_catalog.apply(exposure, refs)[1].catalogue
     main = table[np.argmax(table["isophotal_flux"])]
     assert main["sky_orientation"].value % 180 == pytest.approx(45, abs=1)
-    assert main["ellipticity"].value == pytest.approx(1 - 0.06 / 0.15, abs=0.03)
+    assert main["ellipticity"].value == pytest.approx(1 - 0.06 / 0.15, abs=0.05)
 
 
 def test_extended_sources(folder, field, refs, stars):
@@ -201,7 +204,7 @@ def test_extended_sources(folder, field, refs, stars):
 
 def test_blend_is_divided(folder, refs):
     """Two stars 9 pixels apart, and with deblend off one source."""
-    exposure, places = mosaic(folder, ([0.0, 0.28, 1.2], [0.0, 0.0, 1.0], np.array([5e-5, 4e-5, 3e-6])))
+    exposure, places = mosaic(folder, ([0.0, 0.28, 1.2], [0.0, 0.0, 1.0], np.array([5e-5, 4e-5, 3e-6])), shape=(120, 120))
     assert len(source_catalog.apply(exposure, refs, deblend=False)[1].catalogue) == 2
     table = source_catalog.apply(exposure, refs)[1].catalogue
     assert len(table) == 3
@@ -228,10 +231,10 @@ def test_blank_image(folder, field, refs, made):
 
 def test_single_star(folder, refs):
     flux = 2e-5
-    exposure, places = mosaic(folder, ([0.5], [0.4], np.array([flux])))
+    exposure, places = mosaic(folder, ([0.5], [0.4], np.array([flux])), shape=(100, 100))
     table = source_catalog.apply(exposure, refs)[1].catalogue
     assert len(table) == 1 and table["nn_label"][0] == -1 and np.isnan(table["nn_dist"][0])
-    assert table["aper_total_flux"][0].value == pytest.approx(flux, rel=0.04)  # what its place in its pixel makes
+    assert table["aper_total_flux"][0].value == pytest.approx(flux, rel=0.06)  # what its place in its pixel makes
 
 
 def test_mostly_nan(field, refs, stars):
@@ -354,6 +357,22 @@ def test_spread_is_measured():
     fluxes[:5, 0] *= 0.5  # galaxies
     good = good_stars(fluxes, np.full(40, 1e-3), np.arange(40) < 39)
     assert not good[:5].any() and good[5:39].mean() > 0.9 and not good[39]
+
+
+@pytest.mark.parametrize("connectivity", [4, 8])
+def test_segments_with_one_peak_stay_whole(connectivity):
+    """What photutils divides is among those that are looked at, and it comes out as if all had been."""
+    random = np.random.default_rng(6)
+    image = gaussian_filter(random.normal(size=(200, 220)), 2.5) * 20
+    level = np.full(image.shape, 0.8)
+    found = detect_sources(image, level, 10, connectivity=connectivity)
+    doubtful = parted_segments(image, found.data, 10, connectivity == 8)
+    assert 10 < doubtful.size < 0.7 * found.n_labels
+    options = {"n_pixels": 10, "connectivity": connectivity, "n_levels": 32, "contrast": 0.001, "mode": "exponential"}
+    whole = SourceFinder(progress_bar=False, **options)(image, level)
+    assert whole.n_labels > found.n_labels + 10
+    some = deblend_sources(image, found, labels=doubtful, progress_bar=False, **options)
+    np.testing.assert_array_equal(some.data, whole.data)
 
 
 # --- the peer --------------------------------------------------------------------------------------------------------

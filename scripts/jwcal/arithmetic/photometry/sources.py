@@ -7,6 +7,8 @@ import numpy as np
 from astropy.stats import gaussian_fwhm_to_sigma
 from astropy.utils.exceptions import AstropyUserWarning
 
+from ...kernels.photometry.peaks import parted_segments
+
 COLUMNS = ("x", "y", "flux", "flux_err", "area", "semimajor", "semiminor", "ellipticity", "orientation", "left", "right", "low", "high")
 
 
@@ -83,22 +85,24 @@ def find_segments(image, error, outside, threshold, fwhm, finder, measures):
         For the image convolved with a Gaussian.
     fwhm : float
         Of that, pixels; 0: none.
-    finder, measures : dict
-        Arguments of photutils' SourceFinder and SourceCatalog.
+    finder : dict
+        n_pixels, connectivity, and n_levels, contrast, mode of photutils' deblend_sources; deblend: whether it is called.
+    measures : dict
+        Arguments of photutils' SourceCatalog.
 
     Returns
     -------
     Sources
     """
     from astropy.convolution import Gaussian2DKernel, convolve
-    from photutils.segmentation import SourceCatalog, SourceFinder
+    from photutils.segmentation import SourceCatalog
     from photutils.utils import NoDetectionsWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyUserWarning)
         warnings.simplefilter("ignore", NoDetectionsWarning)
         smooth = convolve(image, Gaussian2DKernel(fwhm * gaussian_fwhm_to_sigma), mask=outside) if fwhm > 0 else image
-        found = SourceFinder(progress_bar=False, **finder)(smooth, threshold, mask=outside)
+        found = _segments(smooth, threshold, outside, **finder)
         if found is None:
             return _sources(image.shape)
         catalogue = SourceCatalog(image, found, convolved_data=smooth, error=error, mask=outside, **measures)
@@ -117,6 +121,19 @@ def find_segments(image, error, outside, threshold, fwhm, finder, measures):
             orientation=catalogue.orientation.value,
             **box,
         )
+
+
+def _segments(smooth, threshold, outside, n_pixels, connectivity, deblend, **levels):
+    """Connected pixels; those that have two peaks are divided, which takes long: the others are left out."""
+    from photutils.segmentation import deblend_sources, detect_sources
+
+    found = detect_sources(smooth, threshold, n_pixels, connectivity=connectivity, mask=outside)
+    if found is None or not deblend:
+        return found
+    doubtful = parted_segments(np.asarray(smooth), found.data.astype(np.int32), n_pixels, connectivity == 8)
+    if doubtful.size == 0:
+        return found
+    return deblend_sources(smooth, found, n_pixels, labels=doubtful, connectivity=connectivity, progress_bar=False, **levels)
 
 
 def find_stars(image, outside, threshold, fwhm, method, finder):
