@@ -37,7 +37,7 @@ def widen(pool, made, exposures):
     for link in pool.links:
         if link.kind != "background" or not link.is_given:
             continue
-        cut = defaultdict(int)
+        cut = defaultdict(set)
         backgrounds = _alike([pool.items[number] for number in link.these])
         own = {root(pool.items[number].filename) for number in link.these}
         for item in (pool.items[number] for number in link.of):
@@ -45,16 +45,20 @@ def widen(pool, made, exposures):
             if association is None or any(root(member.expname) in own for member in association.of_type("background")):
                 continue
             rule = next(rule for rule in rules() if rule.name == association.rule)
+            if not _takes(rule, "background"):
+                continue
             for others in backgrounds:
-                if _differences(rule, item, others[0]) == ["subarray"]:
-                    found = [other for other in others if _sees(exposures[root(other.filename)], exposures[root(item.filename)])]
-                    association.members += [Member(names.member_name(rule, o, "background"), "background", o.get("exposerr"), o) for o in found]
-                    cut[others[0].get("subarray"), item.get("subarray")] += bool(found)
-            if association.of_type("background"):
-                association.asn_id, association.candidate_type = link.candidate, "background"
-        for (its, mine), count in cut.items():
-            if count:
-                notes.append(f"{link.words}: its {_word(its)} is cut to {_word(mine)} for {_exposures(count)}")
+                if _differences(rule, item, others[0]) != ["subarray"]:
+                    continue
+                for other in others:
+                    if _sees(exposures[root(other.filename)], exposures[root(item.filename)]):
+                        name = names.member_name(rule, other, "background")
+                        association.members.append(Member(name, "background", other.get("exposerr"), other))
+                        association.asn_id, association.candidate_type = link.candidate, "background"
+                        cut[other.get("subarray"), item.get("subarray")].add(item.filename)
+        notes += [
+            f"{link.words}: its {_word(its)} is cut to {_word(mine)} for {_exposures(len(found))}" for (its, mine), found in cut.items()
+        ]
     return notes
 
 
@@ -84,8 +88,9 @@ def idle(pool, associations, exposures, last):
 
 def _idle_link(link, pool, associations, exposures):
     these, served, used = {root(pool.items[number].filename) for number in link.these}, {}, set()
+    types = {rule.asn_type for rule in rules() if rule.stage == STAGE[link.kind] and _takes(rule, link.kind)}
     for association in associations:
-        if association.stage != STAGE[link.kind]:
+        if association.asn_type not in types:
             continue
         roots = {root(member.expname) for member in association.of_type(link.kind)}
         is_of_images = link.kind == "direct_image" and association.candidate_type == "direct_image"
@@ -105,9 +110,12 @@ def _idle_link(link, pool, associations, exposures):
                 why[_own_reason(link, item, association, exposures) or reason].append(item)
     why.pop("", None)
     nothing = f"no rule takes a {SERVES[link.kind]} for"
-    if any(not reason.startswith(nothing) for reason in why) or any(is_served for _, is_served in served.values()):
+    of = {root(pool.items[number].filename) for number in link.of}
+    if any(not reason.startswith(nothing) for reason in why) or any(served[name][1] for name in of & served.keys()):
         why = {reason: items for reason, items in why.items() if not reason.startswith(nothing)}
     notes = [f"{link.words}: not used for {_exposures(len(items))}{_of(items)}: {reason}" for reason, items in why.items()]
+    if not link.is_given:
+        notes = [f"{note}. Say it in `links`: then a larger one is cut" if ": SUBARRAY is " in note else note for note in notes]
     unused = [pool.items[number] for number in link.these if root(pool.items[number].filename) not in used]
     if link.is_given and link.kind == "background" and used & these and unused:
         notes.append(f"{link.words}: {_exposures(len(unused))} of the background{_of(unused)} suit{'s' * (len(unused) == 1)} none of them")
@@ -136,7 +144,9 @@ def _reason(link, item, others):
     columns, other = min(found, key=lambda entry: len(entry[0]))
     if not columns:
         return "the rules leave it out"
-    return ", ".join(f"{column.upper()} is {_word(item.get(column))}, that of the {SERVES[link.kind]} {_word(other.get(column))}" for column in columns)
+    return ", ".join(
+        f"{column.upper()} is {_word(item.get(column))}, that of the {SERVES[link.kind]} {_word(other.get(column))}" for column in columns
+    )
 
 
 def _takes(rule, kind):
@@ -189,7 +199,9 @@ def _idle_group(link, pool, associations):
 
 def _alike(items):
     """Exposures in groups of one mode each: of thousands there are a few kinds."""
-    columns = sorted({c for rule in rules() for keys in (rule.same, *(k.same for k in rule.companions)) for k in _all(keys) for c in k.columns})
+    columns = sorted(
+        {c for rule in rules() for keys in (rule.same, *(k.same for k in rule.companions)) for k in _all(keys) for c in k.columns}
+    )
     columns += ["member_type", "obs_num", "visitype", "patttype"]
     groups = defaultdict(list)
     for item in items:
