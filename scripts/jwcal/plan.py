@@ -259,7 +259,7 @@ def make(settings, alone=False):
     for stage in STAGES[: STAGES.index(config.until) + 1]:
         going = [e for e in going if _plan_stage(plan, e, stage, files, associations, config, asked, refusals)]
     plan.refuse(refusals)
-    plan.remarks += asked.remarks()
+    plan.remarks += asked.remarks(whole=not refusals)
     place = {exposure.root: number for number, exposure in enumerate(found.exposures)}
     plan.jobs.sort(key=lambda job: (place.get(job.exposure, -1), job.stage))
     _judge(plan)
@@ -334,7 +334,7 @@ def _plan_stage(plan, exposure, stage, files, associations, config, asked, refus
         except JwcalError as error:
             refusals.append((exposure.root, error))
             continue
-        asked.see(recipe, exposure.header.get("EXP_TYPE"), job.outputs)
+        asked.see(recipe, exposure, job.outputs)
         plan.jobs.append(job)
         plan.recipes[job.recipe] = recipe
         plan.left_out += members.unread(association, chain)

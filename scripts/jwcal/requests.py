@@ -1,7 +1,7 @@
 """Requests that do nothing, or not what they say: found when a run is planned, and said. Pure, but for the headers of own references."""
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from functools import cache
 
 from . import facts, pars
@@ -169,20 +169,20 @@ def unused(recipe, steps, overrides):
         elif kind not in takes(recipe.pipeline, running):
             idle = ", ".join(step for step in mine if kind in takes(recipe.pipeline, [step]))
             said.append(f"what takes the {kind} reference is skipped ({idle}): the override does nothing")
-    return said + _idle_steps(recipe)
+    return said + [text for _, text in _idle_steps(recipe)]
 
 
 def _idle_steps(recipe):
-    """Steps that the user switches on and that have nothing to go by, and parameters of steps that are skipped."""
+    """(step, what is wrong) where the user switches a step on that has nothing to go by, or sets parameters of one that is skipped."""
     said = []
     for step, values in recipe.parameters.items():
         asked = {name: origin for name, origin in recipe.origins.get(step, {}).items() if origin.startswith(("steps.", "exp_types."))}
         name = NEEDS.get(step)
         if name and "skip" in asked and not values["skip"] and not (values[name] or 0) > 0:
-            said.append(f"{asked['skip']}: false, but {step} does nothing without {name}: set it too")
+            said.append((step, f"{asked['skip']}: false, but {step} does nothing without {name}: set it too"))
         if asked and values["skip"] and "skip" not in asked:
             first = next(iter(asked.values()))
-            said.append(f"{first} does nothing: {step} is skipped unless {first.rpartition('.')[0]}.skip is false")
+            said.append((step, f"{first} does nothing: {step} is skipped unless {first.rpartition('.')[0]}.skip is false"))
     return said
 
 
@@ -201,41 +201,49 @@ class Asked:
     def __init__(self, config, exposures):
         self._config = config
         self._exp_types = {_word(exposure.header.get("EXP_TYPE")) for exposure in exposures}
-        self._headers = [exposure.header for exposure in exposures] if isinstance(config.references.overrides, tuple) else []
+        self._exposures = exposures
         self._recipes = {}  # one of each kind
         self._counts = Counter()
-        self._doubts = Counter()
+        self._doubts = defaultdict(set)  # what speaks against a reference -> exposures
         self._suffixes = set()
         self._taken = set()  # (type, file)
         self._seen = set()
 
-    def see(self, recipe, exp_type, outputs):
-        """A job that was planned."""
-        kind = id(recipe.parameters), _word(exp_type)
+    def see(self, recipe, exposure, outputs):
+        """A job that was planned for an exposure."""
+        kind = id(recipe.parameters), _word(exposure.header.get("EXP_TYPE"))
         self._recipes.setdefault(kind, recipe)
         self._counts[kind] += 1
-        self._doubts.update(recipe.doubts)
+        for doubt in recipe.doubts:
+            self._doubts[doubt].add(exposure.root)
         self._suffixes.update(outputs)
         if id(recipe.references) not in self._seen:  # of a kind's exposures they are one and the same
             self._seen.add(id(recipe.references))
             self._taken.update(recipe.references.items())
 
-    def remarks(self):
-        """What does nothing, in words."""
-        said = [f"{doubt} ({_exposures(count)})" for doubt, count in sorted(self._doubts.items())]
-        return [*said, *self._of_steps(), *self._of_overrides(), *self._of_products()]
+    def remarks(self, whole=True):
+        """What does nothing, in words.
+
+        Parameters
+        ----------
+        whole : bool
+            All jobs were planned: that no exposure takes something can be said only then.
+        """
+        said = [f"{doubt} ({_exposures(len(found))})" for doubt, found in sorted(self._doubts.items())] + self._idle()
+        return [*said, *self._of_steps(), *self._of_overrides(), *self._of_products()] if whole else said
+
+    def _idle(self):
+        """Steps that do nothing; that one is skipped only where it is so for all exposures."""
+        idle, running = Counter(), set()
+        for kind, recipe in self._recipes.items():
+            running.update(step for step, values in recipe.parameters.items() if not values["skip"])
+            for step, text in _idle_steps(recipe):
+                idle[step, text, recipe.parameters[step]["skip"]] += self._counts[kind]
+        return [f"{text} ({_exposures(count)})" for (step, text, skipped), count in idle.items() if not (skipped and step in running)]
 
     def _of_steps(self):
-        said, idle = [], Counter()
-        for kind, recipe in self._recipes.items():
-            idle.update({text: self._counts[kind] for text in _idle_steps(recipe)})
-        working = {(step, name) for r in self._recipes.values() for step, v in r.parameters.items() if not v["skip"] for name in v}
-        for text, count in idle.items():
-            key = text.partition(" ")[0].split(".")
-            if "does nothing: " not in text or (key[-2], key[-1]) not in working:
-                said.append(f"{text} ({_exposures(count)})")
         everywhere = {step for recipe in self._recipes.values() for step in recipe.parameters}
-        said += [f"steps.{step}: no exposure of this run goes through {step}" for step in self._config.steps if step not in everywhere]
+        said = [f"steps.{step}: no exposure of this run goes through {step}" for step in self._config.steps if step not in everywhere]
         for exp_type, steps in self._config.exp_types.items():
             if exp_type not in self._exp_types:
                 said.append(f"exp_types.{exp_type}: no exposure is one")
@@ -249,7 +257,7 @@ class Asked:
         listed = len(self._config.references.overrides) > 1 or any(match for match, _ in self._config.references.overrides)
         for number, (match, files) in enumerate(self._config.references.overrides):
             key = f"references.overrides[{number}]" if listed else "references.overrides"
-            if match and not any(matches(match, header) for header in self._headers):
+            if match and not any(matches(match, exposure.header) for exposure in self._exposures):
                 said.append(f"{key}: no exposure has {', '.join(f'{k} {v}' for k, v in match.items())}")
                 continue
             said += [f"{key}.{kind}: {why}" for kind, file in files.items() if (why := self._unused(kind, file))]
