@@ -245,6 +245,16 @@ def test_an_override_that_contradicts_the_exposure(tiny, tmp_path):
     assert f"WARNING jwcal.run: {words}" in (tmp_path / "log").read_text()
 
 
+def test_another_file_of_the_cache_that_contradicts_the_exposure(tiny, tmp_path):
+    """It is overridden too, though CRDS has the file."""
+    crds = shutil.copytree(tiny.crds, tmp_path / "crds")
+    (gain,) = crds.rglob(tiny.references["gain"].name)
+    another = gain.with_name(gain.name.replace("_9001", "_9002"))
+    shutil.copy(of(tmp_path, gain, DETECTOR="NRCA1"), another)
+    made = planned(tiny, tmp_path, references={"crds_path": str(crds), "overrides": {"gain": f"crds://{another.name}"}})
+    assert made.remarks == [f"the gain reference {another} is for DETECTOR NRCA1, the exposure has NRCB1 (2 exposures)"]
+
+
 @pytest.mark.parametrize(
     ("keywords", "mine", "suits"),
     [
@@ -277,7 +287,7 @@ def test_an_asdf_reference(tmp_path):
     asdf.AsdfFile({"meta": {"instrument": {"detector": "NRCA1", "p_filter": "F200W|F150W|"}}}).write_to(tmp_path / "own.asdf")
     (found,) = requests.contradictions({"distortion": str(tmp_path / "own.asdf")}, {"DETECTOR": "NRCB1", "FILTER": "F150W"})
     assert found.endswith("is for DETECTOR NRCA1, the exposure has NRCB1")
-    assert requests.contradictions({"distortion": str(tmp_path / "no.asdf"), "flat": "N/A", "dark": "crds://x.fits"}, {}) == []
+    assert requests.contradictions({"distortion": str(tmp_path / "no.asdf"), "flat": "N/A"}, {"DETECTOR": "NRCA1"}) == []
 
 
 # --- by hand

@@ -382,8 +382,8 @@ def recipe_for(pipeline, header, config, name=""):
         types = chains.reference_types([step for step in steps if not parameters[step]["skip"]])
         config.known[kind] = chain, from_crds, parameters, origins, wanted, types
     *_, parameters, origins, wanted, (required, optional) = config.known[kind]
-    overrides = {kind: file for kind, file in where["overrides"].items() if kind in required or kind in optional}
     found = references.resolve(header, required, optional=optional, **where)
+    own = {kind: found.files[kind] for kind in where["overrides"] if kind in found.files}
     return Recipe(
         pipeline,
         list(chain.entries),
@@ -395,7 +395,7 @@ def recipe_for(pipeline, header, config, name=""):
         chain.group_flags,
         list(chain.reads),
         association={} if "uncal" in chain.reads else dict(ALONE),
-        doubts=requests.contradictions(overrides, header, config.known),
+        doubts=requests.contradictions(own, header, config.known),
         origins=origins,
     )
 

@@ -33,7 +33,7 @@ def contradictions(overrides, header, known=None):
     Parameters
     ----------
     overrides : dict
-        Type -> path, "N/A" or "crds://<file>".
+        Type -> path or "N/A".
     header : mapping
     known : dict, optional
         What was found for the same file and the same keywords, which is added to.
@@ -49,11 +49,13 @@ def contradictions(overrides, header, known=None):
     mine = tuple(header.get(keyword) for keyword in SELECTS)
     found = []
     for kind, path in overrides.items():
-        if path == "N/A" or path.startswith("crds://") or kind.startswith("pars-"):
+        if path == "N/A":
             continue
         question = "contradictions", kind, path, mine
         if question not in known:
-            its = known.setdefault(("selects", path), _selects(path))
+            if ("selects", path) not in known:
+                known["selects", path] = _selects(path)
+            its = known["selects", path]
             wrong = [keyword for keyword, value in zip(SELECTS, mine, strict=True) if not _suits(keyword, its.get(keyword), value)]
             known[question] = [f"{keyword} {', '.join(its[keyword])}, the exposure has {_word(header[keyword])}" for keyword in wrong]
         if known[question]:

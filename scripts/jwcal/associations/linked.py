@@ -32,6 +32,8 @@ def widen(pool, made, exposures):
     list of str
         What was done, in words.
     """
+    if not any(link.is_given for link in pool.links):
+        return []
     images = {root(a.science.expname): a for a in made if a.stage == 2 and a.pipeline == "image2"}
     notes = []
     for link in pool.links:
