@@ -104,6 +104,14 @@ def test_two_backgrounds_of_each_other():
     assert len(remarks) == 2 and all("it is itself a background" in remark for remark in remarks)
 
 
+def test_target_acquisitions_and_what_another_link_serves_are_not_remarked_on():
+    acquisition = {"EXP_TYPE": "NRC_TACQ", "ACT_ID": "02"}
+    exposures = [exposure(1), exposure(1, **acquisition), exposure(2), exposure(2, **acquisition), exposure(3), exposure(4)]
+    links = [{"observation": 2, "is": "background", "of": 1}, {"observation": 3, "is": "background", "of": [1, 4]}]
+    found = choose(exposures, *links)
+    assert found.remarks == [] and any("c1001 is taken" in note for note in found.notes)
+
+
 def test_an_inferred_background_that_suits_nothing_is_said():
     found = choose([exposure(1, **SMALL), exposure(2, BKGDTARG=True, TARGPROP="SKY", **FULL)])
     assert found.remarks == [

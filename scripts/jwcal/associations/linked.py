@@ -108,8 +108,9 @@ def _idle_link(link, pool, associations, exposures):
         for item in items:
             association, is_served = served.get(root(item.filename), (None, False))
             if not is_served:
+                own = _own_reason(link, item, association, exposures)
                 reason = reason or _reason(link, item, others)
-                why[_own_reason(link, item, association, exposures) or reason].append(item)
+                why[reason if own is None else own].append(item)
     why.pop("", None)
     nothing = f"no rule takes a {SERVES[link.kind]} for"
     of = {root(pool.items[number].filename) for number in link.of}
@@ -118,16 +119,19 @@ def _idle_link(link, pool, associations, exposures):
     notes = [f"{link.words}: not used for {_exposures(len(items))}{_of(items)}: {reason}" for reason, items in why.items()]
     if not link.is_given:
         notes = [f"{note}. Say it in `links`: then a larger one is cut" if ": SUBARRAY is " in note else note for note in notes]
-    unused = [pool.items[number] for number in link.these if root(pool.items[number].filename) not in used]
+    backgrounds = [item for item in map(pool.items.__getitem__, link.these) if item.kind == "background"]
+    unused = [item for item in backgrounds if root(item.filename) not in used]
     if link.is_given and link.kind == "background" and used & these and unused:
         notes.append(f"{link.words}: {_exposures(len(unused))} of the background{_of(unused)} suit{'s' * (len(unused) == 1)} none of them")
     return notes
 
 
 def _own_reason(link, item, association, exposures):
-    """Why one exposure is served by no link whatever its mode; "" where that has been said; None where it is not so."""
-    if item.kind != "science" and not (link.kind == "background" and item.kind == "psf"):
-        return f"it is itself {'an' if item.kind[0] in 'ai' else 'a'} {item.kind.replace('_', ' ')}"
+    """Why one exposure is served by no link whatever its mode; "" where nobody expects it or it has been said; None where it is not so."""
+    if item.kind == "background" or (item.kind == "psf" and link.kind == "psf"):
+        return f"it is itself a {SERVES[item.kind]}"
+    if item.kind not in ("science", "psf"):  # target acquisitions, imprints
+        return ""
     if link.kind == "background" and exposures[root(item.filename)].level == "cal":
         return "it is there only calibrated"
     if association is not None and association.given:
