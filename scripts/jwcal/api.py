@@ -1,5 +1,6 @@
 """One pipeline by hand, for people and notebooks: the same code that the rules run."""
 
+import logging
 from pathlib import Path
 
 from . import associations
@@ -14,7 +15,9 @@ from .settings import chains, selector
 from .settings import config as configuration
 from .settings.tables import table
 from .vocabulary.errors import ConfigError
-from .workflow import plan, work
+from .workflow import plan, requests, work
+
+log = logging.getLogger(__name__)
 
 
 def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, every=False, save=(), **references):
@@ -49,6 +52,9 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
     ------
     JwcalError
 
+    What is asked for and does nothing (parameters of a step that the pipeline has not, a reference that it does not take...) is logged
+    as a warning.
+
     Examples
     --------
     >>> rate = jwcal.run_pipeline("detector1", "jw..._uncal.fits", steps={"jump": {"rejection_threshold": 5}})  # doctest: +SKIP
@@ -68,6 +74,8 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
         raise ConfigError(f"{pipeline} combines the members of an association", str(source), "Give it a *_asn.json file")
     if association:
         members.add(recipe, association)
+    for request in requests.unused(recipe, steps or {}, overrides or {}):
+        log.warning("%s", request)
     made = {}
 
     def write(exposures):
@@ -79,6 +87,7 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
         loop.run(recipe, source, lambda exposures: [made.setdefault(exposure.suffix, exposure) for exposure in exposures])
     else:
         root, start = chains.root_and_suffix(source.name if given else str(source))
+        start = source.suffix if given else start
         paths = plan.products_of(chains.chain(pipeline, header), start, recipe)
         name = association.product if association else root
         shelf = work.Shelf({suffix: Path(out, chains.placed(name, end)) for suffix, end in paths.items()}, by_hand=True)
@@ -89,6 +98,9 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
         work.make(recipe, made_from, source, inputs, shelf, write=write)
     if not made:
         raise ConfigError(f"{pipeline} made no product: the step that makes it was skipped", str(source))
+    for suffix in save:
+        if suffix not in made:
+            log.warning("%s made no %s: no step of it does, or it was skipped", pipeline, suffix)
     return made if every else next(iter(made.values()))
 
 

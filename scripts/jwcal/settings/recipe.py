@@ -23,6 +23,7 @@ class Recipe:
     takes: str = "exposure"  # or "members"
     product: str = ""  # the name of the association's product
     forms: list = field(default_factory=list)  # of the products that it reads and writes: modules of `products`
+    doubts: list = field(default_factory=list)  # in words: what of the user's own references speaks against using them here
     origins: dict = field(default_factory=dict)  # step -> {parameter that is not the step's default: where its value came from}
 
     def to_dict(self):
