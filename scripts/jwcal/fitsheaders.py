@@ -8,6 +8,7 @@ import os
 import re
 import warnings
 import zlib
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from .errors import InputError
@@ -34,9 +35,10 @@ class Headers(NamedTuple):
     dtype: str  # "uint16", "float32"...; "" where there is none
 
 
-CARD = re.compile(r"([A-Z0-9_-]+) *= +(?:'((?:[^']|'')*)'|([TF])|([+-]?\d+)|([+-]?[\d.]+(?:[ED][+-]?\d+)?))? *(?:/.*)?")
+CARD = re.compile(r"([A-Z0-9_-]+) *= +(?:'((?:[^']|'')*)'|([TF])|([+-]?\d+)|([+-]?(?:\d+\.?\d*|\.\d+)(?:[ED][+-]?\d+)?))? *(?:/.*)?")
 STRUCTURE = re.compile(r"SIMPLE|XTENSION|EXTEND|BITPIX|NAXIS\d*|[PG]COUNT|BSCALE|BZERO|EXTNAME|EXTVER|INHERIT")
 BLOCK = 2880
+GZIP = b"\x1f\x8b"
 
 
 def read_headers(path):
@@ -60,7 +62,7 @@ def read_extensions(path):
     """The headers of a FITS file (.gz too), the primary one first: list of Extension. Raises as `read_headers` does."""
     found = []
     try:
-        with gzip.open(path) if str(path).endswith(".gz") else open(path, "rb") as file:
+        with opened(path) as file:
             size = file.seek(0, os.SEEK_END)
             position = 0
             while position < size:
@@ -76,11 +78,46 @@ def read_extensions(path):
                     raise InputError(f"the file is truncated: {size} bytes, {position} by its headers", path, AGAIN)
     except FileNotFoundError:
         raise InputError("there is no such file", path) from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"can't be read ({getattr(error, 'strerror', None) or error})", path, "Make it readable or leave it out") from None
+    except OSError as error:
+        raise InputError(f"can't be read ({error.strerror or error})", path, "Make it readable or leave it out") from None
     if not found:
         raise InputError("the file is empty", path, AGAIN)
     return found
+
+
+def is_compressed(path):
+    """Whether a file is gzipped: its first bytes tell, its name may be wrong."""
+    with open(path, "rb") as file:
+        return file.read(len(GZIP)) == GZIP
+
+
+@contextmanager
+def opened(path):
+    """The bytes of a file as they were before it was gzipped, if it was.
+
+    Raises
+    ------
+    OSError
+    InputError
+        Its compressed data are damaged, or end too soon.
+    """
+    if not is_compressed(path):
+        with open(path, "rb") as file:
+            yield file
+        return
+    try:
+        with gzip.open(path) as file:
+            yield file
+    except EOFError:
+        raise InputError("the file is truncated: its compressed data end too soon", path, AGAIN) from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"its compressed data are damaged ({error})", path, AGAIN) from None
+
+
+def check_compressed(path):
+    """Read a compressed file to its end: it is whole, or an InputError says what is wrong with it."""
+    with opened(path) as file:
+        file.seek(0, os.SEEK_END)
 
 
 def _header_at(file, position, size, path):
@@ -140,6 +177,7 @@ def _odd_card(card):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
             parsed = fits.Card.fromstring(card)
+            parsed.verify("silentfix")  # as when the file is read: a number that is none (NaN) becomes text
             value = parsed.value
     except fits.VerifyError:
         return card[:8].strip(), None

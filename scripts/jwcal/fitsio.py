@@ -15,7 +15,7 @@ from astropy.utils.exceptions import AstropyWarning
 
 from . import storage
 from .errors import InputError
-from .fitsheaders import AGAIN, BLOCK, dtype_of
+from .fitsheaders import AGAIN, BLOCK, check_compressed, dtype_of, is_compressed
 from .threads import meanwhile, parts, side_by_side
 
 
@@ -29,6 +29,9 @@ def open_fits(path):
         It is absent, unreadable, not FITS, or shorter than its headers say.
     """
     try:
+        packed = is_compressed(path)
+        if packed:
+            check_compressed(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)  # truncation is looked for below
             hdus = fits.open(path, memmap=False, lazy_load_hdus=False)
@@ -37,7 +40,7 @@ def open_fits(path):
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"not a readable FITS file ({error})", file=path, do=AGAIN) from None
     try:
-        if not str(path).endswith(".gz"):
+        if not packed:
             size, wanted = os.path.getsize(path), _end_of_data(hdus)
             if size < wanted:
                 raise InputError(f"the file is truncated: {size} bytes, {wanted} by its headers", file=path, do=AGAIN)
@@ -189,7 +192,7 @@ def stored(header, offset, shape, path):
     kind = dtype_of(header) if header.get("XTENSION", "IMAGE").strip() == "IMAGE" else ""
     unsigned = kind.startswith("u") and kind != "uint8"
     scaled = header.get("BSCALE", 1) != 1 or (header.get("BZERO", 0) != 0 and not unsigned) or "BLANK" in header
-    if not kind or scaled or not shape or str(path).endswith(".gz"):
+    if not kind or scaled or not shape or is_compressed(path):
         return None
     return Stored(str(path), offset, np.dtype(kind), shape)
 

@@ -12,7 +12,7 @@ from astropy.io import fits
 from . import __version__, chains, fitsio, keywords, storage
 from .chains import Save, Step
 from .errors import InputError
-from .exposure import Exposure, Header, Pixels
+from .exposure import Exposure, Header, Pixels, in_ascii
 from .provenance import KEYWORD, record_path
 
 SOFTWARE = f"jwcal {__version__}"
@@ -245,7 +245,7 @@ def _primary(exposure, filename):
         if named:
             _set(header, named[0], status, named[1])
         if why:
-            header.add_history(f"{step} {status}: {why}")
+            header.add_history(in_ascii(f"{step} {status}: {why}"))
     for kind, name in exposure.references.items():
         named = keywords.reference(kind)
         if named:
@@ -255,6 +255,7 @@ def _primary(exposure, filename):
 
 def _set(header, keyword, value, comment):
     """Set a keyword; a comment that does not fit beside a long value is cut here, so that astropy need not warn of it."""
+    value = in_ascii(value)
     room = 80 - len("KEYWORD = '' / ") - max(8, len(value))
     header[keyword] = (value, comment[: max(0, room)])
 
