@@ -23,10 +23,10 @@ TEXT = (
     *("FILTER", "PUPIL", "GRATING", "BAND", "MODULE", "CORONMSK", "OPMODE", "LAMP", "VISITYPE", "FXD_SLIT"),
 )
 CHOICES = {"INSTRUME": INSTRUMENTS}
-DATES = {
-    "DATE-OBS": ("a date such as 2023-10-02", r"\d{4}-\d\d-\d\d", "{}T00:00:00"),
-    "TIME-OBS": ("a time such as 04:05:06.789", r"\d\d:\d\d:\d\d(\.\d+)?", "2000-01-01T{}"),
-    **_each(("a date such as 2023-10-02T04:05:06.789", r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?", "{}"), "DATE-BEG", "DATE-END"),
+DATES = {  # ISO 8601, in the years of the telescope
+    "DATE-OBS": ("a date of the form 20YY-MM-DD", r"20\d\d-\d\d-\d\d", "{}T00:00:00"),
+    "TIME-OBS": ("a time of the form HH:MM:SS.sss", r"\d\d:\d\d:\d\d(\.\d+)?", "2000-01-01T{}"),
+    **_each(("a date of the form 20YY-MM-DDTHH:MM:SS.sss", r"20\d\d-\d\d-\d\d([T ]\d\d:\d\d:\d\d(\.\d+)?)?", "{}"), "DATE-BEG", "DATE-END"),
 }
 WHOLE = {  # keyword -> least and most
     **_each((1, MANY), "NINTS", "NGROUPS", "INTSTART", "INTEND", "NSAMPLES", "NOUTPUTS", "FRMDIVSR"),
@@ -107,16 +107,14 @@ def first_fault(header, keywords):
 
 def _unlike_number(value, least, most, whole=False):
     """What was expected in the place of a value; None where it is such a number."""
-    is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    if is_number and least <= value <= most and (not whole or isinstance(value, Integral) or value == int(value)):
+    kind = f"a {'whole ' * whole}number"
+    if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
+        return kind
+    if least <= value <= most and (not whole or isinstance(value, Integral) or value == int(value)):
         return None
     if most < MANY:
-        bounds = f" from {least} to {most}"
-    elif least > -MANY:
-        bounds = f" of at least {least}" if whole or least == 0 else " above 0"
-    else:
-        bounds = ""
-    return f"a {'whole ' * whole}number{bounds}"
+        return f"{kind} from {least} to {most}"
+    return f"{kind} of at least {least}" if whole or least == 0 else f"{kind} above 0" if least > 0 else kind
 
 
 def _either(choices):

@@ -219,7 +219,9 @@ def make(settings, alone=False):
     """
     config = configuration.load(settings)
     if set("{}") & set(str(config.results)):
-        raise ConfigError("results: the folder's name has braces, which the workflow takes for placeholders", config.results, "Choose another")
+        raise ConfigError(
+            "results: the folder's name has braces, which the workflow takes for placeholders", config.results, "Choose another"
+        )
     lock = stale.lock(config.results) if alone else None
     stale.tidy(config.results)
     found = program.index(config.data, cache=Path(config.results, STATE, "index.json"), skip=[config.results], until=config.until)
