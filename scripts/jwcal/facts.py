@@ -55,7 +55,7 @@ def _keywords(step):
     code, found = _code(), set()
     for name in code.closure([f"steps/{step}"]) - {"limits"}:
         found.update(node.value for node in ast.walk(code.tree(name)) if isinstance(node, ast.Constant) and isinstance(node.value, str))
-    return tuple(sorted(limits.KNOWN.intersection(found).difference(limits.ALWAYS)))
+    return tuple(keyword for keyword in limits.KNOWN if keyword in found and keyword not in limits.ALWAYS)
 
 
 @cache

@@ -50,9 +50,10 @@ def read_headers(path):
     Raises
     ------
     InputError
-        It is absent, unreadable, not FITS or truncated.
+        It is absent, unreadable, not FITS or truncated, or its images are compressed.
     """
     primary, *others = read_extensions(path)
+    refuse_compressed([e.header.get("EXTNAME", "") for e in others if e.header.get("ZIMAGE") is True], path)
     science = next((e for e in others if str(e.header.get("EXTNAME", "")).upper() == "SCI" and e.shape), None)
     sci, shape, dtype = (science.header, science.shape, dtype_of(science.header)) if science else ({}, (), "")
     return Headers(*({k: v for k, v in h.items() if not STRUCTURE.fullmatch(k)} for h in (primary.header, sci)), shape, dtype)
@@ -112,6 +113,14 @@ def opened(path):
         raise InputError("the file is truncated: its compressed data end too soon", path, AGAIN) from None
     except (gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"its compressed data are damaged ({error})", path, AGAIN) from None
+
+
+def refuse_compressed(names, path):
+    """Raise InputError where there are extensions, of these names, whose images are compressed inside the file (fpack)."""
+    if names:
+        one = len(names) == 1
+        what = f"{', '.join(names)} {'is a' if one else 'are'} compressed image{'s' * (not one)}"
+        raise InputError(what, path, "Unpack the file: funpack, or astropy's fits.open and writeto")
 
 
 def check_compressed(path):
@@ -179,7 +188,7 @@ def _odd_card(card):
             parsed = fits.Card.fromstring(card)
             parsed.verify("silentfix")  # as when the file is read: a number that is none (NaN) becomes text
             value = parsed.value
-    except fits.VerifyError:
+    except (fits.VerifyError, ValueError):  # the latter of letters that are not ASCII
         return card[:8].strip(), None
     return parsed.keyword, value if isinstance(value, (str, bool, int, float)) else None
 

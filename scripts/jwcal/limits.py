@@ -8,7 +8,6 @@ from numbers import Integral, Real
 
 CORRECT = "Correct the keyword, or take the file from the archive again"
 MANY = 10**9  # what is larger was never measured, and does not fit everywhere
-TINY = 1e-30  # a positive number, however small
 FIELD = 1800  # arcsec: the focal plane reaches a quarter of a degree from its centre
 INSTRUMENTS = ("FGS", "MIRI", "NIRCAM", "NIRISS", "NIRSPEC")
 
@@ -18,7 +17,7 @@ def _each(limit, *keywords):
 
 
 # Planning and every pipeline read these, or write them to their products: they are looked at in each exposure.
-TEXT = (
+WORDS = (
     *("EXP_TYPE", "DETECTOR", "SUBARRAY", "READPATT"),
     *("FILTER", "PUPIL", "GRATING", "BAND", "MODULE", "CORONMSK", "OPMODE", "LAMP", "VISITYPE", "FXD_SLIT"),
 )
@@ -42,7 +41,7 @@ NUMBERS = {
     **_each((-MANY, MANY), "EXPSTART", "EXPMID", "EXPEND", "MJD-BEG", "MJD-AVG", "MJD-END", "TDB-BEG", "TDB-MID", "TDB-END"),
     **_each((-MANY, MANY), "FWCPOS", "PWCPOS", "FWPOSOFF", "PWPOSOFF", "AVDRKCUR"),
 }
-ALWAYS = (*TEXT, *CHOICES, *DATES, *WHOLE, *NUMBERS)
+ALWAYS = (*WORDS, *CHOICES, *DATES, *WHOLE, *NUMBERS)
 
 # These are looked at where a step of the exposure's chain reads them (`facts`).
 CHOICES |= {"VPARITY": (-1, 1), "DISPAXIS": (1, 2), "SRCTYPE": ("POINT", "EXTENDED", "UNKNOWN")}
@@ -69,11 +68,10 @@ NUMBERS |= {
     **_each((-MANY, MANY), "GWA_XTIL", "GWA_YTIL", "GWA_TILT", "GWA_PXAV", "GWA_PYAV"),
     **_each((0, MANY), "WAVSTART", "WAVEND"),
     # photometry, background, events
-    **_each((TINY, MANY), "PIXAR_SR", "PIXAR_A2"),
+    **_each((0, MANY), "PIXAR_SR", "PIXAR_A2", "PRIMECRS", "EXTNCRS"),
     **_each((-MANY, MANY), "PHOTMJSR", "PHOTUJA2", "BKGLEVEL"),
-    **_each((0, MANY), "PRIMECRS", "EXTNCRS"),
 }
-KNOWN = frozenset((*ALWAYS, *CHOICES, *WHOLE, *NUMBERS))
+KNOWN = tuple(dict.fromkeys((*ALWAYS, *CHOICES, *WHOLE, *NUMBERS)))
 
 SIDE = 2048  # columns and rows of a near-infrared detector
 MIRI_SIZE = (1032, 1024)  # columns and rows
@@ -91,7 +89,7 @@ def fault(keyword, value):
     elif keyword in DATES:
         expected = None if isinstance(value, str) and _is_moment(keyword, value) else DATES[keyword][0]
     else:
-        expected = "text" if keyword in TEXT and not isinstance(value, str) else None
+        expected = "text" if keyword in WORDS and not isinstance(value, str) else None
     return expected and f"{keyword} is {value!r}, {expected} was expected"
 
 
