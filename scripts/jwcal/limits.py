@@ -44,12 +44,14 @@ NUMBERS = {
 ALWAYS = (*WORDS, *CHOICES, *DATES, *WHOLE, *NUMBERS)
 
 # These are looked at where a step of the exposure's chain reads them (`facts`).
-CHOICES |= {"VPARITY": (-1, 1), "DISPAXIS": (1, 2), "SRCTYPE": ("POINT", "EXTENDED", "UNKNOWN")}
+CHOICES |= {"VPARITY": (-1, 1), "SRCTYPE": ("POINT", "EXTENDED", "UNKNOWN")}
+LOGICAL = ("BKGSUB",)
 WHOLE |= {
     **_each((1, MANY), "NRS_NORM", "NRS_REF"),
     **_each((0, MANY), "PATT_NUM", "NUMDTHPT", "SUBPXPTS", "MSACONID"),
     **_each((-MANY, MANY), "MSAMETID"),
     "SPORDER": (-10, 10),
+    "DISPAXIS": (0, 3),
 }
 NUMBERS |= {
     # pointing
@@ -71,7 +73,7 @@ NUMBERS |= {
     **_each((0, MANY), "PIXAR_SR", "PIXAR_A2", "PRIMECRS", "EXTNCRS"),
     **_each((-MANY, MANY), "PHOTMJSR", "PHOTUJA2", "BKGLEVEL"),
 }
-KNOWN = tuple(dict.fromkeys((*ALWAYS, *CHOICES, *WHOLE, *NUMBERS)))
+KNOWN = tuple(dict.fromkeys((*ALWAYS, *CHOICES, *LOGICAL, *WHOLE, *NUMBERS)))
 
 SIDE = 2048  # columns and rows of a near-infrared detector
 MIRI_SIZE = (1032, 1024)  # columns and rows
@@ -88,6 +90,9 @@ def fault(keyword, value):
         expected = None if value in CHOICES[keyword] and not isinstance(value, bool) else _either(CHOICES[keyword])
     elif keyword in DATES:
         expected = None if isinstance(value, str) and _is_moment(keyword, value) else DATES[keyword][0]
+    elif keyword in LOGICAL:
+        # numpy's too, which planning does not import
+        expected = None if type(value).__name__ in ("bool", "bool_") else "T or F"
     else:
         expected = "text" if keyword in WORDS and not isinstance(value, str) else None
     return expected and f"{keyword} is {value!r}, {expected} was expected"
