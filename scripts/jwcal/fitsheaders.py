@@ -123,10 +123,10 @@ def refuse_compressed(names, path):
         raise InputError(what, path, "Unpack the file: funpack, or astropy's fits.open and writeto")
 
 
-def check_compressed(path):
-    """Read a compressed file to its end: it is whole, or an InputError says what is wrong with it."""
+def size_of(path):
+    """Bytes of a file as it was before it was gzipped, if it was; raises as `opened` does, for it is read to its end then."""
     with opened(path) as file:
-        file.seek(0, os.SEEK_END)
+        return file.seek(0, os.SEEK_END)
 
 
 def _header_at(file, position, size, path):

@@ -15,7 +15,7 @@ from astropy.utils.exceptions import AstropyWarning
 
 from . import storage
 from .errors import InputError
-from .fitsheaders import AGAIN, BLOCK, check_compressed, dtype_of, is_compressed
+from .fitsheaders import AGAIN, BLOCK, dtype_of, is_compressed, opened, size_of
 from .threads import meanwhile, parts, side_by_side
 
 
@@ -29,9 +29,7 @@ def open_fits(path):
         It is absent, unreadable, not FITS, or shorter than its headers say.
     """
     try:
-        packed = is_compressed(path)
-        if packed:
-            check_compressed(path)
+        size = size_of(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)  # truncation is looked for below
             hdus = fits.open(path, memmap=False, lazy_load_hdus=False)
@@ -40,12 +38,11 @@ def open_fits(path):
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"not a readable FITS file ({error})", file=path, do=AGAIN) from None
     try:
-        if not packed:
-            size, wanted = os.path.getsize(path), _end_of_data(hdus)
-            if size < wanted:
-                raise InputError(f"the file is truncated: {size} bytes, {wanted} by its headers", file=path, do=AGAIN)
-            if size > wanted and _has_header_at(path, wanted):  # which astropy passes over in silence
-                raise InputError(f"the file is truncated: {size} bytes, in the middle of a header", file=path, do=AGAIN)
+        wanted = _end_of_data(hdus)
+        if size < wanted:
+            raise InputError(f"the file is truncated: {size} bytes, {wanted} by its headers", file=path, do=AGAIN)
+        if size > wanted and _has_header_at(path, wanted):  # which astropy passes over in silence
+            raise InputError(f"the file is truncated: {size} bytes, in the middle of a header", file=path, do=AGAIN)
         yield hdus
     finally:
         hdus.close()
@@ -57,7 +54,7 @@ def _end_of_data(hdus):
 
 
 def _has_header_at(path, position):
-    with open(path, "rb") as file:
+    with opened(path) as file:
         file.seek(position)
         return file.read(9) == b"XTENSION="
 
