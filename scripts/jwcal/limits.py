@@ -128,9 +128,9 @@ def _either(choices):
 def _is_moment(keyword, text):
     """Whether a date or time is of its form, and in the calendar."""
     _, form, whole = DATES[keyword]
-    if not re.fullmatch(form, text.strip(), flags=re.ASCII):
+    if not re.fullmatch(form, text, flags=re.ASCII):
         return False
-    seconds, _, _ = whole.format(text.strip().replace(" ", "T")).partition(".")
+    seconds, _, _ = whole.format(text.replace(" ", "T")).partition(".")
     try:
         datetime.fromisoformat(re.sub(":60$", ":59", seconds))  # a leap second
     except ValueError:
