@@ -9,6 +9,7 @@ from ..model import ramp, stripes
 from ..model.exposure import Exposure, Members
 from ..model.references import References
 from ..products import stored
+from ..settings import facts
 from ..settings.chains import Save, Step
 from ..vocabulary.errors import InputError, JwcalError, ReferenceError, Skip
 from ..vocabulary.parameters import step_module
@@ -46,6 +47,7 @@ def run(recipe, source, write=None, scratch=None):
     opened = nullcontext(source) if given else stored.opened(source, recipe.group_flags, of_ramps=not _ends_ramp(recipe))
     with opened as exposure:
         _check_start(recipe, exposure)
+        _tell(recipe, exposure)
         refs = References(recipe.references, exposure.header, recipe.names)
         exposure.recipe = recipe
         exposure.members = Members([(member["path"], member["exptype"]) for member in recipe.members], stored.read)
@@ -66,6 +68,19 @@ def run(recipe, source, write=None, scratch=None):
                 current = [after for before in current for after in apply(entry, before, refs, recipe)]
                 _drop(refs, entry, entries[number + 1 :])
         return current
+
+
+def _tell(recipe, exposure):
+    """Say in the log what is done to which exposure, by whom, and with which parameters of the user's or of CRDS."""
+    context = f", {recipe.context}" if recipe.context else ""
+    log.info("%s on %s, by %s%s", recipe.pipeline, exposure.name, stored.SOFTWARE, context)
+    changed = [
+        f"{step}.{name} = {recipe.parameters[step][name]!r} ({origin})"
+        for step, origins in recipe.origins.items()
+        for name, origin in origins.items()
+        if recipe.parameters[step][name] != facts.about(step).parameters[name].default
+    ]
+    log.info("Parameters that are not the defaults: %s", ", ".join(changed) or "none")
 
 
 def _check_start(recipe, exposure):
@@ -133,12 +148,12 @@ def apply(entry, exposure, refs, recipe):
     try:
         after = _call("apply", entry, exposure, refs, recipe)
     except Skip as why:
-        _record(exposure, entry.name, SKIPPED, str(why), 0.0)
+        _record(exposure, entry.name, SKIPPED, str(why), 0.0, _product(exposure, recipe))
         return [exposure]
     results = after if isinstance(after, list) else [after]
     seconds = time.perf_counter() - began  # of all of them: they are made together
     for result in results:
-        _record(result, entry.name, COMPLETE, "", seconds)
+        _record(result, entry.name, COMPLETE, "", seconds, _product(result, recipe))
         for kind in _types(entry):
             result.references[kind] = refs[kind].name if kind in refs else "N/A"
     return results
@@ -162,9 +177,14 @@ def _call(function, entry, exposure, refs, recipe):
         raise JwcalError(f"{entry.name} ran out of memory", exposure.name, "Give the job more memory (mem_mb)") from None
 
 
-def _record(exposure, step, status, why, seconds):
+def _product(exposure, recipe):
+    """Which of several products an exposure will be; empty where it is still the one that came in."""
+    return "" if exposure.suffix in recipe.reads else exposure.suffix
+
+
+def _record(exposure, step, status, why, seconds, product=""):
     if step not in exposure.steps:
-        log.info("%s %s%s", step, status, f": {why}" if why else "")
+        log.info("%s %s%s%s", step, status, f" for {product}" if product else "", f": {why}" if why else "")
     exposure.steps[step] = (status, why)
     exposure.seconds[step] = exposure.seconds.get(step, 0.0) + seconds
 

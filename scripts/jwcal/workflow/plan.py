@@ -224,9 +224,13 @@ def make(settings, alone=False):
         The configuration is wrong, or nothing can be run at all.
     """
     config = configuration.load(settings)
+    if set("{}") & set(str(config.results)):
+        raise ConfigError(
+            "results: the folder's name has braces, which the workflow takes for placeholders", config.results, "Choose another"
+        )
     lock = stale.lock(config.results) if alone else None
     stale.tidy(config.results)
-    found = index.index(config.data, cache=Path(config.results, STATE, "index.json"), skip=[config.results])
+    found = index.index(config.data, cache=Path(config.results, STATE, "index.json"), skip=[config.results], until=config.until)
     plan = Plan(
         str(config.results),
         lock=lock,
