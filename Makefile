@@ -10,6 +10,7 @@ PYTHON ?= python3
 CORES ?= all
 JOBS ?= 2
 RESULTS ?= demo/results
+export RESULTS
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
@@ -23,7 +24,7 @@ demo: .venv/kernels
 	@echo "The products are in demo/results, pictures of them in demo/results/previews, and a page on the run is demo/results/report.html."
 
 report: .venv/ready
-	$(BIN)/python -m jwcal.report $(RESULTS)
+	$(BIN)/python -m jwcal.report -- "$$RESULTS"
 
 test: .venv/kernels .venv-peer/ready lint
 	$(BIN)/python -m pytest -m "not full and not slurm" -n $(JOBS) --dist loadfile $(ARGS)

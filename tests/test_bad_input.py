@@ -3,17 +3,23 @@
 The same damaged file goes through the plan of a program, where a good exposure stands beside it, and through a pipeline by hand.
 """
 
+import gzip
+import logging
 import os
 import shutil
 import subprocess
 
+import asdf
 import numpy as np
 import pytest
 from astropy.io import fits
 
 import jwcal
+from jwcal.__main__ import main
 from jwcal.files import fitsio, storage
 from jwcal.products import stored
+from jwcal.provenance import records
+from jwcal.settings import pars
 from jwcal.vocabulary import dq
 from jwcal.vocabulary.errors import ConfigError, InputError, JwcalError, ProductError, ReferenceError
 from jwcal.workflow import jobs, plan, stale
@@ -70,6 +76,24 @@ def samples(change, **values):
     return damage
 
 
+def compressed(*names):
+    """Images compressed inside the file, as fpack does it."""
+
+    def damage(path):
+        with fits.open(path, memmap=False) as hdus:
+            hdus = fits.HDUList([hdu.copy() for hdu in hdus])
+        for name in names:
+            hdus[name] = fits.CompImageHDU(hdus[name].data, hdus[name].header, name=name, compression_type="RICE_1")
+        hdus.writeto(path, overwrite=True)
+
+    return damage
+
+
+def gzipped(size):
+    """Compressed as a whole under its old name, and only the first bytes."""
+    return lambda path: path.write_bytes(gzip.compress(path.read_bytes())[:size])
+
+
 def no_sci(path):
     with fits.open(path, memmap=False) as hdus:
         hdus = fits.HDUList([hdu.copy() for hdu in hdus if hdu.name != "SCI"])
@@ -86,6 +110,8 @@ ROWS = {
     "ends in a header": (cut(4000), "the file is truncated: 4000 bytes, in the middle of a header", AGAIN),
     "ends in the samples": (cut(40000), "the file is truncated: 40000 bytes", AGAIN),
     "last block missing": (cut(-2880), "the file is truncated", AGAIN),
+    "ends in the compressed data": (gzipped(4000), "the file is truncated: its compressed data end too soon", AGAIN),
+    "compressed SCI": (compressed("SCI"), "SCI is a compressed image", "Unpack the file: funpack, or"),
     "no SCI": (no_sci, "it has no SCI extension", AGAIN),
     "no EXP_TYPE": (keywords(EXP_TYPE=None), "the keyword EXP_TYPE is missing", SET),
     "no INSTRUME": (keywords(INSTRUME=None), "the keyword INSTRUME is missing", SET),
@@ -99,6 +125,9 @@ ROWS = {
     "no date": (keywords(DATE_OBS=None), "the keyword DATE-OBS is missing", SET),
     "unknown EXP_TYPE": (keywords(EXP_TYPE="NRC_IMAG"), "NRC_IMAG is no EXP_TYPE of JWST", "The nearest that is known is NRC_IMAGE"),
     "NINTS in words": (keywords(NINTS="one"), "NINTS is 'one'", "Correct the keyword"),
+    "date of another form": (keywords(DATE_OBS="10/02/23"), "DATE-OBS is '10/02/23', a date of the form 20YY-MM-DD", "Correct the keyword"),
+    "date that is none": (keywords(DATE_OBS="2023-13-02"), "DATE-OBS is '2023-13-02', a date of the form", "Correct the keyword"),
+    "time of another form": (keywords(TIME_OBS="4h 5m"), "TIME-OBS is '4h 5m', a time of the form HH:MM:SS.sss", "Correct the keyword"),
     "no time": (keywords(TGROUP=0.0), "TGROUP is 0.0", "Correct the keyword"),
     "time in words": (keywords(EXPSTART="nan"), "EXPSTART is 'nan', a number was expected", "Correct the keyword"),
     "endless frames": (keywords(NFRAMES=1e30), "NFRAMES is 1e+30, a whole number from 1 to 1000 was expected", "Correct the keyword"),
@@ -450,6 +479,153 @@ def test_reference_of_nan(tiny, tiny_rate, tmp_path, kind):
     inside = made.dq & dq.DO_NOT_USE == 0
     assert np.isfinite(made.sci[inside]).all() if valued else np.isnan(made.sci).all()
     assert not valued or inside.mean() > 0.99
+
+
+def changed_photom(tiny, path, value):
+    """A photom reference whose conversion for the tiny program's filter is another one."""
+    with fits.open(tiny.references["photom"], memmap=False) as hdus:
+        rows = hdus["PHOTOM"].data
+        rows["photmjsr"][rows["filter"] == "F200W"] = value
+        hdus.writeto(path)
+    return path
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, -2.1])
+def test_photom_without_a_conversion(tiny, tiny_rate, tmp_path, value):
+    """Once an image of NaN, 0 or negative brightness, in silence."""
+    path = changed_photom(tiny, tmp_path / "photom.fits", value)
+    with pytest.raises(ReferenceError) as caught:
+        by_hand(tiny, tiny_rate, tmp_path / "out", "image2", overrides={"photom": path})
+    message = str(caught.value)
+    assert (
+        message.startswith(f"{path}: PHOTMJSR in row ") and f"of the photom reference is {np.float32(value)}, a number above 0" in message
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_photom_with_another_conversion(tiny, tiny_rate, tmp_path):
+    """What is right: the image is as many times as bright."""
+    usual = by_hand(tiny, tiny_rate, None, "image2")["cal"]
+    path = changed_photom(tiny, tmp_path / "photom.fits", 2 * usual.header["PHOTMJSR"])
+    twice = by_hand(tiny, tiny_rate, None, "image2", overrides={"photom": path})["cal"]
+    np.testing.assert_array_equal(twice.sci, 2 * usual.sci)
+
+
+@pytest.mark.parametrize("given", [{"firstgroup": 5}, {"firstgroup": 7, "lastgroup": 20}])
+def test_first_group_beyond_the_ramp(tiny, tmp_path, given):
+    with pytest.raises(InputError) as caught:
+        by_hand(tiny, tiny.image, tmp_path / "out", steps={"ramp_fit": given})
+    assert str(caught.value) == (
+        f"{tiny.image}: firstgroup is {given['firstgroup']}, beyond the last of the exposure's 5 groups, which count from 0. "
+        "Correct the parameter firstgroup of ramp_fit."
+    )
+    assert not (tmp_path / "out").exists()
+
+
+# --- what is said ---
+
+
+def test_log_of_a_job(tiny, tmp_path):
+    """Each once: what is done to which file, by which version, with which parameters, and what was written."""
+    steps = {"jump": {"rejection_threshold": 4.5, "maximum_cores": "1"}, "ipc": {"skip": True}}
+    job = plan.make(settings(tiny, tiny.image, tmp_path / "results", steps=steps)).jobs[0]
+    assert jobs.run(job.recipe, tmp_path / "log") == 0
+    lines = [line.partition(": ")[2] for line in (tmp_path / "log").read_text().splitlines()]
+    for text in (
+        f"detector1 on {tiny.image}, by {stored.SOFTWARE}, jwst_0001.pmap",
+        *(f"Written: {path}" for path in job.outputs.values()),
+        "ramp_fit COMPLETE for rate",
+        "ramp_fit COMPLETE for rateints",
+        "superbias COMPLETE",
+        "ipc SKIPPED: switched off",
+    ):
+        assert lines.count(text) == 1, text
+    (told,) = [line for line in lines if line.startswith("Parameters that are not the defaults: ")]
+    assert "jump.rejection_threshold = 4.5 (steps.jump.rejection_threshold)" in told and "ipc.skip = True (steps.ipc.skip)" in told
+    assert "maximum_cores" not in told, "given, but as the default is"
+
+
+def test_log_without_changes(tiny, tiny_rate, caplog):
+    with caplog.at_level("INFO"):
+        by_hand(tiny, tiny_rate, None, "image2", overrides={"pars-image2pipeline": "N/A"})
+    assert caplog.messages.count("Parameters that are not the defaults: none") == 1
+
+
+def test_history_is_split_between_words(tiny_rate, tmp_path):
+    exposure = stored.read(tiny_rate)
+    why = " ".join(f"word-{'x' * (n % 11)}{n}" for n in range(60))
+    exposure.steps["jump"] = ("SKIPPED", why)
+    stored.write(exposure, tmp_path / "x_rate.fits")
+    history = [line for line in fits.getheader(tmp_path / "x_rate.fits")["HISTORY"] if "word-" in line]
+    assert len(history) > 5 and " ".join(history) == f"jump SKIPPED: {why}"
+
+
+# --- parameters that the peer has exported ---
+
+
+def exported(path, own, **steps):
+    """A file as the peer's `export_config` writes it: all parameters of the pipeline and of its steps, those about files too."""
+    plumbing = {
+        "input_dir": "",
+        "output_dir": None,
+        "output_ext": ".fits",
+        "pre_hooks": [],
+        "save_results": False,
+        "skip": False,
+        "suffix": None,
+    }
+    parts = [{"class": f"jwst.x.{name}", "name": name, "parameters": {**plumbing, **values}} for name, values in steps.items()]
+    tree = {"class": "jwst.pipeline.Image2Pipeline", "name": "Image2Pipeline", "parameters": {**plumbing, **own}, "steps": parts}
+    asdf.AsdfFile(tree).write_to(path)
+    return path
+
+
+def test_exported_parameters(tiny, tiny_rate, tmp_path, caplog):
+    """Ours are taken; of the others those that would do something are named, in one warning."""
+    own = {"save_bsub": True, "save_other": False}
+    path = exported(
+        tmp_path / "image2.asdf",
+        own,
+        bkg_subtract={"bkg_list": None, "sigma": 3.0},
+        resample={"pixfrac": 0.5, "fillval": "NAN", "output_shape": "None", "override_drizpars": None},
+        nothing_of_ours={"depth": 3, "is_on": True},
+    )
+    with caplog.at_level("WARNING"):
+        found = pars.read_parameters(path)
+    assert found["resample"] == {"skip": False, "pixfrac": 0.5, "fillval": "NAN", "output_shape": None}
+    assert found["bkg_subtract"] == {"skip": False, "sigma": 3.0} and "nothing_of_ours" not in found
+    (said,) = caplog.messages
+    assert said == (
+        f"{path}: left out, because this version has no such parameters: "
+        "bkg_subtract.bkg_list = None; nothing_of_ours.depth = 3; save_bsub = True"
+    )
+    arguments = ["image2", str(tiny_rate), "--params", str(path), "--out", str(tmp_path / "out"), "--crds-path", str(tiny.crds)]
+    handlers = logging.getLogger().handlers[:]
+    assert main(arguments) == 0
+    logging.getLogger().handlers[:] = handlers
+    made = records.read(next((tmp_path / "out").glob("*_i2d.fits")))
+    assert made["made_from"]["parameters"]["resample"]["pixfrac"] == 0.5
+
+
+PARS = ("pars-detector1pipeline", "pars-image2pipeline", "pars-jumpstep")
+PEER_EXPORT = """
+from jwst.pipeline import Detector1Pipeline, Image2Pipeline
+for kind in (Detector1Pipeline, Image2Pipeline):
+    kind().export_config(str(folder) + "/" + kind.__name__ + ".asdf")
+"""
+
+
+@pytest.mark.parity
+@needs_peer
+def test_parameters_that_the_peer_exports(tiny, tiny_rate, tmp_path):
+    """Its defaults, in the place of CRDS' parameters, give what ours give."""
+    peer_python(PEER_EXPORT, folder=str(tmp_path))
+    for pipeline, name, source, suffix in (("detector1", "Detector1", tiny.image, "rate"), ("image2", "Image2", tiny_rate, "i2d")):
+        steps = pars.read_parameters(tmp_path / f"{name}Pipeline.asdf")
+        theirs = by_hand(tiny, source, None, pipeline, steps=steps)
+        skips = {step: {"skip": values["skip"]} for step, values in steps.items()}
+        ours = by_hand(tiny, source, None, pipeline, steps=skips, overrides=dict.fromkeys(PARS, "N/A"))
+        np.testing.assert_array_equal(theirs[suffix].sci, ours[suffix].sci)
 
 
 # --- folders ---

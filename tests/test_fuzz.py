@@ -76,7 +76,9 @@ def test_keywords_of_any_value(keyword, value):
     wrong = limits.fault(keyword, value)
     if wrong is not None:
         assert wrong.startswith(f"{keyword} is ") and wrong.endswith(" was expected")
-    elif keyword in limits.WORDS:
+    elif keyword in limits.CHOICES:
+        assert value in limits.CHOICES[keyword]
+    elif keyword in (*limits.WORDS, *limits.DATES):
         assert isinstance(value, str)
     else:
         assert abs(float(value)) <= limits.MANY and (keyword not in limits.WHOLE or int(value) == value)

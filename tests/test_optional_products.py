@@ -74,7 +74,7 @@ def test_a_step_that_is_skipped_leaves_a_product_that_says_so(tiny, tmp_path):
     assert jobs.run(job.recipe, tmp_path / "log") == 0
     with fits.open(job.outputs["mask"]) as hdus:
         assert "SCI" not in hdus and hdus[0].header["S_CLNFNS"] == "SKIPPED"
-        assert "for spectra of NIRSpec only" in "".join(hdus[0].header["HISTORY"])
+        assert "for spectra of NIRSpec only" in " ".join(hdus[0].header["HISTORY"])
     with asdf.open(job.outputs["persistence"]) as file:
         assert file["status"] == "SKIPPED" and "persistence_time" in file["why"]
 

@@ -569,10 +569,10 @@ def test_read_parameters_of_the_old_form(tmp_path):
     tree = {"class": "jwst.jump.JumpStep", "name": "whatever", "rejection_threshold": 3.0, "output_dir": "", "override_gain": None}
     asdf.AsdfFile({"parameters": tree}).write_to(old)
     assert pars.read_parameters(old) == {"jump": {"rejection_threshold": 3.0}}
-    tree = {"class": "x.Spec2Pipeline", "name": "spec2", "steps": {"bkg_subtract": {"sigma": 2.0}, "srctype": {"source_type": "POINT"}}}
+    tree = {"class": "x.Spec2Pipeline", "name": "spec2", "steps": {"bkg_subtract": {"sigma": 2.0}, "resample": {"pixfrac": 0.5}}}
     asdf.AsdfFile({"parameters": tree}).write_to(old)
     os.utime(old, ns=(1, 1))
-    assert pars.read_parameters(old) == {"bkg_subtract": {"sigma": 2.0}, "srctype": {"source_type": "POINT"}}
+    assert pars.read_parameters(old) == {"bkg_subtract": {"sigma": 2.0}, "resample": {"pixfrac": 0.5}}
 
 
 @pytest.mark.parametrize(

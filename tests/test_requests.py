@@ -8,13 +8,12 @@ import pytest
 from astropy.io import fits
 
 import jwcal
-from jwcal import requests
 from jwcal.__main__ import main
 from jwcal.associations import chosen
 from jwcal.products import stored
 from jwcal.report.summary import summary
 from jwcal.settings.config import Config
-from jwcal.workflow import jobs, plan
+from jwcal.workflow import jobs, plan, requests
 from test_associations import exposure
 from test_workflow import copy
 

@@ -8,6 +8,7 @@ import os
 import re
 import warnings
 import zlib
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from ..vocabulary.errors import InputError
@@ -34,9 +35,10 @@ class Headers(NamedTuple):
     dtype: str  # "uint16", "float32"...; "" where there is none
 
 
-CARD = re.compile(r"([A-Z0-9_-]+) *= +(?:'((?:[^']|'')*)'|([TF])|([+-]?\d+)|([+-]?[\d.]+(?:[ED][+-]?\d+)?))? *(?:/.*)?")
+CARD = re.compile(r"([A-Z0-9_-]+) *= +(?:'((?:[^']|'')*)'|([TF])|([+-]?\d+)|([+-]?(?:\d+\.?\d*|\.\d+)(?:[ED][+-]?\d+)?))? *(?:/.*)?")
 STRUCTURE = re.compile(r"SIMPLE|XTENSION|EXTEND|BITPIX|NAXIS\d*|[PG]COUNT|BSCALE|BZERO|EXTNAME|EXTVER|INHERIT")
 BLOCK = 2880
+GZIP = b"\x1f\x8b"
 
 
 def read_headers(path):
@@ -48,9 +50,10 @@ def read_headers(path):
     Raises
     ------
     InputError
-        It is absent, unreadable, not FITS or truncated.
+        It is absent, unreadable, not FITS or truncated, or its images are compressed.
     """
     primary, *others = read_extensions(path)
+    refuse_compressed([e.header.get("EXTNAME", "") for e in others if e.header.get("ZIMAGE") is True], path)
     science = next((e for e in others if str(e.header.get("EXTNAME", "")).upper() == "SCI" and e.shape), None)
     sci, shape, dtype = (science.header, science.shape, dtype_of(science.header)) if science else ({}, (), "")
     return Headers(*({k: v for k, v in h.items() if not STRUCTURE.fullmatch(k)} for h in (primary.header, sci)), shape, dtype)
@@ -60,7 +63,7 @@ def read_extensions(path):
     """The headers of a FITS file (.gz too), the primary one first: list of Extension. Raises as `read_headers` does."""
     found = []
     try:
-        with gzip.open(path) if str(path).endswith(".gz") else open(path, "rb") as file:
+        with opened(path) as file:
             size = file.seek(0, os.SEEK_END)
             position = 0
             while position < size:
@@ -76,11 +79,54 @@ def read_extensions(path):
                     raise InputError(f"the file is truncated: {size} bytes, {position} by its headers", path, AGAIN)
     except FileNotFoundError:
         raise InputError("there is no such file", path) from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"can't be read ({getattr(error, 'strerror', None) or error})", path, "Make it readable or leave it out") from None
+    except OSError as error:
+        raise InputError(f"can't be read ({error.strerror or error})", path, "Make it readable or leave it out") from None
     if not found:
         raise InputError("the file is empty", path, AGAIN)
     return found
+
+
+def is_compressed(path):
+    """Whether a file is gzipped: its first bytes tell, its name may be wrong."""
+    with open(path, "rb") as file:
+        return file.read(len(GZIP)) == GZIP
+
+
+@contextmanager
+def opened(path):
+    """The bytes of a file as they were before it was gzipped, if it was.
+
+    Raises
+    ------
+    OSError
+    InputError
+        Its compressed data are damaged, or end too soon.
+    """
+    if not is_compressed(path):
+        with open(path, "rb") as file:
+            yield file
+        return
+    try:
+        with gzip.open(path) as file:
+            yield file
+    except EOFError:
+        raise InputError("the file is truncated: its compressed data end too soon", path, AGAIN) from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"its compressed data are damaged ({error})", path, AGAIN) from None
+
+
+def refuse_compressed(names, path):
+    """Raise InputError where there are extensions, of these names, whose images are compressed inside the file (fpack)."""
+    if names:
+        one = len(names) == 1
+        what = f"{', '.join(names)} {'is a' if one else 'are'} compressed image{'s' * (not one)}"
+        raise InputError(what, path, "Unpack the file: funpack, or astropy's fits.open and writeto")
+
+
+def size_of(path):
+    """Bytes of a file as it was before it was gzipped, if it was; raises as `opened` does, for it is read to its end then."""
+    with opened(path) as file:
+        return file.seek(0, os.SEEK_END)
 
 
 def _header_at(file, position, size, path):
@@ -140,8 +186,9 @@ def _odd_card(card):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
             parsed = fits.Card.fromstring(card)
+            parsed.verify("silentfix")  # as when the file is read: a number that is none (NaN) becomes text
             value = parsed.value
-    except fits.VerifyError:
+    except (fits.VerifyError, ValueError):  # the latter of letters that are not ASCII
         return card[:8].strip(), None
     return parsed.keyword, value if isinstance(value, (str, bool, int, float)) else None
 

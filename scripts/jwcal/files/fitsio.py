@@ -16,7 +16,7 @@ from astropy.utils.exceptions import AstropyWarning
 from ..machine.threads import meanwhile, parts, side_by_side
 from ..vocabulary.errors import InputError
 from . import storage
-from .fitsheaders import AGAIN, BLOCK, dtype_of
+from .fitsheaders import AGAIN, BLOCK, dtype_of, is_compressed, opened, size_of
 
 
 @contextmanager
@@ -29,6 +29,7 @@ def open_fits(path):
         It is absent, unreadable, not FITS, or shorter than its headers say.
     """
     try:
+        size = size_of(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)  # truncation is looked for below
             hdus = fits.open(path, memmap=False, lazy_load_hdus=False)
@@ -37,12 +38,11 @@ def open_fits(path):
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"not a readable FITS file ({error})", file=path, do=AGAIN) from None
     try:
-        if not str(path).endswith(".gz"):
-            size, wanted = os.path.getsize(path), _end_of_data(hdus)
-            if size < wanted:
-                raise InputError(f"the file is truncated: {size} bytes, {wanted} by its headers", file=path, do=AGAIN)
-            if size > wanted and _has_header_at(path, wanted):  # which astropy passes over in silence
-                raise InputError(f"the file is truncated: {size} bytes, in the middle of a header", file=path, do=AGAIN)
+        wanted = _end_of_data(hdus)
+        if size < wanted:
+            raise InputError(f"the file is truncated: {size} bytes, {wanted} by its headers", file=path, do=AGAIN)
+        if size > wanted and _has_header_at(path, wanted):  # which astropy passes over in silence
+            raise InputError(f"the file is truncated: {size} bytes, in the middle of a header", file=path, do=AGAIN)
         yield hdus
     finally:
         hdus.close()
@@ -54,7 +54,7 @@ def _end_of_data(hdus):
 
 
 def _has_header_at(path, position):
-    with open(path, "rb") as file:
+    with opened(path) as file:
         file.seek(position)
         return file.read(9) == b"XTENSION="
 
@@ -189,7 +189,7 @@ def stored(header, offset, shape, path):
     kind = dtype_of(header) if header.get("XTENSION", "IMAGE").strip() == "IMAGE" else ""
     unsigned = kind.startswith("u") and kind != "uint8"
     scaled = header.get("BSCALE", 1) != 1 or (header.get("BZERO", 0) != 0 and not unsigned) or "BLANK" in header
-    if not kind or scaled or not shape or str(path).endswith(".gz"):
+    if not kind or scaled or not shape or is_compressed(path):
         return None
     return Stored(str(path), offset, np.dtype(kind), shape)
 

@@ -8,7 +8,7 @@ from astropy.io import fits
 
 from ..vocabulary import limits
 from ..vocabulary.errors import InputError, ReferenceError
-from .fitsheaders import AGAIN, read_extensions
+from .fitsheaders import AGAIN, is_compressed, read_extensions
 from .fitsio import native, open_fits, plain_row, read_side_by_side, stored
 
 
@@ -128,7 +128,7 @@ class ReferenceFile:
     def _row(self, extname):
         """How a table's rows are stored, where they can be read as they are."""
         with understood(self.kind, self.path):
-            return None if self.path.endswith(".gz") else plain_row(self._extensions[extname].header)
+            return None if is_compressed(self.path) else plain_row(self._extensions[extname].header)
 
     def _rows_in_file(self, extname, size=None):
         """The rows of a table as they are in the file, `size` of them at a time or all at once."""

@@ -76,7 +76,7 @@ class Header:
 
     def __setitem__(self, keyword, value):
         part = self.sci if keyword in self.sci and keyword not in self.primary else self.primary
-        part[keyword] = value
+        part[keyword] = in_ascii(value)
 
     def __delitem__(self, keyword):
         for part in (self.primary, self.sci):
@@ -87,6 +87,11 @@ class Header:
 
     def __copy__(self):
         return self.copy()
+
+
+def in_ascii(value):
+    """A value as a header can hold it: the letters of names in other alphabets as \\xe9, \\u0142."""
+    return value.encode("ascii", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _undefined():

@@ -1,6 +1,8 @@
 """What a product looks like: its extensions, keywords and names; exposures from files and to files."""
 
+import logging
 import re
+import textwrap
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib.metadata import version
@@ -9,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from ..files import fitsio, storage
+from ..files import fitsheaders, fitsio, storage
 from ..machine.parts import part
-from ..model.exposure import Exposure, Header, Pixels
+from ..model.exposure import Exposure, Header, Pixels, in_ascii
 from ..provenance.records import KEYWORD, record_path
 from ..settings import chains
 from ..settings.chains import Save, Step
@@ -20,7 +22,10 @@ from ..version import VERSION
 from ..vocabulary import keywords
 from ..vocabulary.errors import InputError
 
+log = logging.getLogger(__name__)
+
 SOFTWARE = f"jwcal {VERSION}"
+HISTORY_LINE = 72  # characters of a card; astropy would cut a longer text wherever that is
 _version = cache(version)  # which reads the package's files
 FORMS = {"catalogues": "products/catalogues", "lists": "products/lists"}  # of products that are no lists of images
 
@@ -78,6 +83,7 @@ def read(path):
 
 
 def _header(hdus, path):
+    fitsheaders.refuse_compressed([hdu.name for hdu in hdus if isinstance(hdu, fits.CompImageHDU)], path)
     if "SCI" not in hdus or not hdus["SCI"].shape:
         raise InputError("it has no SCI extension with an image", path, fitsio.AGAIN)
     header = Header(_clean(hdus[0].header, path), _clean(hdus["SCI"].header, path), str(path))
@@ -94,7 +100,7 @@ def _clean(header, path):
     try:
         for card in header.cards:
             card.verify("silentfix")  # here once, and not for each product
-    except fits.VerifyError as error:
+    except (fits.VerifyError, ValueError) as error:  # the latter of letters that are not ASCII
         raise InputError(f"a card of its headers is not FITS ({' '.join(str(error).split())})", path, fitsio.AGAIN) from None
     return header
 
@@ -171,6 +177,8 @@ def write_all(products):
                     yield hdus(exposure, Path(path).name), temporary, path
 
         fitsio.write_fits(lists())
+    for _, path in products:
+        log.info("Written: %s", path)
 
 
 def hdus(exposure, filename):
@@ -232,7 +240,8 @@ def _primary(exposure, filename):
         if named:
             _set(header, named[0], status, named[1])
         if why:
-            header.add_history(f"{step} {status}: {why}")
+            for line in textwrap.wrap(in_ascii(f"{step} {status}: {why}"), HISTORY_LINE, break_on_hyphens=False):
+                header.add_history(line)
     for kind, name in exposure.references.items():
         named = keywords.reference(kind)
         if named:
@@ -242,6 +251,7 @@ def _primary(exposure, filename):
 
 def _set(header, keyword, value, comment):
     """Set a keyword; a comment that does not fit beside a long value is cut here, so that astropy need not warn of it."""
+    value = in_ascii(value)
     room = 80 - len("KEYWORD = '' / ") - max(8, len(value))
     header[keyword] = (value, comment[: max(0, room)])
 

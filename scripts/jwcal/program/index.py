@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..files import fitsheaders, storage
-from ..settings.selector import select_for
+from ..settings import chains
+from ..settings.selector import STAGES, select_for
 from ..vocabulary import limits
 from ..vocabulary.errors import InputError, ProductError
 
@@ -21,7 +22,8 @@ log = logging.getLogger(__name__)
 LEVELS = (("uncal",), ("rate", "rateints"), ("cal", "calints"))
 SUFFIXES = tuple(suffix for level in LEVELS for suffix in level)
 ASSOCIATION = "_asn.json"
-FILE_NAME = re.compile(rf"(.+)_({'|'.join(sorted(SUFFIXES, key=len, reverse=True))})\.fits")
+# Some write the end of it in capitals, or compress the file.
+FILE_NAME = re.compile(rf"(.*)_({'|'.join(sorted(SUFFIXES, key=len, reverse=True))})\.fits(?:\.gz)?", re.IGNORECASE | re.DOTALL)
 
 # <pppppooovvv>_<visit group><parallel sequence><activity>_<exposure>[-segNNN]_<detector>; activities count in base 36
 SCIENCE_NAME = re.compile(
@@ -40,7 +42,8 @@ NEEDED_RAW = (
 )
 IRS2_ROWS = 3200  # 2048 of the detector and the reference pixels read in between
 
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2
+LONGEST = 180  # bytes of a root: names of products, logs and records have more at their end, and file systems take 255
 READERS = 8  # threads: on a network file system opening a file is waiting
 
 
@@ -81,7 +84,7 @@ class Program:
     associations: list = field(default_factory=list)  # paths of *_asn.json files
 
 
-def find(data, cache=None, skip=()):
+def find(data, cache=None, skip=(), until=STAGES[-1]):
     """Find the exposures in folders and files.
 
     Folders are searched through, links followed; hidden ones are not looked into. Of an exposure with uncal files only those
@@ -94,6 +97,8 @@ def find(data, cache=None, skip=()):
         JSON file that remembers what was read: a file with the same path, size and time is not opened again.
     skip : list of paths
         Folders not to look into: our own results, when they are inside the data.
+    until : str
+        The last stage that the exposures go through: keywords that only later ones read may be anything.
 
     Returns
     -------
@@ -107,14 +112,15 @@ def find(data, cache=None, skip=()):
     data = [data] if isinstance(data, (str, os.PathLike)) else list(data)
     files, problems, left_out = _find(data, {os.path.realpath(path) for path in skip})
     associations = [path for path in files.values() if path.endswith(ASSOCIATION)]
-    names, twice = _by_name(path for path in files.values() if not path.endswith(ASSOCIATION))
+    names, twice, unusable = _by_name(path for path in files.values() if not path.endswith(ASSOCIATION))
     left_out += twice
+    problems += unusable
     wanted = [path for found in names.values() for path in _start(found).values()]
     read = _read(wanted, Path(cache) if cache else None)
     exposures = []
     for root, found in sorted(names.items()):
         try:
-            exposure = _exposure(root, found, read)
+            exposure = _exposure(root, found, read, until)
         except NotOurs as error:
             left_out.append(Problem(path=str(error.file), message=f"{error.what}: left out."))
         except InputError as error:
@@ -173,7 +179,7 @@ def check(path):
     record = _read_file(path)
     if isinstance(record, InputError):
         raise record
-    _check(path, named.group(2), record)
+    _check(path, named.group(2).lower(), record)
     return record.header
 
 
@@ -232,14 +238,34 @@ def _is_ours(name):
 
 
 def _by_name(paths):
-    """Root -> {suffix: path}, and the second and further files of the same name."""
-    names, twice = {}, []
+    """Root -> {suffix: path}, the second and further files of the same name, and files whose names can't be used."""
+    names, twice, unusable = {}, [], []
     for path in paths:
         root, suffix = FILE_NAME.fullmatch(os.path.basename(path)).groups()
+        suffix, wrong = suffix.lower(), _unusable(root, path)
+        if wrong:
+            unusable.append(Problem(path.encode("utf-8", "backslashreplace").decode(), f"{wrong}. Rename it."))
+            continue
         first = names.setdefault(root, {}).setdefault(suffix, path)
         if first != path:
             twice.append(Problem(path, f"the same exposure as {first}: left out."))
-    return names, twice
+    return names, twice, unusable
+
+
+def _unusable(root, path):
+    """Why the products of an exposure can't be named after it, or it can't be named in messages; None where nothing is against it."""
+    try:
+        size = len(root.encode())
+        path.encode()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8"
+    if not root:
+        return "its name has nothing before the suffix, so its products would have no name"
+    if size > LONGEST:
+        return f"its name is too long ({size} bytes before the suffix, {LONGEST} at most)"
+    if set("{}") & set(root):
+        return "its name has braces, which the workflow takes for placeholders"
+    return "its name has control characters" if not path.isprintable() else None
 
 
 def _start(found):
@@ -319,21 +345,21 @@ def _remember(cache, records):
 # --- exposures ---
 
 
-def _exposure(root, found, read):
+def _exposure(root, found, read, until):
     """The exposure of one name; raises InputError where one of its files can't be used."""
     start = _start(found)
     for suffix, path in start.items():
         if isinstance(read[path], InputError):
             raise read[path]
-        _check(path, suffix, read[path])
+        _check(path, suffix, read[path], until)
     suffix, path = next(iter(start.items()))
     record = read[path]
     level = suffix.removesuffix("ints")
     return Exposure(root, level, path, found, record.header, record.shape, record.dtype, record.size, record.mtime_ns / 1e9)
 
 
-def _check(path, suffix, record):
-    """Raise InputError where a file is not what its name says."""
+def _check(path, suffix, record, until=None):
+    """Raise InputError where a file is not what its name says, or can't be taken through the stages up to `until`."""
     header = record.header
     if header.get("TELESCOP") != "JWST":
         raise NotOurs("not a JWST file (TELESCOP is not JWST)", path, "Leave it out")
@@ -344,15 +370,23 @@ def _check(path, suffix, record):
         one = len(missing) == 1
         what = f"the keyword{'s' * (not one)} {', '.join(missing)} {'is' if one else 'are'} missing"
         raise InputError(what, path, "Take the file from the archive again, or set " + ("it" if one else "them"))
-    for keyword in limits.KNOWN:
-        wrong = limits.fault(keyword, header[keyword]) if keyword in header else None
-        if wrong:
-            raise InputError(wrong, path, limits.CORRECT)
-    chain = select_for(header, path)
+    wrong = limits.first_fault(header, limits.ALWAYS)
+    chain = None if wrong else select_for(header, path)
+    if until and not wrong:
+        wrong = limits.first_fault(header, _read_later(header, chain, suffix, until))
+    if wrong:
+        raise InputError(wrong, path, limits.CORRECT)
     if suffix == "uncal":
         _check_raw(path, record, guide_star=chain.stage1 == "guider")
     elif suffix in ("rate", "rateints"):
         _check_rate(path, suffix, record)
+
+
+def _read_later(header, pipelines, suffix, until):
+    """Keywords that the steps of an exposure read, from the level of its file up to a stage."""
+    first = next(number for number, level in enumerate(LEVELS) if suffix in level)
+    stages = list(pipelines)[first : STAGES.index(until) + 1]
+    return [keyword for name in stages if name and chains.is_built(name) for keyword in chains.chain(name, header).keywords]
 
 
 def _check_raw(path, record, guide_star):

@@ -136,6 +136,11 @@ class Code:
             self._parsed[name] = self._used[key] = self._remembered.get(key) or self._parse(name, text)
         return self._parsed[name]
 
+    def tree(self, name):
+        """A module's syntax tree."""
+        with open(self._file(name), "rb") as file:
+            return ast.parse(file.read())
+
     def remember(self):
         """Keep the digests for the next time."""
         if not self._used.keys() <= self._remembered.keys():

@@ -1,5 +1,6 @@
 """A chain is a loop over its steps. What runs here runs the same from a rule, from the command line and from a notebook."""
 
+import logging
 from contextlib import nullcontext
 
 from ..machine import memory
@@ -7,11 +8,14 @@ from ..model import ramp, stripes
 from ..model.exposure import Exposure, Members
 from ..model.references import References
 from ..products import stored
+from ..settings import facts
 from ..settings.chains import Save, Step, root_and_suffix
 from ..vocabulary.errors import InputError
 from . import superstripes
 from .one_step import COMPLETE, apply, reference_types
 from .walk import ends_ramp, walk
+
+log = logging.getLogger(__name__)
 
 
 def run(recipe, source, write=None, scratch=None):
@@ -43,6 +47,7 @@ def run(recipe, source, write=None, scratch=None):
     opened = nullcontext(source) if given else stored.opened(source, recipe.group_flags, of_ramps=not ends_ramp(recipe))
     with opened as exposure:
         _check_start(recipe, exposure)
+        _tell(recipe, exposure)
         refs = References(recipe.references, exposure.header, recipe.names)
         for doubt in recipe.doubts:
             log.warning("%s", doubt)
@@ -71,6 +76,9 @@ def _run_members(recipe, source, write, scratch):
     """Take the members of an association through a chain; the source is the first of them, or `Members` that are in memory."""
     members = source if isinstance(source, Members) else _members(recipe, source, scratch)
     members.recipe = recipe
+    _tell(recipe, members)
+    for doubt in recipe.doubts:
+        log.warning("%s", doubt)
     first = members.shells()[0]
     refs = References(recipe.references, first.header, recipe.names)
     current = [members]
@@ -94,6 +102,19 @@ def _members(recipe, source, scratch):
         return exposure
 
     return Members(every, read, recipe.product, association.get("asn_id", ""), association["table"], scratch)
+
+
+def _tell(recipe, exposure):
+    """Say in the log what is done to which exposure, by whom, and with which parameters of the user's or of CRDS."""
+    context = f", {recipe.context}" if recipe.context else ""
+    log.info("%s on %s, by %s%s", recipe.pipeline, exposure.name, stored.SOFTWARE, context)
+    changed = [
+        f"{step}.{name} = {recipe.parameters[step][name]!r} ({origin})"
+        for step, origins in recipe.origins.items()
+        for name, origin in origins.items()
+        if recipe.parameters[step][name] != facts.about(step).parameters[name].default
+    ]
+    log.info("Parameters that are not the defaults: %s", ", ".join(changed) or "none")
 
 
 def _check_start(recipe, exposure):

@@ -33,12 +33,12 @@ def apply(entry, exposure, refs, recipe):
     try:
         after = call("apply", entry, exposure, refs, recipe)
     except Skip as why:
-        record(exposure, entry.name, SKIPPED, str(why), 0.0)
+        record(exposure, entry.name, SKIPPED, str(why), 0.0, _product(exposure, recipe))
         return [exposure]
     results = after if isinstance(after, list) else [after]
     seconds = time.perf_counter() - began  # of all of them: they are made together
     for result in results:
-        record(result, entry.name, COMPLETE, "", seconds)
+        record(result, entry.name, COMPLETE, "", seconds, _product(result, recipe))
         for kind in reference_types(entry):
             result.references[kind] = refs[kind].name if kind in refs else "N/A"
     return results
@@ -62,8 +62,13 @@ def call(function, entry, exposure, refs, recipe):
         raise JwcalError(f"{entry.name} ran out of memory", exposure.name, "Give the job more memory (mem_mb)") from None
 
 
-def record(exposure, step, status, why, seconds):
+def _product(exposure, recipe):
+    """Which of several products an exposure will be; empty where it is still the one that came in, or all members."""
+    return "" if exposure.suffix in (*recipe.reads, "members") else exposure.suffix
+
+
+def record(exposure, step, status, why, seconds, product=""):
     if step not in exposure.steps:
-        log.info("%s %s%s", step, status, f": {why}" if why else "")
+        log.info("%s %s%s%s", step, status, f" for {product}" if product else "", f": {why}" if why else "")
     exposure.steps[step] = (status, why)
     exposure.seconds[step] = exposure.seconds.get(step, 0.0) + seconds

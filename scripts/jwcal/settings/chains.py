@@ -9,7 +9,8 @@ from . import facts
 from .tables import matches, table
 
 LIST = "list"  # the product that lists those of a job whose number is known only after it
-SUFFIX = re.compile(r"_([a-z0-9]+)$")
+EXTENSION = re.compile(r"\.fits(\.gz)?$", re.IGNORECASE)
+SUFFIX = re.compile(r"_([a-z0-9]+|(?i:uncal|rate|rateints|cal|calints))$")
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class Chain:
     def saves(self):
         return [entry for entry in self.entries if isinstance(entry, Save)]
 
+    @cached_property
+    def keywords(self):
+        """Keywords with limits (`limits`) that its steps read beside those that are always looked at."""
+        return tuple(dict.fromkeys(keyword for step in self.steps for keyword in facts.about(step.name).keywords))
+
     def products(self, start, wanted=(), skipped=()):
         """Suffixes of the products, in order.
 
@@ -93,10 +99,10 @@ def placed(name, end):
 
 
 def root_and_suffix(path):
-    """The reverse: a file's name in two parts, "jw..._nrca1" and "uncal"."""
-    stem = os.path.basename(path).removesuffix(".gz").removesuffix(".fits")
+    """The reverse: a file's name in two parts, "jw..._nrca1" and "uncal". Some write the end of it in capitals, or compress the file."""
+    stem = EXTENSION.sub("", os.path.basename(path))
     found = SUFFIX.search(stem)
-    return (stem[: found.start()], found.group(1)) if found else (stem, "")
+    return (stem[: found.start()], found.group(1).lower()) if found else (stem, "")
 
 
 def is_built(pipeline):

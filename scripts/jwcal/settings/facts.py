@@ -1,11 +1,12 @@
 """What the steps say about themselves, remembered: to import their modules, and numba with them, takes longer than to plan a program."""
 
+import ast
 from functools import cache
 from typing import NamedTuple
 
 from ..files import storage
 from ..provenance import codebase
-from ..vocabulary import parameters
+from ..vocabulary import limits, parameters
 from . import step_modules
 
 TYPES = {kind.__name__: kind for kind in (type(None), bool, int, float, str, list)}
@@ -19,6 +20,7 @@ class Facts(NamedTuple):
     required: tuple  # reference types
     optional: tuple  # reference types that it can do without
     members: tuple  # types of the members of an association that it reads
+    keywords: tuple  # keywords with limits that it reads beside those that are always looked at
 
 
 @cache
@@ -27,7 +29,7 @@ def about(step):
     code = _code()
     if not step.isidentifier() or not code.has(f"steps/{step}"):
         return read(step)
-    key, known = code.digest([f"steps/{step}", "vocabulary/parameters"]), storage.noted(CACHE)
+    key, known = code.digest([f"steps/{step}", "vocabulary/parameters", "vocabulary/limits"]), storage.noted(CACHE)
     code.remember()
     try:
         remembered_key, plain = known[step]
@@ -48,7 +50,15 @@ def read(step):
     if module is None:
         return None
     types = (tuple(getattr(module, name, ())) for name in ("REFERENCES", "OPTIONAL", "MEMBERS"))
-    return Facts(step_modules.parameters_of(step), *types)
+    return Facts(step_modules.parameters_of(step), *types, _keywords(step))
+
+
+def _keywords(step):
+    """The keywords that stand in the code of a step or of what it imports."""
+    code, found = _code(), set()
+    for name in code.closure([f"steps/{step}"]) - {"vocabulary/limits"}:
+        found.update(node.value for node in ast.walk(code.tree(name)) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    return tuple(keyword for keyword in limits.KNOWN if keyword in found and keyword not in limits.ALWAYS)
 
 
 @cache

@@ -1,6 +1,8 @@
 """Parameters of the steps that CRDS holds: pars-<step> and pars-<pipeline> references, and parameter files of a user's."""
 
+import logging
 import os
+from contextlib import suppress
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -9,8 +11,12 @@ import yaml
 
 from ..crds import choose, session
 from ..files import storage
+from ..vocabulary import parameters
 from ..vocabulary.errors import ConfigError, ReferenceError
+from . import facts
 from .tables import table
+
+log = logging.getLogger(__name__)
 
 # Steps whose pars- reference is not called after the step's own name.
 PARS_NAMES = {
@@ -104,6 +110,8 @@ def parameters_in(files, pipeline, steps):
 def read_parameters(path):
     """Read parameters from a pars- reference (ASDF) or a YAML file of {step: {parameter: value}}.
 
+    The file may be one that the peer has exported, with all parameters of its steps: those that ours have not are named in a warning.
+
     Returns
     -------
     dict
@@ -118,7 +126,12 @@ def read_parameters(path):
     """
     if str(path).endswith(".asdf"):
         read = _parameters(str(path))
-        return {k: dict(v) for k, v in (read.steps or {read.step: read.own}).items() if v}
+        steps, others = read.steps or {read.step: read.own}, read.own if read.steps else {}
+        taken, left_out = _taken(steps)
+        left_out += [f"{name} = {value!r}" for name, value in others.items() if name != "skip" and value not in (None, False, "")]
+        if left_out:
+            log.warning("%s: left out, because this version has no such parameters: %s", path, "; ".join(left_out))
+        return {step: values for step, values in taken.items() if values}
     do = "Write it as YAML, {step: {parameter: value}}"
     try:
         content = yaml.safe_load(Path(path).read_text())
@@ -128,6 +141,23 @@ def read_parameters(path):
     if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
         raise ConfigError("a parameter file holds the parameters of each step under the step's name", file=path, do=do)
     return content
+
+
+def _taken(steps):
+    """What our steps take of the peer's parameters, as they take it; and in words what they have not."""
+    taken, left_out = {}, []
+    for step, values in steps.items():
+        about = facts.about(step)
+        known = about.parameters if about else {}
+        taken[step] = {}
+        for name, value in values.items():
+            if name in known:
+                with suppress(ValueError):  # the configuration says what is wrong with it
+                    value = parameters.from_archive(known[name], value)
+                taken[step][name] = value
+            elif about or value not in (None, False, True, ""):
+                left_out.append(f"{step}.{name} = {value!r}")
+    return taken, left_out
 
 
 class _Parameters(NamedTuple):

@@ -43,7 +43,7 @@ def apply(exposure, refs, *, inverse: bool = False, source_type: str | None = No
     Skip
         The reference has no row for the exposure.
     ReferenceError
-        It has several, or its tables do not belong together.
+        It has several, one without a conversion, or its tables do not belong together.
     """
     from ..kernels.images import photom as kernel
 
@@ -109,12 +109,18 @@ def flux_conversion(photom, row):
     ------
     Skip
         It is for spectra.
+    ReferenceError
+        It is no positive number.
     """
     columns = {name.lower(): name for name in photom.table("PHOTOM").dtype.names}
     line = photom.table("PHOTOM")[row]
     if "photmjsr" not in columns or ("wavelength" in columns and line[columns.get("nelem", columns["wavelength"])].any()):
         raise Skip("the photom reference is for spectra, whose flux calibration is not available yet")
-    return np.float32(line[columns["photmjsr"]])
+    conversion = np.float32(line[columns["photmjsr"]])
+    if not 0 < conversion < np.inf:
+        what = f"PHOTMJSR in row {row + 1} of the photom reference is {conversion}, a number above 0 was expected"
+        raise ReferenceError(what, photom.path, "Correct the reference, or give another photom reference under references: overrides")
+    return conversion
 
 
 def relative_sensitivity(photom, row, header):

@@ -47,7 +47,7 @@ def apply(
     Raises
     ------
     InputError
-        Fewer than two groups of a MIRI exposure are usable.
+        Fewer than two groups of a MIRI exposure are usable, or `firstgroup` is not among them.
     ReferenceError
         The gain or the read noise does not fit the exposure.
     """

@@ -5,7 +5,6 @@ import os
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from .. import requests
 from ..associations import chosen, members
 from ..crds import choose
 from ..files import fingerprint
@@ -17,7 +16,7 @@ from ..settings.recipe import Recipe
 from ..settings.selector import ORDER, STAGES
 from ..settings.tables import table
 from ..vocabulary.errors import ConfigError, JwcalError
-from . import stale
+from . import requests, stale
 from .patterns import apart
 from .resources import resources
 from .stale import STATE
@@ -160,7 +159,6 @@ class Plan:
                 self.problems += dict.fromkeys(str(error) for _, error in found)
             self.unusable += names
 
-    def wait(self, association):
     def wait(self, association, for_what=""):
         """Note that nothing makes this association's product yet."""
         with_image = ", and for the mosaic of a direct image" if association.waits_for else ""
@@ -252,9 +250,13 @@ def make(settings, alone=False):
         The configuration is wrong, or nothing can be run at all.
     """
     config = configuration.load(settings)
+    if set("{}") & set(str(config.results)):
+        raise ConfigError(
+            "results: the folder's name has braces, which the workflow takes for placeholders", config.results, "Choose another"
+        )
     lock = stale.lock(config.results) if alone else None
     stale.tidy(config.results)
-    found = index.find(config.data, cache=Path(config.results, STATE, "index.json"), skip=[config.results])
+    found = index.find(config.data, cache=Path(config.results, STATE, "index.json"), skip=[config.results], until=config.until)
     plan = Plan(
         str(config.results),
         lock=lock,

@@ -20,6 +20,7 @@ from .verdicts import mark
 
 STATE = ".jwcal"  # in the results folder
 SECOND = 10**9  # ns
+NO_BRACES = str.maketrans("{}", "()")
 
 
 # --- one run at a time ---
@@ -195,14 +196,17 @@ def _put_in_order(path, made, recipe):
 
 
 def as_input(path, results):
-    """A file that is not ours as the input of a rule: the file, or, if a clock that was ahead has dated it in the future, a link to it.
+    """A file that is not ours as the input of a rule: the file, or a link to it where Snakemake can't do with the file itself.
 
-    Snakemake ends a job with an error if its input is younger than its output.
+    It ends a job with an error if its input is younger than its output, as one is that a clock that was ahead has dated in the future;
+    and it takes braces in a path for wildcards.
     """
     path = os.path.abspath(path)
-    if not os.path.exists(path) or os.path.getmtime(path) <= time.time():
+    odd = "{" in path or "}" in path
+    if not odd and (not os.path.exists(path) or os.path.getmtime(path) <= time.time()):
         return path
-    link = Path(results, STATE, "ahead", os.path.basename(path))
+    folder, name = os.path.split(path)
+    link = Path(results, STATE, "links", fingerprint.of_text(folder)[:12], name.translate(NO_BRACES))
     link.parent.mkdir(parents=True, exist_ok=True)
     if not link.is_symlink() or os.readlink(link) != path:
         link.unlink(missing_ok=True)

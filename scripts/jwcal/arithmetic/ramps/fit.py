@@ -61,6 +61,9 @@ def _leave_out(exposure, firstgroup, lastgroup):
     if firstgroup is None and lastgroup is None:
         return dead
     first = max(firstgroup or 0, 0)
+    if first >= ngroups:
+        what = f"firstgroup is {firstgroup}, beyond the last of the exposure's {ngroups} groups, which count from 0"
+        raise InputError(what, do="Correct the parameter firstgroup of ramp_fit")
     last = ngroups - 1 if lastgroup is None else lastgroup
     if first >= last:
         log.warning("firstgroup = %s and lastgroup = %s leave no ramp: both are ignored", firstgroup, lastgroup)
