@@ -22,7 +22,7 @@ def header_of(name):
 def real(folder, name, shape=(1024, 1032), **keywords):
     """An exposure of zeros and its references; the map of slices is made from the others."""
     siaf = sky.aperture("MIRI", "MIRIFU_CHANNEL1A")
-    exposure = sky.exposure(_Aperture(siaf), shape, EXP_TYPE="MIR_MRS", **{**header_of(name), **keywords})
+    exposure = pointed(_Aperture(siaf), shape, **{**header_of(name), **keywords})
     files = {kind: REAL / f"jwst_miri_mrs{name}_{kind}_flt9.asdf" for kind in ("distortion", "specwcs")}
     files["wavelengthrange"] = REAL / "jwst_miri_mrs_wavelengthrange_flt9.asdf"
     files["regions"] = Path(folder, f"regions{name}.asdf")
@@ -30,6 +30,14 @@ def real(folder, name, shape=(1024, 1032), **keywords):
     labels = slice_map(known["distortion"].tree, known["wavelengthrange"].tree, exposure.header["BAND"], shape)
     write(files["regions"], "regions", {"regions": np.stack([np.zeros_like(labels)] * 7 + [labels] * 2).astype("i2")})
     return exposure, References(files, exposure.header)
+
+
+def pointed(siaf, shape, velocity=None, **keywords):
+    """An exposure of zeros; the telescope recedes by `velocity` [m/s] from the source."""
+    exposure = sky.exposure(siaf, shape, EXP_TYPE="MIR_MRS", **keywords)
+    if velocity is not None:
+        exposure.header.sci["VELOSYS"] = velocity
+    return exposure
 
 
 class _Aperture:
@@ -87,7 +95,7 @@ def small(folder, **keywords):
     """An exposure and references made by hand."""
     siaf = _Aperture(sky.aperture("MIRI", "MIRIFU_CHANNEL1A"))
     siaf.V2Ref, siaf.V3Ref = PLACE
-    exposure = sky.exposure(siaf, SHAPE, EXP_TYPE="MIR_MRS", **{**header_of("12A"), **keywords})
+    exposure = pointed(siaf, SHAPE, **{**header_of("12A"), **keywords})
     labels = np.zeros(SHAPE, "i2")
     tree = {f"{name}_model": [] for name in ("alpha", "beta", "x", "y")} | {"slices": [*BETA]}
     wavelengths = []

@@ -54,8 +54,8 @@ def lrs_wcs(header, distortion, specwcs, *, slitless):
     (v2, v2_next), (v3, v3_next) = to_field([x0, x0 + 1], [y0, y0])
     scale = float(np.hypot(v2_next - v2, v3_next - v3))
     y = table["Y_CENTER"]
-    trace = _smooth(y, table["X_CENTER"], "trace", specwcs)
-    wavelength = _smooth(y + y0, table["WAVELENGTH"], "wavelength", specwcs)
+    trace = _smooth(y, table["X_CENTER"], "trace")
+    wavelength = _smooth(y + y0, table["WAVELENGTH"], "wavelength")
     velocity = to_barycentre(header)
     if velocity is not None:
         wavelength = wavelength | velocity
@@ -121,18 +121,21 @@ def _wavetable(specwcs):
             f"the specwcs reference's WAVETABLE has no column {', '.join(missing)}", specwcs.path, "Give a specwcs reference that has one"
         )
     rows = np.sort(rows, order=names["Y_CENTER"])
-    return {name: rows[names[name]].astype(float) for name in COLUMNS}
-
-
-def _smooth(y, values, what, specwcs):
-    """A function of y: a smoothing spline through the values, taken at y and linear in between; NaN outside."""
-    try:
-        at_rows = UnivariateSpline(y, values, s=SMOOTHING)(y)
-    except ValueError as error:
+    table = {name: rows[names[name]].astype(float) for name in COLUMNS}
+    y = table["Y_CENTER"]
+    if y.size < 4 or not (np.diff(y) > 0).all() or not all(np.isfinite(column).all() for column in table.values()):
         raise ReferenceError(
-            f"no curve goes through the specwcs reference's {what} ({error})", specwcs.path, "Give another specwcs reference"
-        ) from None
-    return Tabular1D(points=y, lookup_table=at_rows, bounds_error=False, fill_value=np.nan, name=what)
+            f"the specwcs reference's WAVETABLE is no trace: four or more finite rows, each Y_CENTER once, are expected, it has {y.size}",
+            specwcs.path,
+            "Give another specwcs reference",
+        )
+    return table
+
+
+def _smooth(y, values, name):
+    """A function of y: a smoothing spline through the values, taken at y and linear in between; NaN outside."""
+    at_rows = UnivariateSpline(y, values, s=SMOOTHING)(y)
+    return Tabular1D(points=y, lookup_table=at_rows, bounds_error=False, fill_value=np.nan, name=name)
 
 
 def _to_slit(trace, wavelength, x0, y0, scale):
