@@ -20,12 +20,15 @@ WAVELENGTHS = 11.0, -0.025, -2e-5  # micron at the place, and a row, and a row s
 SLOPE = 0.006  # pixels by which the trace moves a row
 
 
-def exposure(slitless, velocity=None, nints=2, **keywords):
+SUBSLIT = {"SUBARRAY": "SUBSLIT", "SUBSTRT1": 301, "SUBSTRT2": 8, "SUBSIZE1": 140, "SUBSIZE2": 384}
+
+
+def exposure(slitless, velocity=None, shape=None, **keywords):
     """A rate image of zeros, slitless integrations."""
     about = {"INSTRUME": "MIRI", "FILTER": "P750L", "EXP_TYPE": f"MIR_LRS-{'SLITLESS' if slitless else 'FIXEDSLIT'}"}
     if slitless:
         about |= {"SUBARRAY": "SLITLESSPRISM", "SUBSTRT1": 1, "SUBSTRT2": 529, "SUBSIZE1": 72, "SUBSIZE2": 416}
-    shape = (nints, 416, 72) if slitless else (1024, 1032)
+    shape = shape or ((2, 416, 72) if slitless else (1024, 1032))
     made = sky.exposure(aperture(), shape, **{**about, **keywords})
     if velocity is not None:
         made.header.sci["VELOSYS"] = velocity

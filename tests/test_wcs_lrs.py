@@ -138,14 +138,17 @@ def test_survives_a_file(tmp_path, slitless):
 
 def test_a_subarray_with_the_slit_is_a_cut_of_the_full_frame(tmp_path):
     whole, refs = lrs.small(tmp_path, slitless=False)
-    part = lrs.exposure(slitless=False, SUBSTRT1=301, SUBSTRT2=5, SUBSIZE1=60, SUBSIZE2=400)
-    part.pixels[0].sci = part.sci[:400, :60]
     wcs = assign_wcs.apply(whole, refs, "lrs_slit").wcs
-    cut = assign_wcs.apply(part, References({k: refs[k].path for k in ("distortion", "specwcs")}, part.header), "lrs_slit").wcs
     x, y = np.array([310.0, 330.0]), np.array([60.0, 350.0])
-    got, expected = cut(x - 300, y - 4), wcs(x, y)
+    got, expected = subslit(refs["specwcs"].path, refs["distortion"].path)(x - 300, y - 7), wcs(x, y)
     assert separation(got[:2], expected[:2]).max() < 1e-3 * UAS
     np.testing.assert_allclose(got[2], expected[2], atol=1e-12)
+
+
+def subslit(table, distortion, **keywords):
+    """Our WCS of the subarray around the slit."""
+    part = lrs.exposure(slitless=False, shape=(384, 140), **lrs.SUBSLIT, **keywords)
+    return assign_wcs.apply(part, References({"distortion": distortion, "specwcs": table}, part.header), "lrs_slit").wcs
 
 
 def test_what_is_missing_is_told(tmp_path):
@@ -187,6 +190,7 @@ CASES = {
     "slit 0005": (False, lrs.REAL / "jwst_miri_specwcs_0005.fits", {"velocity": -20000.0, "XOFFSET": 1.9, "YOFFSET": 0.1}),
     "slit with corners": (False, None, {"XOFFSET": 0.0, "YOFFSET": 0.0}),
 }
+FULL = "slit 0005"  # which the slit's subarray is a cut of
 
 PEER = """
 import asdf
@@ -219,6 +223,17 @@ for i, name in enumerate(names):
 """
 
 
+SUBARRAY = """
+from astropy.io import fits
+from jwst.assign_wcs.assign_wcs import load_wcs
+from stdatamodels.jwst import datamodels
+with datamodels.ImageModel(str(cut)) as model:
+    wcs = load_wcs(model, {"distortion": str(distortion), "specwcs": str(table)}).meta.wcs
+out["subarray box"] = np.array(wcs.bounding_box.bounding_box(order="F"))
+out["subarray"] = np.array(wcs(cut_x, cut_y, with_bounding_box=False))
+"""
+
+
 @needs_peer
 @needs_real
 @pytest.mark.parity
@@ -241,7 +256,14 @@ def test_parity(tmp_path):
         y, x = (good[random.choice(len(good), 1000)] + random.uniform(-0.4, 0.4, (1000, 2))).T
         for key, value in zip(given, [name, folder / "rate.fits", lrs.DISTORTION, table, x, y], strict=True):
             given[key].append(value if key in ("xs", "ys") else str(value))
-    peers = peer_python(PEER, **given)
+    _, table, keywords = CASES[FULL]
+    full = list(CASES).index(FULL)
+    cut_x, cut_y = given["xs"][full] - 300, given["ys"][full] - 7
+    part = lrs.exposure(slitless=False, shape=(384, 140), **lrs.SUBSLIT, **keywords)
+    hdus = [fits.PrimaryHDU(header=part.header.primary), fits.ImageHDU(part.sci, part.header.sci, name="SCI")]
+    fits.HDUList(hdus).writeto(tmp_path / "cut.fits")
+    cut = {"cut": str(tmp_path / "cut.fits"), "cut_x": cut_x, "cut_y": cut_y, "distortion": str(lrs.DISTORTION), "table": str(table)}
+    peers = peer_python(PEER + SUBARRAY, **given, **cut)
     for i, name in enumerate(CASES):
         wcs, header, x, y = ours[name].wcs, ours[name].header, given["xs"][i], given["ys"][i]
         theirs, got = peers[f"{name} sky"], np.array(wcs(x, y))
@@ -264,3 +286,12 @@ def test_parity(tmp_path):
                 assert header.get(key) == (pytest.approx(expected, abs=1e-9) if isinstance(expected, float) else expected), key
         if f"{name} centres" in peers:
             np.testing.assert_allclose(*peers[f"{name} centres"], atol=1e-6)
+    # the peer takes the slit's place, which is in pixels of the full frame, for one of the subarray
+    got, theirs = subslit(table, lrs.DISTORTION, **keywords)(cut_x, cut_y), peers["subarray"]
+    inside = np.isfinite(got[2])
+    assert inside.sum() > 950
+    assert separation(got[:2], peers[f"{FULL} sky"][:2])[inside].max() < 1e-6 * 0.11 / 3600
+    assert np.abs(got[2] - peers[f"{FULL} sky"][2])[inside].max() < 1e-9
+    assert np.nanmin(separation(theirs[:2], peers[f"{FULL} sky"][:2])) > 0.7 / 3600  # 7 rows
+    assert np.nanmedian(np.abs(theirs[2] - peers[f"{FULL} sky"][2])) > 0.1
+    assert peers["subarray box"][0][0] > part.sci.shape[1]  # no pixel is inside
