@@ -279,8 +279,8 @@ def test_parity(tmp_path):
         assert wcs.available_frames == [str(frame) for frame in peers[f"{name} frames"]]
         np.testing.assert_allclose(wcs.bounding_box.bounding_box(order="F"), peers[f"{name} box"], atol=1e-9)
         np.testing.assert_array_equal(ours[name].pixels[0].extra["WAVELENGTH"], peers[f"{name} wavelength"])
-        for part, keys in ((0, ("DITH_RA", "DITH_DEC")), ("SCI", ("S_REGION", "DISPAXIS", "SPECSYS", "WCSAXES", "VELOSYS"))):
-            after = fits.Header.fromstring(str(peers[f"{name} header {part}"]))
+        for place, keys in ((0, ("DITH_RA", "DITH_DEC")), ("SCI", ("S_REGION", "DISPAXIS", "SPECSYS", "WCSAXES", "VELOSYS"))):
+            after = fits.Header.fromstring(str(peers[f"{name} header {place}"]))
             for key in keys:
                 expected = after.get(key)
                 assert header.get(key) == (pytest.approx(expected, abs=1e-9) if isinstance(expected, float) else expected), key
