@@ -7,6 +7,7 @@ from astropy.io import fits
 
 import sky
 from jwcal.reference_data import References
+from jwcal.simulate.spectrograph import write_specwcs
 
 SLITLESS = sky.SHARED / "real/miri_lrs_slitless"
 REAL = sky.SHARED / "real/references/miri"
@@ -47,20 +48,12 @@ def trace(y):
 
 def specwcs(path, corners=True, without=()):
     """A specwcs reference with that trace, from row 90 above the place to 280 below it."""
-    y = np.arange(90.0, -281, -1)
-    x, wavelength = trace(y)
-    columns = {"X_CENTER": x, "Y_CENTER": y, "WAVELENGTH": wavelength}
-    for number, (right, up) in enumerate([(-20, 0.5), (20, 0.5), (20, -0.5), (-20, -0.5)]):
-        columns |= {f"X{number}": x + right, f"Y{number}": y + up}
-    table = fits.BinTableHDU.from_columns(
-        [fits.Column(name, "D", array=values) for name, values in columns.items() if name not in without], name="WAVETABLE"
-    )
+    shape = {"rows": (-280, 90), "trace": (0, 100 * SLOPE), "wavelength": [c * 100**n for n, c in enumerate(WAVELENGTHS)]}
     place = {"IMX": IMX, "IMY": IMY, "IMXSLTL": IMXSLTL, "IMYSLTL": IMYSLTL}
-    header = fits.Header({key: value for key, value in {**place, **(CORNERS if corners else {})}.items() if key not in without})
-    header["TELESCOP"], header["INSTRUME"], header["REFTYPE"] = "JWST", "MIRI", "SPECWCS"
-    header["EXP_TYPE"], header["FILTER"], header["USEAFTER"] = "MIR_LRS-FIXEDSLIT", "P750L", "2022-01-01T00:00:00"
-    header["DATAMODL"], header["AUTHOR"], header["PEDIGREE"], header["DESCRIP"] = "MiriLRSSpecwcsModel", "tests", "DUMMY", "test"
-    fits.HDUList([fits.PrimaryHDU(header=header), table]).writeto(path, overwrite=True)
+    write_specwcs(path, **shape, place={key: value for key, value in place.items() if key not in without}, more=CORNERS if corners else {})
+    with fits.open(path, mode="update") as hdus:
+        for name in set(without) - set(place):
+            hdus["WAVETABLE"].columns.del_col(name)
     return Path(path)
 
 

@@ -181,15 +181,14 @@ def test_noise_is_as_large_as_the_errors_say(files):
 PEER = """
 from jwst.assign_wcs import AssignWcsStep
 from jwst.photom import PhotomStep
-from jwst.stpipe import Step
 for path, name in zip(paths, names):
     step = AssignWcsStep()
     for kind in AssignWcsStep.reference_file_types:
         setattr(step, f"override_{kind}", {"distortion": str(distortion), "specwcs": str(specwcs)}.get(kind, "N/A"))
-    model = step.run(str(path))
+    model = step.process(str(path))
     step = PhotomStep()
     step.override_photom, step.override_area = str(photom), "N/A"
-    model = step.run(model)
+    model = step.process(model)
     out[f"{name} status"] = np.array([model.meta.cal_step.assign_wcs, model.meta.cal_step.photom])
     out[f"{name} data"], out[f"{name} pixar"] = model.data, model.meta.photometry.pixelarea_steradians
     out[f"{name} wavelength"] = model.wavelength

@@ -12,7 +12,6 @@ log = logging.getLogger(__name__)
 OPTIONAL = ("distortion", "filteroffset", "specwcs", "regions", "wavelengthrange")
 
 Degree = Literal[None, 1, 2, 3, 4, 5, 6]
-Kind = Literal["imaging", "lrs_slit", "lrs_slitless", "mrs"]
 
 ALONG_ROWS, ALONG_COLUMNS = 1, 2  # DISPAXIS: how a spectrum lies
 
@@ -20,7 +19,7 @@ ALONG_ROWS, ALONG_COLUMNS = 1, 2  # DISPAXIS: how a spectrum lies
 def apply(
     exposure,
     refs,
-    kind: Kind = "imaging",
+    kind="imaging",
     *,
     sip_approx: bool = True,
     sip_max_pix_error: Annotated[float, Range(min=0)] = 0.01,
@@ -47,7 +46,7 @@ def apply(
         Images: distortion, and filteroffset where the instrument has one. "lrs...": distortion, specwcs. "mrs": distortion, specwcs,
         regions, wavelengthrange.
     kind : str
-        How the light came to the detector; given by the table of chains, no parameter of the user's.
+        How the light came to the detector, one of KINDS; given by the table of chains, no parameter of the user's.
     sip_max_pix_error, sip_max_inv_pix_error : float
         Largest error [pixel] of the approximation to the sky and back; the lowest degree up to 6 that reaches it is taken.
     sip_degree, sip_inv_degree : int, optional

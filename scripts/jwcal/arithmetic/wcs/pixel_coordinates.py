@@ -44,7 +44,7 @@ def extent(wcs, shape):
     region : str or None
         None where no pixel looks at the sky.
     wavelengths : (float, float)
-        NaN there.
+        To within a pixel where the limit of a channel cuts through a slice. NaN where no pixel looks at the sky.
     """
     found = [values for _, values in _evaluated(wcs, _parts(wcs, shape, edges=True), shape[-1])]
     ra, dec, wavelength = np.concatenate(found, axis=1) if found else np.empty((3, 0))
