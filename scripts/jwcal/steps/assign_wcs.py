@@ -3,7 +3,7 @@
 import logging
 from typing import Annotated, Literal
 
-from ..errors import ReferenceError
+from ..errors import Skip
 from ..parameters import Range
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,9 @@ def apply(
     InputError
         A pointing keyword is missing.
     ReferenceError
-        A reference is missing or does not hold what it should.
+        A reference does not hold what it should.
+    Skip
+        There is none.
     """
     sip = {
         "max_error": sip_max_pix_error,
@@ -70,15 +72,18 @@ def apply(
         "inverse_degree": sip_inv_degree,
         "npoints": sip_npoints,
     }
-    KINDS[kind](exposure, refs, sip=sip if sip_approx else None)
+    make, needed = KINDS[kind]
+    for reference in needed:
+        if reference not in refs:
+            raise Skip(f"its {reference} reference is N/A")
+    make(exposure, refs, sip=sip if sip_approx else None)
     return exposure
 
 
 def _imaging(exposure, refs, *, sip, **_):
     from ..wcs import footprint, imaging
 
-    distortion = _needed(refs, "distortion", exposure)
-    exposure.wcs = imaging.imaging_wcs(exposure.header, exposure.sci.shape, distortion, refs.get("filteroffset"))
+    exposure.wcs = imaging.imaging_wcs(exposure.header, exposure.sci.shape, refs["distortion"], refs.get("filteroffset"))
     _set_region(exposure, footprint.s_region(exposure.wcs), "a corner of the image has no place on the sky")
     if sip is not None:
         _approximate(exposure, **sip)
@@ -87,8 +92,8 @@ def _imaging(exposure, refs, *, sip, **_):
 def _lrs_slit(exposure, refs, **_):
     from ..arithmetic.wcs import miri_lrs
 
-    specwcs = _lrs(exposure, refs, slitless=False)
-    region = miri_lrs.slit_region(exposure.wcs, specwcs)
+    _lrs(exposure, refs, slitless=False)
+    region = miri_lrs.slit_region(exposure.wcs, refs["specwcs"])
     _set_region(exposure, region, "the specwcs reference does not tell the slit's corners")
     pointed = miri_lrs.pointed_at(exposure.header, exposure.wcs)
     if pointed is None:
@@ -109,43 +114,32 @@ def _lrs(exposure, refs, *, slitless):
     from ..arithmetic.wcs import miri_lrs
     from ..arithmetic.wcs.pixel_coordinates import wavelength_and_sky
 
-    distortion, specwcs = (_needed(refs, kind, exposure) for kind in ("distortion", "specwcs"))
-    _dispersed(exposure, miri_lrs.lrs_wcs(exposure.header, distortion, specwcs, slitless=slitless), ALONG_COLUMNS)
+    wcs = miri_lrs.lrs_wcs(exposure.header, refs["distortion"], refs["specwcs"], slitless=slitless)
+    _dispersed(exposure, wcs, ALONG_COLUMNS)
     *_, wavelength = wavelength_and_sky(exposure.wcs, exposure.sci.shape)
     exposure.pixels[0].extra["WAVELENGTH"] = wavelength.astype("float32")
-    return specwcs
 
 
 def _mrs(exposure, refs, **_):
     from ..arithmetic.wcs import miri_mrs
     from ..arithmetic.wcs.pixel_coordinates import extent
 
-    given = [_needed(refs, kind, exposure) for kind in ("distortion", "specwcs", "regions", "wavelengthrange")]
-    _dispersed(exposure, miri_mrs.mrs_wcs(exposure.header, exposure.sci.shape, *given), ALONG_COLUMNS)
+    _dispersed(exposure, miri_mrs.mrs_wcs(exposure.header, exposure.sci.shape, *(refs[kind] for kind in MRS)), ALONG_COLUMNS)
     region, (blue, red) = extent(exposure.wcs, exposure.sci.shape)
     _set_region(exposure, region, "no pixel is in a slice")
     log.info("Wavelengths from %.4f to %.4f micron", blue, red)
 
 
-# How the light came to the detector -> what makes its WCS: (exposure, refs, *, sip), where sip has the settings of the approximation or is
-# None; it sets `exposure.wcs` and the keywords.
+MRS = ("distortion", "specwcs", "regions", "wavelengthrange")
+
+# How the light came to the detector -> what makes its WCS, and the references without which it can't. The former takes the exposure, which
+# gets `wcs` and keywords, the references, and `sip`: the settings of the approximation, or None.
 KINDS = {
-    "imaging": _imaging,
-    "lrs_slit": _lrs_slit,
-    "lrs_slitless": _lrs_slitless,
-    "mrs": _mrs,
+    "imaging": (_imaging, ("distortion",)),
+    "lrs_slit": (_lrs_slit, ("distortion", "specwcs")),
+    "lrs_slitless": (_lrs_slitless, ("distortion", "specwcs")),
+    "mrs": (_mrs, MRS),
 }
-
-
-def _needed(refs, kind, exposure):
-    """A reference that this kind of exposure can't do without."""
-    if kind not in refs:
-        raise ReferenceError(
-            f"there is no {kind} reference, without which it is not known where the pixels look",
-            file=exposure.name,
-            do=f"Give one under references: overrides: {{{kind}: FILE}}, or switch assign_wcs off",
-        )
-    return refs[kind]
 
 
 def _dispersed(exposure, wcs, axis):
