@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jwcal import products
-from jwcal.simulate import spectrograph
+from jwcal.simulate import mrs, spectrograph
 from jwcal.simulate.spectrograph import Dip, PathOfLight, Source, Spectrum, simulate_lrs
 from peer import needs_peer, peer_python
 
@@ -176,6 +176,103 @@ def test_noise_is_as_large_as_the_errors_say(files):
         np.testing.assert_array_equal(noisy.sci, again.sci)
     other = simulate_lrs(files, **{**arguments, "seed": 5}).exposure
     assert not np.array_equal(other.sci, simulate_lrs(files, **arguments).exposure.sci)
+
+
+# --- slices --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def slices(tmp_path_factory):
+    return mrs.write_references(tmp_path_factory.mktemp("slices"))
+
+
+SR = (np.pi / 180 / 3600) ** 2
+
+
+def spectra(made, channel):
+    """Wavelength and Jy in rows of a channel, all slices together."""
+    labels = mrs.labels_of(made.exposure.wcs) // 100 == channel
+    _, width, scale, *_ = mrs.OPTICS[channel]
+    jansky = np.where(labels, made.exposure.sci, 0).sum(axis=1) * 1e6 * scale * width * SR
+    return np.fmax.reduce(np.where(labels, made.truth.wavelength, np.nan), axis=1), jansky
+
+
+def test_made_up_slices_are_those_of_the_instrument(slices):
+    made = mrs.simulate_mrs(slices, sources=[], noise=False)
+    labels = mrs.labels_of(made.exposure.wcs)
+    assert np.unique(labels).tolist() == [0, *range(101, 122), *range(201, 218)]
+    for channel, (low, high) in mrs.RANGES["SHORT"].items():
+        if channel < 3:
+            seen = made.truth.wavelength[labels // 100 == channel]
+            assert low < np.nanmin(seen) < low + 0.05 and high - 0.05 < np.nanmax(seen) < high + 0.05
+            assert np.isfinite(seen).all()
+    y, x = (axis[::991].astype(float) for axis in np.nonzero(labels))
+    back = made.exposure.wcs.invert(*made.exposure.wcs(x, y), with_bounding_box=False)
+    np.testing.assert_allclose(back, [x, y], atol=1e-6)
+
+
+def test_flux_comes_out_of_the_slices(slices):
+    star = Source(Spectrum(flux=0.05, at=6.0, slope=-1.0), along=0.2, across=-0.1)
+    made = mrs.simulate_mrs(slices, sources=[star], background=lambda w: 3 * w, noise=False)
+    empty = mrs.simulate_mrs(slices, sources=[], background=lambda w: 3 * w, noise=False)
+    lit = mrs.labels_of(made.exposure.wcs) > 0
+    np.testing.assert_allclose(empty.exposure.sci[lit], 3 * made.truth.wavelength[lit], rtol=1e-6)
+    made.exposure.sci = made.exposure.sci.astype(float) - empty.exposure.sci
+    for channel in (1, 2):
+        wavelength, jansky = spectra(made, channel)
+        np.testing.assert_allclose(jansky, star.spectrum(wavelength), rtol=2e-3)  # a row's wavelengths differ by a pixel
+
+
+def test_a_source_is_where_it_was_put(slices):
+    found = []
+    for along, across in [(0.0, 0.0), (0.6, -0.35)]:
+        made = mrs.simulate_mrs(slices, sources=[Source(Spectrum(flux=0.05), along=along, across=across)], noise=False)
+        y, x = np.nonzero(mrs.labels_of(made.exposure.wcs) // 100 == 1)
+        alpha, beta, _ = made.exposure.wcs.get_transform("detector", "alpha_beta")(x.astype(float), y.astype(float))
+        found.append([np.average(axis, weights=made.truth.image[y, x]) for axis in (alpha, beta)])
+    np.testing.assert_allclose(np.subtract(*found[::-1]), [0.6, -0.35], atol=0.02)  # the field cuts the halo off
+
+
+def test_a_line_is_resolved_as_it_should_be(slices):
+    sigma = spectrograph.SIGMA * 5.3 / mrs.RESOLUTION
+    wavelength = np.linspace(5.29, 5.31, 4001)
+    line = Spectrum(flux=0.05, lines=[(5.3, 1.0, 0.002)])
+    broad = mrs.blurred(line, wavelength) - 0.05
+    middle = np.average(wavelength, weights=broad)
+    assert middle == pytest.approx(5.3, abs=1e-5)
+    width = np.sqrt(np.average((wavelength - middle) ** 2, weights=broad))
+    assert width == pytest.approx(np.hypot(sigma, spectrograph.SIGMA * 0.002), rel=2e-3)
+    assert np.trapezoid(broad, wavelength) == pytest.approx(0.05 * spectrograph.SIGMA * 0.002 * np.sqrt(2 * np.pi), rel=1e-3)
+
+
+def test_a_rate_of_slices(slices):
+    star = Source(Spectrum(flux=0.05))
+    cal, rate = (mrs.simulate_mrs(slices, sources=[star], calibrated=c, response=20.0, seed=3) for c in (True, False))
+    assert (cal.exposure.suffix, rate.exposure.suffix) == ("cal", "rate") and rate.exposure.wcs is None
+    np.testing.assert_allclose(rate.exposure.sci * 20, cal.exposure.sci, rtol=1e-4, atol=1e-3)
+    pull = (cal.exposure.sci - cal.truth.image) / cal.exposure.err
+    assert pull.std() == pytest.approx(1, abs=0.01)
+
+
+PEER_SLICES = """
+from jwst.assign_wcs.assign_wcs import load_wcs
+from stdatamodels.jwst import datamodels
+with datamodels.IFUImageModel(str(path)) as model:
+    wcs = load_wcs(model, {k: str(v) for k, v in zip(kinds, files)}).meta.wcs
+out["sky"] = np.array(wcs(x, y))
+"""
+
+
+@needs_peer
+@pytest.mark.parity
+@pytest.mark.full
+def test_the_peer_reads_the_slices(slices, tmp_path):
+    made = mrs.simulate_mrs(slices, calibrated=False)
+    path = products.write(made.exposure, tmp_path / "slices_rate.fits")
+    wcs = mrs.simulate_mrs(slices).exposure.wcs
+    y, x = (axis[::97].astype(float) for axis in np.nonzero(mrs.labels_of(wcs)))
+    theirs = peer_python(PEER_SLICES, path=str(path), kinds=[*slices], files=[str(f) for f in slices.values()], x=x, y=y)["sky"]
+    np.testing.assert_allclose(wcs(x, y), theirs, rtol=0, atol=1e-10)
 
 
 PEER = """

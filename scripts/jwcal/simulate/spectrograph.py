@@ -374,7 +374,7 @@ def simulate_lrs(
     if slitless and dip is not None:
         options = {"nints": len(dip.shape), **options}
     setup = instruments.setup(EXP_TYPES[slitless], **options)
-    head = _header(setup, target, roll, dither or {}, start, identity or headers.Identity())
+    head = make_header(setup, target, roll, dither or {}, start, identity or headers.Identity())
     for key, value in (header or {}).items():
         head[key] = value
     shape = (setup.readout.nints, *setup.subarray.shape) if slitless else setup.subarray.shape
@@ -387,7 +387,7 @@ def simulate_lrs(
     to_unit = _one if calibrated else response  # MJy/sr for what the image is in
     image, paths = _light(wcs, wavelength, target, sources, background, dip, slitless, to_unit, shape)
     per_dn = np.where(np.isfinite(wavelength), response(wavelength), 1.0) if calibrated else np.ones(shape[-2:])
-    made.pixels = [_measured(image, per_dn, setup.readout.effinttm, noise, np.random.default_rng([seed, 271]))]
+    made.pixels = [measured(image, per_dn, setup.readout.effinttm, noise, np.random.default_rng([seed, 271]))]
     made.pixels[0].header = made.header.sci
     if calibrated:
         made.header, made.suffix = looking.header, "calints" if slitless else "cal"
@@ -443,7 +443,7 @@ class _Density:
         return 1e-6 / PIXAR_SR * self.spectrum(wavelength) * through / self.response(wavelength)
 
 
-def _header(setup, target, roll, dither, start, identity):
+def make_header(setup, target, roll, dither, start, identity):
     """Keywords of a rate file."""
     began = Time(start, format="isot", scale="utc", precision=3)
     craft = headers.spacecraft(began + TimeDelta(setup.readout.duration / 2, format="sec"))
@@ -456,7 +456,7 @@ def _header(setup, target, roll, dither, start, identity):
     return Header(primary, science, f"{identity.root(setup, began)}_rate.fits")
 
 
-def _measured(image, per_dn, seconds, noise, rng):
+def measured(image, per_dn, seconds, noise, rng):
     """What is measured of an image, with its variances; `per_dn`: of the image's unit for a DN/s, (row, col)."""
     poisson = np.maximum(image, 0) * per_dn / (GAIN * seconds)
     read = np.broadcast_to((READNOISE / seconds * per_dn) ** 2, image.shape)

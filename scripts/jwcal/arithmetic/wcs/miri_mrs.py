@@ -88,6 +88,7 @@ def _by_channel(reference, name, content):
 def _to_slice(header, channels, limits, labels, distortion, specwcs):
     """(x, y) -> (alpha, beta, wavelength), slice by slice."""
     velocity = to_barycentre(header)
+    observed = Identity(2) & (Identity(1) if velocity is None else velocity.inverse)
     with understood("specwcs", specwcs.path):
         wavelengths = list(specwcs.tree["model"])
         if velocity is not None:
@@ -99,7 +100,7 @@ def _to_slice(header, channels, limits, labels, distortion, specwcs):
         transforms = {}
         for number, alpha, beta, x, y, wavelength in zip(tree["slices"], *models, wavelengths, strict=True):
             forward = Mapping((1, 0, 0, 1, 0)) | alpha & beta & wavelength
-            forward.inverse = Mapping((2, 0, 2, 0)) | x & y
+            forward.inverse = observed | Mapping((2, 0, 2, 0)) | x & y
             transforms[int(number)] = forward
         slices = {
             limits[band]: LabelMapper(
