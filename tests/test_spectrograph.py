@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import lrs
 from jwcal import products
 from jwcal.simulate import mrs, spectrograph
 from jwcal.simulate.spectrograph import Dip, PathOfLight, Source, Spectrum, simulate_lrs
@@ -176,6 +177,23 @@ def test_noise_is_as_large_as_the_errors_say(files):
         np.testing.assert_array_equal(noisy.sci, again.sci)
     other = simulate_lrs(files, **{**arguments, "seed": 5}).exposure
     assert not np.array_equal(other.sci, simulate_lrs(files, **arguments).exposure.sci)
+
+
+@pytest.mark.skipif(not lrs.DISTORTION.exists(), reason="the real reference files (../shared/real) are not here")
+@BOTH
+def test_flux_comes_out_with_real_references(slitless):
+    table = lrs.SLITLESS / "jwst_miri_specwcs_0003.fits" if slitless else lrs.REAL / "jwst_miri_specwcs_0005.fits"
+    files = {"distortion": lrs.DISTORTION, "specwcs": table}
+    # an older distortion than the SIAF's: the target is not in the middle
+    beside = np.median(simulate_lrs(files, slitless=slitless, calibrated=True, noise=False, nints=1).truth.paths[0].offset)
+    star = Source(Spectrum(flux=0.02, slope=-1.0), across=-beside)
+    made = simulate_lrs(files, slitless=slitless, sources=[star], calibrated=True, noise=False, nints=1)
+    assert abs(np.median(made.truth.paths[0].offset)) < 1e-3 < abs(beside) < 0.6
+    rows, wavelength = rows_and_wavelengths(made)
+    width = np.inf if slitless else 0.51
+    through = spectrograph.passed(np.median(made.truth.paths[0].offset), width, spectrograph.DIFFRACTION * wavelength)
+    got = flux(made.exposure.sci, rows)
+    np.testing.assert_allclose(got, np.broadcast_to(star.spectrum(wavelength) * through, got.shape), rtol=5e-3)
 
 
 # --- slices --------------------------------------------------------------------------------------------------------------
