@@ -3,19 +3,23 @@
 import logging
 from typing import Annotated, Literal
 
+from ..vocabulary.errors import Skip
 from ..vocabulary.parameters import Range
 
 log = logging.getLogger(__name__)
 
-REFERENCES = ("distortion",)
-OPTIONAL = ("filteroffset",)
+# which of these an exposure needs depends on its kind: see KINDS
+OPTIONAL = ("distortion", "filteroffset", "specwcs", "regions", "wavelengthrange")
 
 Degree = Literal[None, 1, 2, 3, 4, 5, 6]
+
+ALONG_ROWS, ALONG_COLUMNS = 1, 2  # DISPAXIS: how a spectrum lies
 
 
 def apply(
     exposure,
     refs,
+    kind="imaging",
     *,
     sip_approx: bool = True,
     sip_max_pix_error: Annotated[float, Range(min=0)] = 0.01,
@@ -27,17 +31,22 @@ def apply(
     slit_y_high: float = 0.55,
     nrs_ifu_slice_wcs: bool = False,
 ):
-    """Give an image its WCS.
+    """Give an exposure its WCS.
 
-    Sets `exposure.wcs` (pixels of the subarray to ICRS degrees) and in the science header S_REGION and, with `sip_approx`,
-    the FITS WCS keywords: a tangent plane with SIP polynomials in place of the linear WCS that came with the exposure.
+    Sets `exposure.wcs`: pixels of the subarray to ICRS degrees and, in spectra, wavelength in micron. In the science header S_REGION
+    is set. Images also get, with `sip_approx`, the FITS WCS keywords: a tangent plane with SIP polynomials in place of the linear WCS that
+    came with the exposure. Spectra get DISPAXIS and SPECSYS; those of the prism also an image of wavelengths, WAVELENGTH, and with a
+    slit the place on the sky that the dither points at, DITH_RA and DITH_DEC.
 
     Parameters
     ----------
     exposure : Exposure
         Images (row, col) or integrations (int, row, col).
     refs : References
-        distortion, and filteroffset where the instrument has one.
+        Images: distortion, and filteroffset where the instrument has one. "lrs...": distortion, specwcs. "mrs": distortion, specwcs,
+        regions, wavelengthrange.
+    kind : str
+        How the light came to the detector, one of KINDS; given by the table of chains, no parameter of the user's.
     sip_max_pix_error, sip_max_inv_pix_error : float
         Largest error [pixel] of the approximation to the sky and back; the lowest degree up to 6 that reaches it is taken.
     sip_degree, sip_inv_degree : int, optional
@@ -45,7 +54,7 @@ def apply(
     sip_npoints : int
         The polynomials are fitted on a grid of so many pixels along each axis.
     slit_y_low, slit_y_high, nrs_ifu_slice_wcs
-        For the spectra of NIRSpec; images have no use for them.
+        For the spectra of NIRSpec.
 
     Raises
     ------
@@ -53,36 +62,107 @@ def apply(
         A pointing keyword is missing.
     ReferenceError
         A reference does not hold what it should.
+    Skip
+        There is none.
     """
-    from ..arithmetic.wcs import footprint, imaging
-
-    wcs = imaging.imaging_wcs(exposure.header, exposure.sci.shape, refs["distortion"], refs.get("filteroffset"))
-    exposure.wcs = wcs
-    region = footprint.s_region(wcs)
-    if region is None:
-        log.warning("A corner of the image has no place on the sky: S_REGION stays as it was")
-    else:
-        exposure.header.sci["S_REGION"] = (region, "spatial extent of the observation")
-    if sip_approx:
-        _approximate(exposure, sip_max_pix_error, sip_degree, sip_max_inv_pix_error, sip_inv_degree, sip_npoints)
+    sip = {
+        "max_error": sip_max_pix_error,
+        "degree": sip_degree,
+        "max_inverse_error": sip_max_inv_pix_error,
+        "inverse_degree": sip_inv_degree,
+        "npoints": sip_npoints,
+    }
+    make, needed = KINDS[kind]
+    for reference in needed:
+        if reference not in refs:
+            raise Skip(f"its {reference} reference is N/A")
+    make(exposure, refs, sip=sip if sip_approx else None)
     return exposure
 
 
-def _approximate(exposure, max_error, degree, max_inverse_error, inverse_degree, npoints):
+def _imaging(exposure, refs, *, sip, **_):
+    from ..arithmetic.wcs import footprint, imaging
+
+    exposure.wcs = imaging.imaging_wcs(exposure.header, exposure.sci.shape, refs["distortion"], refs.get("filteroffset"))
+    _set_region(exposure, footprint.s_region(exposure.wcs), "a corner of the image has no place on the sky")
+    if sip is not None:
+        _approximate(exposure, **sip)
+
+
+def _lrs_slit(exposure, refs, **_):
+    from ..arithmetic.wcs import miri_lrs
+
+    _lrs(exposure, refs, slitless=False)
+    region = miri_lrs.slit_region(exposure.wcs, refs["specwcs"])
+    _set_region(exposure, region, "the specwcs reference does not tell the slit's corners")
+    pointed = miri_lrs.pointed_at(exposure.header, exposure.wcs)
+    if pointed is None:
+        log.warning("No XOFFSET, YOFFSET: where the dither points is not known")
+    else:
+        exposure.header.primary["DITH_RA"] = (pointed[0], "RA of dithered pointing location")
+        exposure.header.primary["DITH_DEC"] = (pointed[1], "Dec of dithered pointing location")
+
+
+def _lrs_slitless(exposure, refs, **_):
+    from ..arithmetic.wcs import footprint
+
+    _lrs(exposure, refs, slitless=True)
+    _set_region(exposure, footprint.s_region(exposure.wcs), "the corners of the subarray are beyond the spectrum")
+
+
+def _lrs(exposure, refs, *, slitless):
+    from ..arithmetic.wcs import miri_lrs
+    from ..arithmetic.wcs.pixel_coordinates import wavelength_and_sky
+
+    wcs = miri_lrs.lrs_wcs(exposure.header, refs["distortion"], refs["specwcs"], slitless=slitless)
+    _dispersed(exposure, wcs, ALONG_COLUMNS)
+    *_, wavelength = wavelength_and_sky(exposure.wcs, exposure.sci.shape)
+    exposure.pixels[0].extra["WAVELENGTH"] = wavelength.astype("float32")
+
+
+def _mrs(exposure, refs, **_):
+    from ..arithmetic.wcs import miri_mrs
+    from ..arithmetic.wcs.pixel_coordinates import extent
+
+    _dispersed(exposure, miri_mrs.mrs_wcs(exposure.header, exposure.sci.shape, *(refs[kind] for kind in MRS)), ALONG_COLUMNS)
+    region, (blue, red) = extent(exposure.wcs, exposure.sci.shape)
+    _set_region(exposure, region, "no pixel is in a slice")
+    log.info("Wavelengths from %.4f to %.4f micron", blue, red)
+
+
+MRS = ("distortion", "specwcs", "regions", "wavelengthrange")
+
+# How the light came to the detector -> what makes its WCS, and the references without which it can't. The former takes the exposure, which
+# gets `wcs` and keywords, the references, and `sip`: the settings of the approximation, or None.
+KINDS = {
+    "imaging": (_imaging, ("distortion",)),
+    "lrs_slit": (_lrs_slit, ("distortion", "specwcs")),
+    "lrs_slitless": (_lrs_slitless, ("distortion", "specwcs")),
+    "mrs": (_mrs, MRS),
+}
+
+
+def _dispersed(exposure, wcs, axis):
+    """The WCS of a spectrum, and what its keywords say of it."""
+    exposure.wcs = wcs
+    exposure.header.sci["DISPAXIS"] = (axis, "Dispersion direction")
+    exposure.header.sci["SPECSYS"] = ("BARYCENT", "Spectral reference frame")
+
+
+def _set_region(exposure, region, why):
+    if region is None:
+        log.warning("S_REGION stays as it was: %s", why)
+    else:
+        exposure.header.sci["S_REGION"] = (region, "spatial extent of the observation")
+
+
+def _approximate(exposure, **settings):
     """FITS keywords in place of the exposure's; the reference pixel stays where it is."""
     from ..arithmetic.wcs import sip
 
     crpix = [exposure.header.get(key) for key in ("CRPIX1", "CRPIX2")]
     try:
-        fitted = sip.approximate(
-            exposure.wcs,
-            None if None in crpix else crpix,
-            max_error=max_error,
-            degree=degree,
-            max_inverse_error=max_inverse_error,
-            inverse_degree=inverse_degree,
-            npoints=npoints,
-        )
+        fitted = sip.approximate(exposure.wcs, None if None in crpix else crpix, **settings)
     except ValueError as error:  # the gWCS is there and right: the keywords are for display
         log.warning("No SIP approximation (%s): the FITS WCS keywords stay as they were", error)
         return

@@ -1,4 +1,4 @@
-"""Where the pixels look: gWCS pipelines, their FITS approximation and their footprint.
+"""Where the pixels of spectrographs look, and at which wavelength.
 
-Only `steps.assign_wcs` and what works on a WCS import these modules: gwcs and astropy.modeling take a second to load.
+gwcs and astropy.modeling take a second to load: only `steps.assign_wcs` and what works on a WCS import these modules.
 """
