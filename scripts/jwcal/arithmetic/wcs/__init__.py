@@ -1,4 +1,4 @@
-"""Where the pixels of spectrographs look, and at which wavelength.
+"""Where the pixels look, and at which wavelength: images, spectrographs, footprints, FITS approximations.
 
-gwcs and astropy.modeling take a second to load: only `steps.assign_wcs` and what works on a WCS import these modules.
+It knows headers and references. gwcs and astropy.modeling take a second to load: only steps that work on a WCS import it.
 """

@@ -6,10 +6,10 @@ import numpy as np
 from astropy.modeling.models import Const1D, Identity, Mapping, Scale, Shift, Tabular1D
 from scipy.interpolate import UnivariateSpline
 
-from ...errors import ReferenceError
-from ...wcs.footprint import polygon
-from ...wcs.telescope import subarray_to_full
+from ...vocabulary.errors import ReferenceError
+from .footprint import polygon
 from .spectral import slit_wcs, to_barycentre
+from .telescope import subarray_to_full
 
 SMOOTHING = 0.002  # sum of squared residuals [pixel^2 or micron^2] that the splines through trace and wavelengths may leave
 REFERENCE_COLUMNS = 4  # at the detector's left edge: they see no light

@@ -5,10 +5,10 @@ from astropy.modeling.models import Const1D, Identity, Mapping
 from gwcs.selector import LabelMapper, LabelMapperArray, LabelMapperRange, RegionsSelector
 from stdatamodels.jwst.transforms.models import MIRI_AB2Slice
 
-from ...errors import InputError, ReferenceError
-from ...reference_file import another, understood
-from ...wcs.telescope import whole_pixels
+from ...files.reference_file import another, understood
+from ...vocabulary.errors import InputError, ReferenceError
 from .spectral import slit_wcs, to_barycentre
+from .telescope import whole_pixels
 
 THROUGHPUT_PLANE = 7  # of the regions: pixels that get 80 % of a slice's light
 

@@ -9,7 +9,7 @@ from math import ceil, floor
 import numpy as np
 from gwcs.selector import LabelMapperArray, LabelMapperRange, RegionsSelector
 
-from ...wcs.footprint import polygon
+from .footprint import polygon
 
 
 def wavelength_and_sky(wcs, shape):

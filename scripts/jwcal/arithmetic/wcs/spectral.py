@@ -9,7 +9,7 @@ from astropy.modeling.models import Const1D, Identity
 from gwcs import WCS
 from gwcs.coordinate_frames import CelestialFrame, CompositeFrame, Frame2D, SpectralFrame
 
-from ...wcs.telescope import detector_frame, field_to_sky, without_aberration
+from .telescope import detector_frame, field_to_sky, without_aberration
 
 log = logging.getLogger(__name__)
 
