@@ -2,6 +2,7 @@
 the same numbers.
 """
 
+import itertools
 import shutil
 from pathlib import Path
 
@@ -587,7 +588,7 @@ def is_clear(extension, damage):
 def test_all_damages_are_read_rightly_or_refused(levels, tmp_path, level):
     """Each extension with each damage: an error of ours that names file and extension, or the numbers that the file holds."""
     source, refused = levels[0][level], set()
-    for _, extension, damage in [case for case in CASES if case[0] == level and case[2] in DAMAGES]:
+    for extension, damage in itertools.product(EXTENSIONS[level], DAMAGES):
         path = edited(source, tmp_path / source.name, {extension: DAMAGES[damage]})
         try:
             exposure = products.read(path)
@@ -602,14 +603,14 @@ def test_all_damages_are_read_rightly_or_refused(levels, tmp_path, level):
             lies = extension == "SCI" and damage in ("EXTVER 7", "a table")  # tested by what stands beside it
             assert ((extension, damage) in refused) != free or lies, (extension, damage)
         for damage in TYPES:
-            flags = "DQ" in extension and damage in ("NaN", "halves", "scaled")
+            flags = "DQ" in extension and damage in ("NaN", "halves")
             samples = level == "uncal" and extension == "SCI" and damage == "NaN"
             assert ((extension, damage) in refused) == (flags or samples), (extension, damage)
 
 
 def some(cases):
-    """Every eighth in `make test`, all of them in `make parity`."""
-    return [pytest.param(*case, id=" ".join(case), marks=[pytest.mark.full] * (number % 8 > 0)) for number, case in enumerate(cases)]
+    """Every eleventh in `make test`, all of them in `make parity`."""
+    return [pytest.param(*case, id=" ".join(case), marks=[pytest.mark.full] * (number % 11 > 0)) for number, case in enumerate(cases)]
 
 
 @pytest.mark.parametrize(("level", "extension", "damage"), some(CASES))
@@ -641,7 +642,7 @@ HEADERS = st.fixed_dictionaries(
 KEYWORDS = st.dictionaries(st.sampled_from(["NINTS", "INTSTART", "INTEND", "DATAMODL"]), SMALL)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(HEADERS, max_size=5), KEYWORDS)
 def test_headers_of_any_content(found, keywords):
     """What planning asks about headers that nobody has looked at yet has an answer."""
