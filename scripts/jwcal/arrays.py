@@ -9,8 +9,6 @@ from collections import Counter
 from numbers import Real
 from typing import NamedTuple
 
-import numpy as np
-
 from .errors import InputError
 from .fitsheaders import dtype_of
 
@@ -18,7 +16,7 @@ CORRECT = "Correct the extension, or take the file from the archive again"
 
 # Extensions with numbers like SCI's, of its shape, and with flags.
 PLANES = ("ERR", "VAR_POISSON", "VAR_RNOISE", "VAR_FLAT", "WMAP")
-FLAGS = {"DQ": np.uint32, "PIXELDQ": np.uint32, "GROUPDQ": np.uint8}
+FLAGS = {"DQ": "uint32", "PIXELDQ": "uint32", "GROUPDQ": "uint8"}
 # Maps of the pixels: one image, or one of the shape of SCI. Those of CLASSES are not numbers.
 MAPS = (
     *("AREA", "WAVELENGTH", "WHT", "BARSHADOW", "TRACEMODEL", "AVDRKCUR"),
@@ -27,7 +25,7 @@ MAPS = (
 CLASSES = ("REGIONS", "MASK", "CON")
 WEIGHTS = ("WHT", "WMAP")  # resampled images have them, and need no flags
 VALUES = (*PLANES, *MAPS)
-# Axes by name: i(ntegration), g(roup), r(ow), c(olumn); q: a quarter of the columns; *: any number.
+# Axes by name: i(ntegration), g(roup), r(ow), c(olumn); *: any number (a quarter of the columns).
 OF_RAMPS = {"ERR": "igrc", "GROUPDQ": "igrc", "PIXELDQ": "rc", "DQ": "rc", "ZEROFRAME": "irc", "REFOUT": "igr*", "AVDRKCUR": "rc"}
 RAMP = "igrc"
 TIMES = "INT_TIMES"
@@ -193,7 +191,7 @@ def notes(extensions):
     is_ramp = len(science[0].shape) == len(RAMP)
     for e in extensions:
         if e.name in FLAGS:
-            usual = (np.dtype(FLAGS[e.name]).name,)
+            usual = (FLAGS[e.name],)
         elif e.name in VALUES or e.name in OF_RAMPS or (e.name == "SCI" and not is_labels(extensions)):
             usual = ("float32", "uint16") if is_ramp else ("float32",)
         else:
@@ -218,33 +216,6 @@ def lacks_flags(extensions, number):
     beside = {e.name for e in extensions if e.number == number and e.shape}
     shape = next(e.shape for e in extensions if e.name == "SCI")
     return len(shape) < len(RAMP) and not beside & {"DQ", *WEIGHTS} and not is_labels(extensions)
-
-
-def values(array):
-    """An array's numbers as float32, C-contiguous."""
-    return np.ascontiguousarray(array, np.float32)
-
-
-def flags(array, name, path):
-    """An array's numbers as flags, C-contiguous: uint32, those of groups uint8.
-
-    Raises
-    ------
-    InputError
-        They are no flags: not whole, below 0, or of more bits.
-    """
-    array, kind = np.asarray(array), np.dtype(FLAGS[name])
-    native = array.dtype.newbyteorder("=")
-    if native == np.int32 and kind == np.uint32:  # some software leaves out the offset with which FITS stores unsigned ones
-        return np.ascontiguousarray(array, np.int32).view(kind)
-    if not (native.kind == "u" and native.itemsize <= kind.itemsize):
-        with np.errstate(invalid="ignore"):
-            good = (array >= 0) & (array <= np.iinfo(kind).max)
-            good &= array == np.floor(array)
-        if not good.all():
-            what = f"{name} is {native.name} with the value {array[~good][0]}, flags of {8 * kind.itemsize} bits were expected"
-            raise InputError(what, path, CORRECT)
-    return np.ascontiguousarray(array, kind)
 
 
 def own_rows(table, header, nints, path):

@@ -65,6 +65,32 @@ def native(array):
     return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
+def values(array):
+    """An array's numbers as float32, C-contiguous."""
+    return np.ascontiguousarray(array, np.float32)
+
+
+def flags(array, name, path):
+    """An array's numbers as the flags of an extension, C-contiguous: uint32, those of groups uint8.
+
+    Raises
+    ------
+    InputError
+        They are no flags: not whole, below 0, or of more bits.
+    """
+    array, kind = np.asarray(array), np.dtype(arrays.FLAGS[name])
+    found = array.dtype.newbyteorder("=")
+    if found == np.int32 and kind == np.uint32:  # some software leaves out the offset with which FITS stores unsigned ones
+        return np.ascontiguousarray(array, np.int32).view(kind)
+    if not (found.kind == "u" and found.itemsize <= kind.itemsize):
+        with np.errstate(invalid="ignore"):
+            good = (array >= 0) & (array <= np.iinfo(kind).max) & (array == np.floor(array))
+        if not good.all():
+            what = f"{name} is {found.name} with the value {array[~good][0]}, flags of {8 * kind.itemsize} bits were expected"
+            raise InputError(what, path, arrays.CORRECT)
+    return np.ascontiguousarray(array, kind)
+
+
 # --- arrays ----------------------------------------------------------------------------------------------------------
 #
 # Images go from and to files through one small buffer: new memory costs more than the reading, and astropy's conversions
@@ -345,7 +371,7 @@ class RampSamples:
                 flat = groupdq.reshape(-1)
                 side_by_side(lambda span: flat[span].fill(0), parts(0, flat.size, SPAN))
             else:
-                groupdq[:] = arrays.flags(self._groupdq.section[ints], "GROUPDQ", self.path)
+                groupdq[:] = flags(self._groupdq.section[ints], "GROUPDQ", self.path)
         except (OSError, ValueError, TypeError) as error:
             raise InputError(f"its samples can't be read ({error})", self.path, AGAIN) from None
         return sci, groupdq

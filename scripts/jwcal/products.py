@@ -150,12 +150,12 @@ def _ramp_planes(hdus, exposure, left_out):
     ny, nx = hdus["SCI"].shape[-2:]
     pixels = Pixels(header=exposure.header.sci)
     for hdu in hdus[1:]:
-        if not isinstance(hdu, fits.ImageHDU) or hdu.name in ("SCI", "GROUPDQ", *left_out) or not hdu.shape:
+        if not isinstance(hdu, fits.ImageHDU) or hdu.name in ("SCI", "GROUPDQ", *left_out) or hdu.data is None:
             continue
         if hdu.name == "PIXELDQ":
-            pixels.dq = arrays.flags(hdu.data, hdu.name, exposure.name)
+            pixels.dq = fitsio.flags(hdu.data, hdu.name, exposure.name)
         else:
-            pixels.extra[hdu.name] = arrays.values(hdu.data)
+            pixels.extra[hdu.name] = fitsio.values(hdu.data)
     if pixels.dq is None:
         pixels.dq = np.zeros((ny, nx), np.uint32)
     if "ZEROFRAME" in pixels.extra and hdus["ZEROFRAME"].data.dtype.kind == "f":
@@ -173,16 +173,16 @@ def _fill_zero_frames(frames, exposure):
 
 def _planes(hdus, number, found, exposure):
     """The arrays of one pixel grid: the extensions of one EXTVER."""
-    names = {extension: plane for plane, extension in (BEFORE | AFTER).items()}
+    names = {extension: plane for plane, extension in (BEFORE | AFTER).items() if plane != "groupdq"}  # which images have not
     labels = arrays.is_labels(found)
     pixels = Pixels()
     for hdu in hdus[1:]:
         if not isinstance(hdu, fits.ImageHDU) or hdu.ver != number or hdu.data is None:
             continue
         if hdu.name in arrays.FLAGS:
-            array = arrays.flags(hdu.data, hdu.name, exposure.name)
+            array = fitsio.flags(hdu.data, hdu.name, exposure.name)
         elif hdu.name in arrays.VALUES or (hdu.name == "SCI" and not labels):
-            array = arrays.values(hdu.data)
+            array = fitsio.values(hdu.data)
         else:
             array = fitsio.native(hdu.data)
         if hdu.name in names:
