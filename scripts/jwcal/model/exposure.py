@@ -16,6 +16,7 @@ members              a list of exposures, opened on demand   (class `Members`)
 """
 
 import copy
+import logging
 import os
 import tempfile
 from dataclasses import dataclass, field, fields
@@ -25,6 +26,8 @@ import numpy as np
 from ..machine.threads import by_rows
 from ..vocabulary import dq, limits
 from ..vocabulary.errors import InputError
+
+log = logging.getLogger(__name__)
 
 PLANES = ("sci", "err", "dq", "groupdq", "var_poisson", "var_rnoise", "var_flat")
 
@@ -157,6 +160,7 @@ class Exposure:
         # where this block stands in the whole exposure (see ramp.py); a whole exposure has the defaults
         self.integrations = slice(0, None)
         self.rows = self.inner = slice(0, None)  # `inner`: without the halo
+        self.notes = []  # sentences: what was read otherwise than it is in the file, or assumed
         self._dead_groups = None
 
     @property
@@ -168,6 +172,11 @@ class Exposure:
         if self.raw is not None:
             self.sci, self.groupdq = self.raw.read(slice(0, self.raw.shape[0]))
             self.raw = None
+
+    def tell_notes(self):
+        """Log what was read otherwise than it is in the file."""
+        for note in self.notes:
+            log.warning("%s: %s", self.name, note)
 
     @property
     def shape(self):
@@ -379,7 +388,9 @@ class Members:
         if isinstance(member.source, Exposure):
             return member.source
         exposure = self._read(member.source)
-        if member.shell is not None:
+        if member.shell is None:
+            exposure.tell_notes()  # once
+        else:
             exposure.take_over(member.shell)
         for plane, path in member.kept.items():
             setattr(exposure, plane, np.load(path))
