@@ -89,6 +89,16 @@ def compressed(*names):
     return damage
 
 
+def beside(**shapes):
+    """More images, of these shapes."""
+
+    def damage(path):
+        for name, shape in shapes.items():
+            fits.append(path, np.ones(shape, np.uint16), fits.Header({"EXTNAME": name}))
+
+    return damage
+
+
 def gzipped(size):
     """Compressed as a whole under its old name, and only the first bytes."""
     return lambda path: path.write_bytes(gzip.compress(path.read_bytes())[:size])
@@ -101,8 +111,7 @@ def no_sci(path):
 
 
 AGAIN, SET = "Fetch the file again", "Take the file from the archive again, or set it"
-ARCHIVE = "Take the file from the archive again"
-UNCAL = "Take the uncal file from the archive again"
+ARCHIVE, EXTENSION = "Take the file from the archive again", "Correct the extension, or take the file from the archive again"
 # damage, what is wrong, what to do
 ROWS = {
     "empty": (holding(b""), "the file is empty", AGAIN),
@@ -141,8 +150,10 @@ ROWS = {
     "three axes": (samples(lambda sci: sci[0]), "SCI has the shape (5, 64, 64), its keywords say (1, 5, 64, 64)", ARCHIVE),
     "groups missing": (samples(lambda sci: sci[:, :3]), "SCI has the shape (1, 3, 64, 64), its keywords say (1, 5, 64, 64)", ARCHIVE),
     "columns missing": (samples(lambda sci: sci[..., :32]), "SCI has the shape (1, 5, 64, 32)", ARCHIVE),
-    "floats": (samples(lambda sci: sci.astype(np.float32)), "SCI is float32, raw samples are uint16", UNCAL),
-    "signed": (samples(lambda sci: (sci // 2).astype(np.int16)), "SCI is int16, raw samples are uint16", UNCAL),
+    "zero frames missing": (beside(ZEROFRAME=(3, 64, 64)), "ZEROFRAME has the shape (3, 64, 64), (1, 64, 64) was expected", EXTENSION),
+    "flags missing": (beside(GROUPDQ=(1, 3, 64, 64)), "GROUPDQ has the shape (1, 3, 64, 64), (1, 5, 64, 64) was expected", EXTENSION),
+    "flat flags": (beside(PIXELDQ=(64,)), "PIXELDQ has the shape (64,), (64, 64) was expected", EXTENSION),
+    "reference output short": (beside(REFOUT=(1, 5, 32, 16)), "REFOUT has the shape (1, 5, 32, 16), (1, 5, 64, any) was", EXTENSION),
 }  # fmt: skip
 # Exposures of others are no error of ours: they are left out, and named.
 NOT_OURS = {"no TELESCOP": keywords(TELESCOP=None), "Hubble": keywords(TELESCOP="HST")}

@@ -197,8 +197,6 @@ BAD = {
     "rows and columns swapped": ({"SUBSIZE1": 4, "SUBSIZE2": 5}, r"its keywords say \(1, 3, 5, 4\)"),
     "segment": ({"NINTS": 9, "INTSTART": 3, "INTEND": 4}, r"its keywords say \(2, 3, 4, 5\)"),
     "IRS2": ({"READPATT": "NRSIRS2RAPID"}, r"its keywords say \(1, 3, 3200, 5\)"),
-    "type": ({"dtype": np.float32}, "SCI is float32, raw samples are uint16"),
-    "signed": ({"dtype": np.int16}, "SCI is int16, raw samples are uint16"),
 }
 
 

@@ -33,6 +33,7 @@ class Headers(NamedTuple):
     sci: dict  # of the first SCI extension; empty where there is none
     shape: tuple  # of its array; () where there is none
     dtype: str  # "uint16", "float32"...; "" where there is none
+    others: tuple = ()  # Extension of all but the primary header
 
 
 CARD = re.compile(r"([A-Z0-9_-]+) *= +(?:'((?:[^']|'')*)'|([TF])|([+-]?\d+)|([+-]?(?:\d+\.?\d*|\.\d+)(?:[ED][+-]?\d+)?))? *(?:/.*)?")
@@ -56,7 +57,8 @@ def read_headers(path):
     refuse_compressed([e.header.get("EXTNAME", "") for e in others if e.header.get("ZIMAGE") is True], path)
     science = next((e for e in others if str(e.header.get("EXTNAME", "")).upper() == "SCI" and e.shape), None)
     sci, shape, dtype = (science.header, science.shape, dtype_of(science.header)) if science else ({}, (), "")
-    return Headers(*({k: v for k, v in h.items() if not STRUCTURE.fullmatch(k)} for h in (primary.header, sci)), shape, dtype)
+    plain = ({k: v for k, v in h.items() if not STRUCTURE.fullmatch(k)} for h in (primary.header, sci))
+    return Headers(*plain, shape, dtype, tuple(others))
 
 
 def read_extensions(path):

@@ -13,6 +13,7 @@ import yaml
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
+from .. import arrays
 from ..machine.threads import meanwhile, parts, side_by_side
 from ..vocabulary.errors import InputError
 from . import storage
@@ -63,6 +64,32 @@ def native(array):
     """The same values in the machine's byte order, C-contiguous."""
     array = np.asarray(array)
     return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
+
+
+def values(array):
+    """An array's numbers as float32, C-contiguous."""
+    return np.ascontiguousarray(array, np.float32)
+
+
+def flags(array, name, path):
+    """An array's numbers as the flags of an extension, C-contiguous: uint32, those of groups uint8.
+
+    Raises
+    ------
+    InputError
+        They are no flags: not whole, below 0, or of more bits.
+    """
+    array, kind = np.asarray(array), np.dtype(arrays.FLAGS[name])
+    found = array.dtype.newbyteorder("=")
+    if found == np.int32 and kind == np.uint32:  # some software leaves out the offset with which FITS stores unsigned ones
+        return np.ascontiguousarray(array, np.int32).view(kind)
+    if not (found.kind == "u" and found.itemsize <= kind.itemsize):
+        with np.errstate(invalid="ignore"):
+            good = (array >= 0) & (array <= np.iinfo(kind).max) & (array == np.floor(array))
+        if not good.all():
+            what = f"{name} is {found.name} with the value {array[~good][0]}, flags of {8 * kind.itemsize} bits were expected"
+            raise InputError(what, path, arrays.CORRECT)
+    return np.ascontiguousarray(array, kind)
 
 
 # --- arrays ----------------------------------------------------------------------------------------------------------
@@ -318,7 +345,8 @@ class RampSamples:
     def __init__(self, hdus, path, flags=True):
         sci = self._sci = hdus["SCI"]
         self._place = stored(sci.header, sci.fileinfo()["datLoc"], sci.shape, path)
-        self._groupdq = hdus["GROUPDQ"] if "GROUPDQ" in hdus else None
+        self._groupdq = hdus["GROUPDQ"] if "GROUPDQ" in hdus and hdus["GROUPDQ"].shape else None
+        self._may_be_nan = arrays.described(sci.header).kind.startswith("float")
         self.path, self.flags, self.shape = path, flags, self._sci.shape
 
     def read(self, ints, empty=np.empty):
@@ -327,7 +355,7 @@ class RampSamples:
         Raises
         ------
         InputError
-            The samples can't be read.
+            The samples can't be read, one is not finite, or the flags are none.
         """
         try:
             sci = empty((ints.stop - ints.start, *self.shape[1:]), np.float32)
@@ -335,6 +363,8 @@ class RampSamples:
                 self._place.read(sci, ints.start * math.prod(self.shape[1:]))
             else:
                 sci[:] = self._sci.section[ints]
+            if self._may_be_nan:
+                self._check_finite(sci, ints.start)
             if not self.flags:
                 return sci, None
             groupdq = empty(sci.shape, np.uint8)
@@ -342,10 +372,19 @@ class RampSamples:
                 flat = groupdq.reshape(-1)
                 side_by_side(lambda span: flat[span].fill(0), parts(0, flat.size, SPAN))
             else:
-                groupdq[:] = self._groupdq.section[ints]
+                groupdq[:] = flags(self._groupdq.section[ints], "GROUPDQ", self.path)
         except (OSError, ValueError, TypeError) as error:
             raise InputError(f"its samples can't be read ({error})", self.path, AGAIN) from None
         return sci, groupdq
+
+    def _check_finite(self, sci, start):
+        """Raise InputError where samples are not numbers: raw ones, which are whole, can't be so."""
+        for number, integration in enumerate(sci, start=start + 1):
+            finite = np.isfinite(integration)
+            if not finite.all():
+                group, row, column = (int(i[0]) + 1 for i in np.nonzero(~finite))
+                what = f"SCI has samples that are no numbers, the first in integration {number}, group {group}, row {row}, column {column}"
+                raise InputError(what, self.path, arrays.CORRECT)
 
 
 PLAIN_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # written in C: five times faster

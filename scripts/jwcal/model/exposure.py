@@ -16,6 +16,7 @@ members              a list of exposures, opened on demand   (class `Members`)
 """
 
 import copy
+import logging
 import os
 import tempfile
 from dataclasses import dataclass, field, fields
@@ -25,6 +26,8 @@ import numpy as np
 from ..machine.threads import by_rows
 from ..vocabulary import dq, limits
 from ..vocabulary.errors import InputError
+
+log = logging.getLogger(__name__)
 
 PLANES = ("sci", "err", "dq", "groupdq", "var_poisson", "var_rnoise", "var_flat")
 
@@ -148,6 +151,7 @@ class Exposure:
         self.pixels = list(pixels)
         self.tables = dict(tables or {})
         self.suffix = suffix
+        self.spectra = []  # of spectra.Spectrum
         self.steps = {}  # step -> (COMPLETE | SKIPPED, why)
         self.seconds = {}  # step -> time it took
         self.references = {}  # reference type -> name of the file that was used
@@ -164,6 +168,7 @@ class Exposure:
         # where this block stands in the whole exposure (see ramp.py); a whole exposure has the defaults
         self.integrations = slice(0, None)
         self.rows = self.inner = slice(0, None)  # `inner`: without the halo
+        self.notes = []  # sentences: what was read otherwise than it is in the file, or assumed
         self._dead_groups = None
 
     @property
@@ -175,6 +180,11 @@ class Exposure:
         if self.raw is not None:
             self.sci, self.groupdq = self.raw.read(slice(0, self.raw.shape[0]))
             self.raw = None
+
+    def tell_notes(self):
+        """Log what was read otherwise than it is in the file."""
+        for note in self.notes:
+            log.warning("%s: %s", self.name, note)
 
     @property
     def shape(self):
@@ -228,6 +238,18 @@ class Exposure:
         if len(self.pixels) != 1:
             raise InputError(f"one image expected, {len(self.pixels)} found", file=self.name)
         return self.pixels[0]
+
+    def slits(self):
+        """Lend each slit, or source, as an exposure of its own: one grid, the keywords of all with its own in the science header.
+
+        What is done to its arrays, keywords and WCS is done to the slit of this exposure; the bookkeeping is shared. An exposure of
+        one grid is its only slit.
+        """
+        for pixels in self.pixels:
+            part = copy.copy(self)
+            part.pixels = [pixels]
+            part.header = self.header if pixels.header is None else Header(self.header.primary, pixels.header, self.header.name)
+            yield part
 
     def block(self, pixels, integrations=None, rows=None, inner=None):
         """A part of this exposure that shares its keywords, tables and bookkeeping."""
@@ -389,7 +411,9 @@ class Members:
         if isinstance(member.source, Exposure):
             return self._with_book(member.source)
         exposure = self._read(member.source)
-        if member.shell is not None:
+        if member.shell is None:
+            exposure.tell_notes()  # once
+        else:
             exposure.take_over(member.shell)
         for plane, path in member.kept.items():
             setattr(exposure, plane, np.load(path))

@@ -13,6 +13,7 @@ from astropy.io import fits
 
 from ..files import fitsheaders, fitsio, storage
 from ..machine.parts import part
+from ..model import arrays
 from ..model.exposure import Exposure, Header, Pixels, in_ascii
 from ..provenance.records import KEYWORD, record_path
 from ..settings import chains
@@ -51,18 +52,21 @@ def opened(path, group_flags=True, of_ramps=True):
     Raises
     ------
     InputError
-        The file is no JWST exposure, or it is not whole.
+        The file is no JWST exposure, it is not whole, or its arrays do not fit each other.
     """
     with fitsio.open_fits(path) as hdus:
         header = _header(hdus, path)
         exposure = Exposure(header, suffix=chains.root_and_suffix(path)[1])
         left_out = () if of_ramps else OF_RAMPS
+        found = _checked(hdus, header, left_out)
+        exposure.notes = arrays.notes(found)
         exposure.tables = _tables(hdus, left_out)
+        _keep_own_times(exposure, hdus["SCI"].shape)
         if len(hdus["SCI"].shape) == 4:
-            exposure.pixels = [_ramp_planes(hdus, header, left_out)]
+            exposure.pixels = [_ramp_planes(hdus, exposure, left_out)]
             exposure.raw = fitsio.RampSamples(hdus, path, group_flags)
         else:
-            exposure.pixels = [_planes(hdus, hdu.ver, path) for hdu in hdus if hdu.name == "SCI"]
+            exposure.pixels = [_planes(hdus, hdu.ver, found, exposure) for hdu in hdus if hdu.name == "SCI"]
             exposure.pixels[0].header = header.sci
             if len(exposure.pixels) == 1:
                 exposure.pixels[0].wcs = fitsio.asdf_tree(hdus, path).get("wcs") if _has_wcs(hdus) else None
@@ -84,12 +88,31 @@ def read(path):
 
 def _header(hdus, path):
     fitsheaders.refuse_compressed([hdu.name for hdu in hdus if isinstance(hdu, fits.CompImageHDU)], path)
-    if "SCI" not in hdus or not hdus["SCI"].shape:
+    if "SCI" not in hdus or not getattr(hdus["SCI"], "shape", ()):
         raise InputError("it has no SCI extension with an image", path, fitsio.AGAIN)
     header = Header(_clean(hdus[0].header, path), _clean(hdus["SCI"].header, path), str(path))
     if str(header.get("TELESCOP", "")).strip() != "JWST":
         raise InputError("not a JWST file (TELESCOP is not JWST)", path, "Leave it out")
     return header
+
+
+def _checked(hdus, header, left_out):
+    """What the file holds, as `arrays` describes it; raises InputError where that does not fit together."""
+    found = [arrays.described(hdu.header) for hdu in hdus[1:]]
+    found = [extension for extension in found if extension.name not in left_out]
+    wrong = arrays.fault(found, header)
+    if wrong:
+        raise InputError(wrong, header.name, arrays.CORRECT)
+    return found
+
+
+def _keep_own_times(exposure, shape):
+    table = exposure.tables.get(arrays.TIMES)
+    if table is None or len(shape) < 3:
+        return
+    own = exposure.tables[arrays.TIMES] = arrays.own_rows(table, exposure.header, shape[0], exposure.name)
+    if len(own) < len(table):
+        exposure.notes.append(f"{arrays.TIMES} has the rows of all segments: {len(own)} of {len(table)} are its own")
 
 
 def _clean(header, path):
@@ -113,31 +136,54 @@ def _tables(hdus, left_out):
     return {h.name: h.data.copy() for h in hdus if isinstance(h, fits.BinTableHDU) and h.name not in ("ASDF", *left_out)}
 
 
-def _ramp_planes(hdus, header, left_out):
+def _ramp_planes(hdus, exposure, left_out):
     """A ramp without its samples: PIXELDQ, zero frames and maps, but for the extensions that are left out."""
     ny, nx = hdus["SCI"].shape[-2:]
-    pixels = Pixels(header=header.sci)
-    pixels.dq = fitsio.native(hdus["PIXELDQ"].data) if "PIXELDQ" in hdus else np.zeros((ny, nx), np.uint32)
+    pixels = Pixels(header=exposure.header.sci)
     for hdu in hdus[1:]:
-        if isinstance(hdu, fits.ImageHDU) and hdu.name not in ("SCI", "PIXELDQ", "GROUPDQ", *left_out):
-            data = fitsio.native(hdu.data)
-            pixels.extra[hdu.name] = data.astype(np.float32) if data.dtype.kind in "iuf" else data
+        if not isinstance(hdu, fits.ImageHDU) or hdu.name in ("SCI", "GROUPDQ", *left_out) or hdu.data is None:
+            continue
+        if hdu.name == "PIXELDQ":
+            pixels.dq = fitsio.flags(hdu.data, hdu.name, exposure.name)
+        else:
+            pixels.extra[hdu.name] = fitsio.values(hdu.data)
+    if pixels.dq is None:
+        pixels.dq = np.zeros((ny, nx), np.uint32)
+    if "ZEROFRAME" in pixels.extra and hdus["ZEROFRAME"].data.dtype.kind == "f":
+        _fill_zero_frames(pixels.extra["ZEROFRAME"], exposure)
     return pixels
 
 
-def _planes(hdus, number, path):
+def _fill_zero_frames(frames, exposure):
+    """Where a zero frame has no value it is 0, as everywhere."""
+    absent = ~np.isfinite(frames)
+    if absent.any():
+        frames[absent] = 0
+        exposure.notes.append(f"ZEROFRAME has {np.count_nonzero(absent)} values that are not finite: there is no zero frame there")
+
+
+def _planes(hdus, number, found, exposure):
     """The arrays of one pixel grid: the extensions of one EXTVER."""
-    names = {extension: plane for plane, extension in (BEFORE | AFTER).items()}
+    names = {extension: plane for plane, extension in (BEFORE | AFTER).items() if plane != "groupdq"}  # which images have not
+    labels = arrays.is_labels(found)
     pixels = Pixels()
     for hdu in hdus[1:]:
-        if isinstance(hdu, fits.ImageHDU) and hdu.ver == number and hdu.data is not None:
+        if not isinstance(hdu, fits.ImageHDU) or hdu.ver != number or hdu.data is None:
+            continue
+        if hdu.name in arrays.FLAGS:
+            array = fitsio.flags(hdu.data, hdu.name, exposure.name)
+        elif hdu.name in arrays.VALUES or (hdu.name == "SCI" and not labels):
+            array = fitsio.values(hdu.data)
+        else:
             array = fitsio.native(hdu.data)
-            if hdu.name in names:
-                setattr(pixels, names[hdu.name], array)
-            else:
-                pixels.extra[hdu.name] = array
-            if hdu.name == "SCI":
-                pixels.header = _clean(hdu.header, path)
+        if hdu.name in names:
+            setattr(pixels, names[hdu.name], array)
+        else:
+            pixels.extra[hdu.name] = array
+        if hdu.name == "SCI":
+            pixels.header = _clean(hdu.header, exposure.name)
+    if arrays.lacks_flags(found, number):
+        pixels.dq = np.zeros(pixels.sci.shape, np.uint32)
     return pixels
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..files import fitsheaders, storage
+from ..model import arrays
 from ..settings import chains
 from ..settings.selector import STAGES, select_for
 from ..vocabulary import limits
@@ -42,7 +43,7 @@ NEEDED_RAW = (
 )
 IRS2_ROWS = 3200  # 2048 of the detector and the reference pixels read in between
 
-CACHE_FORMAT = 2
+CACHE_FORMAT = 3
 LONGEST = 180  # bytes of a root: names of products, logs and records have more at their end, and file systems take 255
 READERS = 8  # threads: on a network file system opening a file is waiting
 
@@ -285,6 +286,7 @@ class Record(NamedTuple):
     header: dict
     shape: tuple
     dtype: str
+    wrong: str  # what is the matter with its arrays, "" if nothing: `arrays.fault`
 
 
 def _read(paths, cache):
@@ -316,7 +318,9 @@ def _read_file(path):
         return InputError("there is no such file, or a link to nowhere", path, "Fetch it again or remove it")
     except InputError as error:
         return error
-    return Record(state.st_size, state.st_mtime_ns, {**headers.sci, **headers.primary}, headers.shape, headers.dtype)
+    keywords = {**headers.sci, **headers.primary}
+    wrong = arrays.fault([arrays.described(one.header) for one in headers.others], keywords)
+    return Record(state.st_size, state.st_mtime_ns, keywords, headers.shape, headers.dtype, wrong)
 
 
 def _remembered(cache):
@@ -326,7 +330,7 @@ def _remembered(cache):
         content = storage.load_json(cache)
         if content["format"] != CACHE_FORMAT:
             return {}
-        return {path: Record(*fields[:3], tuple(fields[3]), fields[4]) for path, fields in content["files"].items()}
+        return {path: Record(*fields[:3], tuple(fields[3]), *fields[4:]) for path, fields in content["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         log.warning("%s can't be used: all headers are read again", cache)
         return {}
@@ -380,6 +384,8 @@ def _check(path, suffix, record, until=None):
         _check_raw(path, record, guide_star=chain.stage1 == "guider")
     elif suffix in ("rate", "rateints"):
         _check_rate(path, suffix, record)
+    if record.wrong:
+        raise InputError(record.wrong, path, arrays.CORRECT)
 
 
 def _read_later(header, pipelines, suffix, until):
@@ -390,10 +396,8 @@ def _read_later(header, pipelines, suffix, until):
 
 
 def _check_raw(path, record, guide_star):
-    """The ramp's type and shape against its keywords."""
+    """The ramp's shape against its keywords. Samples of any type are read: simulators and injection tests write floats."""
     header = record.header
-    if record.dtype != "uint16":
-        raise InputError(f"SCI is {record.dtype}, raw samples are uint16", path, "Take the uncal file from the archive again")
     on_its_own = not guide_star and header.get("MSTR_RD1") is None  # stripes lie elsewhere than their rows tell
     wrong = limits.off_detector(header) if on_its_own else None
     if wrong:

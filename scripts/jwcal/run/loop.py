@@ -48,6 +48,8 @@ def run(recipe, source, write=None, scratch=None):
     with opened as exposure:
         _check_start(recipe, exposure)
         _tell(recipe, exposure)
+        _check_planes(recipe, exposure)
+        exposure.tell_notes()
         refs = References(recipe.references, exposure.header, recipe.names)
         for doubt in recipe.doubts:
             log.warning("%s", doubt)
@@ -129,6 +131,25 @@ def _check_start(recipe, exposure):
             exposure.name,
             f"Give it the {recipe.reads[0]} file, or choose another pipeline",
         )
+
+
+def _check_planes(recipe, exposure):
+    """Raise InputError where an image lacks planes that a step of the chain needs (its NEEDS). Ramps have none yet."""
+    for entry in recipe.entries if exposure.raw is None and len(exposure.shape) < 4 else ():
+        if isinstance(entry, Save) or _is_idle(entry, recipe):
+            continue
+        for plane in getattr(step_module(entry.name), "NEEDS", ()):
+            lacking = next((p for p in exposure.pixels if getattr(p, plane) is None), None)
+            if lacking:
+                what = f"it has no {plane.upper()}, which {entry.name} needs: float32 of the shape {lacking.shape} was expected"
+                raise InputError(what, exposure.name, "Add the extension, or take the file from the archive again")
+
+
+def _is_idle(entry, recipe):
+    """Whether a step does nothing: it is switched off, or takes references and there are none."""
+    off = recipe.parameters.get(entry.name, {}).get("skip", getattr(step_module(entry.name), "SKIP", False))
+    types = _types(entry)
+    return off or (bool(types) and not any(kind in recipe.references for kind in types))
 
 
 def _save(entry, current, recipe, write):

@@ -105,14 +105,15 @@ def _average(exposure, sigma, iterations, with_error):
     variance = np.full((count if with_error else 0, *shape), np.nan, np.float32)
     flags, covered = np.zeros(shape, np.uint32), np.zeros(shape, bool)
     for number, background in enumerate(exposure.members.each("background")):
-        _check(exposure, background)
+        _check(exposure, background, with_error)
         inside, there = _overlap(exposure, background)
         if inside is None:
             log.warning("%s looks at other pixels of the detector", background.name)
             continue
-        sci, err = background.sci[..., *there], background.err[..., *there]
+        sci = background.sci[..., *there]
+        err = background.err[..., *there] if with_error else sci[:0]
         if sci.ndim == 3:
-            sci, err, _ = clipped_mean(sci, err**2 if with_error else err[:0], sigma, iterations)
+            sci, err, _ = clipped_mean(sci, err**2, sigma, iterations)
         stack[number, *inside] = sci
         if with_error:
             variance[number, *inside] = err**2
@@ -126,7 +127,7 @@ def _average(exposure, sigma, iterations, with_error):
     return Average(mean, error, flags, covered)
 
 
-def _check(exposure, background):
+def _check(exposure, background, with_error):
     """Raise where a background can't be subtracted from the exposure."""
     mine, its = exposure.header, background.header
     for keyword in ("DETECTOR", "BUNIT"):
@@ -138,6 +139,8 @@ def _check(exposure, background):
             )
     if background.sci.ndim not in (2, 3):
         raise InputError(f"a background is a rate or a rateints file, this one has {background.sci.ndim} axes", background.name)
+    if with_error and background.err is None:
+        raise InputError("it has no ERR, which the combined background needs", background.name, "Take the file from the archive again")
     if TILT[0] in mine and any(abs(mine[keyword] - its[keyword]) > SAME_TILT for keyword in TILT):
         raise Skip(f"the grating wheel ({', '.join(TILT)}) was turned otherwise for {its.name}")
 

@@ -12,6 +12,7 @@ from ..vocabulary.errors import Skip
 log = logging.getLogger(__name__)
 
 OPTIONAL = ("flat",)
+NEEDS = ("err", "var_poisson", "var_rnoise")  # planes of an image
 
 
 def apply(exposure, refs, *, save_interpolated_flat: bool = False, user_supplied_flat: str | None = None, inverse: bool = False):

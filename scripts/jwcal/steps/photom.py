@@ -12,6 +12,7 @@ log = logging.getLogger(__name__)
 
 REFERENCES = ("photom",)
 OPTIONAL = ("area",)
+NEEDS = ("err",)  # planes of an image
 
 SQUARE_ARCSEC = (math.pi / (180 * 3600)) ** 2  # in steradian
 UJY_ARCSEC2 = 1e12 * SQUARE_ARCSEC  # microjansky per square arcsec in one MJy/sr
