@@ -48,4 +48,4 @@ onerror:
 
 # Not with onsuccess and onerror: they are not called when there is nothing to be done.
 if workflow.is_main_process:
-    atexit.register(print_summary)
+    atexit.register(at_exit)

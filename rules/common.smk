@@ -8,6 +8,7 @@ Only the main process reads headers and asks CRDS. The jobs of a cluster read th
 
 import gc
 import inspect
+import logging
 import os
 import sys
 import tempfile
@@ -36,7 +37,7 @@ from jwcal import plan, warm
 from jwcal.errors import JwcalError
 from jwcal.garbage import SELDOM
 from jwcal.report import progress
-from jwcal.report.summary import summary
+from jwcal.report.summary import forecast, summary
 
 if workflow.is_main_process:
     gc.disable()  # what the DAG is made of is kept: a tenth of the time would go into searching it for garbage. See `collect_garbage`
@@ -121,15 +122,31 @@ def end_timers():
             timer.cancel()
 
 
+def at_exit():
+    """Say what the run did, or would do. Where nothing was run or tried (lint, a drawing of the DAG) there is nothing to say."""
+    if workflow.executor_plugin:
+        foretell() if workflow.dryrun else print_summary()
+
+
+def foretell():
+    """Say what a dry run is silent about, and end with an error where the run would: Snakemake's own status only tells that there is a DAG."""
+    text = forecast(PLAN)
+    if text:
+        print(text, flush=True)
+    if any(job.rule.name == "refuse" for job in workflow.dag.jobs):
+        sys.stderr.flush()
+        logging.shutdown()
+        os._exit(1)  # what is called at the exit can't change the status otherwise
+
+
 def print_summary():
-    """Say what the run did, and leave it in summary.txt. Where nothing was run (a dry run, lint, a drawing of the DAG) there is nothing to say."""
-    if workflow.executor_plugin and not workflow.dryrun:
-        PLAN.remember()
-        text = summary(PLAN, STARTED)
-        print(text)
-        with suppress(OSError):  # a full disk must not hide what went wrong
-            with open(os.path.join(PLAN.results, "summary.txt"), "w", encoding="utf-8") as file:
-                file.write(text.lstrip("\n") + "\n")
+    """Say what the run did, and leave it in summary.txt."""
+    PLAN.remember()
+    text = summary(PLAN, STARTED)
+    print(text)
+    with suppress(OSError):  # a full disk must not hide what went wrong
+        with open(os.path.join(PLAN.results, "summary.txt"), "w", encoding="utf-8") as file:
+            file.write(text.lstrip("\n") + "\n")
 
 
 def say_progress():

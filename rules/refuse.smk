@@ -20,5 +20,6 @@ rule refuse:
         runtime=1,
     params:
         problems=PLAN.problems,
+        unusable=PLAN.unusable,
     script:
         "../scripts/refuse.py"

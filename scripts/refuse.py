@@ -2,7 +2,8 @@
 
 import sys
 
-problems = snakemake.params.problems  # noqa: F821
+problems, unusable = snakemake.params.problems, snakemake.params.unusable  # noqa: F821
 with open(snakemake.log[0], "w") as log:  # noqa: F821
     log.writelines(f"ERROR: {problem}\n" for problem in problems)
-sys.exit(f"ERROR: {len(problems)} {'file' if len(problems) == 1 else 'files'} can't be used: see {snakemake.log[0]}")  # noqa: F821
+    log.writelines(f"{name}: can't be used\n" for name in unusable)
+sys.exit(f"ERROR: {len(unusable)} {'file' if len(unusable) == 1 else 'files'} can't be used: see {snakemake.log[0]}")  # noqa: F821

@@ -249,7 +249,7 @@ def test_summary(tiny, planned, tmp_path):
     failure = run_failure(second)
     text = summary(made, started=200)
     lines = [line.strip() for line in text.splitlines()]
-    assert f"jwcal: 1 products made, 1 up to date, 5 not made. They are in {tmp_path / 'results'}" in lines
+    assert f"jwcal: 1 products made, 1 up to date, 5 not made; 1 file can't be used. They are in {tmp_path / 'results'}" in lines
     assert f"failed: {second.exposure} tso1: {failure}" in lines
     (waiting,) = [line for line in lines if line.startswith("not made because of that, or not reached: ")]
     assert (

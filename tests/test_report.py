@@ -122,8 +122,8 @@ def test_failures_have_their_message_and_log(html):
 
 def test_numbers_of_the_overview(html):
     text = Text(html).text
-    assert "exposures finished 2 of 3 products 9 " in text
-    assert " failed 2 not reached 1 " in text
+    assert "exposures finished 2 of 4 products 9 " in text
+    assert " failed 1 can’t be used 1 not reached 1 " in text
     assert "Stage 1 detector1 1 1 0 2 " in text
     assert "Stage 2 image2 1 0 1 2 " in text
     assert "Stage 1 detector1 1 1 min 16 s 1 min 16 s 1 min 16 s 321 MB 321 MB" in text

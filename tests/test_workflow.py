@@ -289,7 +289,7 @@ def test_the_others_are_done(failed, bad_folder):
 
 def test_summary_says_what_failed_and_why(failed, bad_folder):
     data = bad_folder / "data"
-    assert failed.summary[0] == "jwcal: 4 products made, 0 up to date, 6 not made. They are in results"
+    assert failed.summary[0] == "jwcal: 4 products made, 0 up to date, 6 not made; 2 files can't be used. They are in results"
     rest = "\n".join(failed.summary[1:])
     for start, *parts in (
         (

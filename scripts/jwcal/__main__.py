@@ -14,9 +14,14 @@ def main(arguments=None):
     options = _parser().parse_args(arguments)
     start_logging()
     failed = 0
+    try:
+        asked = None if options.pipeline == "select" else _asked(options)
+    except JwcalError as error:
+        print(f"ERROR: {error}", file=sys.stderr)
+        return 1
     for file in options.files:
         try:
-            _select(file) if options.pipeline == "select" else _run(file, options)
+            _run(file, options, *asked) if asked else _select(file)
         except JwcalError as error:
             print(f"ERROR: {error}", file=sys.stderr)
             failed += 1
@@ -39,16 +44,34 @@ def _parser():
     return parser
 
 
-def _run(file, options):
+def _asked(options):
+    """{step: {parameter: value}} and {reference type: path} of the options; raises ConfigError where they can only be a mistake.
+
+    A file of parameters may hold those of other pipelines, an option may not.
+    """
+    from .settings import config, selector
+    from .settings.chains import is_built
+    from .workflow import requests
+
+    pipeline, steps = selector.pipeline_name(options.pipeline), step_parameters(options)
+    overrides = dict(_pair(item, "--override") for item in options.override)
+    config.load({"steps": steps, "save": options.save, "references": {"overrides": overrides}})
+    if is_built(pipeline):
+        named = {step: f"--{option} {step}" for option in ("skip", "run") for step in getattr(options, option)}
+        named |= {item.partition(".")[0]: f"--set {item}" for item in options.set}
+        requests.check(pipeline, named, {kind: f"--override {kind}={path}" for kind, path in overrides.items()})
+    return steps, overrides
+
+
+def _run(file, options, steps, overrides):
     from .api import run_pipeline
 
-    steps = step_parameters(options)
     crds = {"crds_path": options.crds_path, "crds_context": options.crds_context}
     made = run_pipeline(
         options.pipeline,
         file,
         steps,
-        dict(_pair(item, "--override") for item in options.override),
+        overrides,
         out=options.out,
         every=True,
         save=options.save,

@@ -1,5 +1,6 @@
 """One pipeline by hand, for people and notebooks: the same code that the rules run."""
 
+import logging
 import time
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from .settings import chains, selector
 from .settings import config as configuration
 from .settings.tables import table
 from .vocabulary.errors import ConfigError
-from .workflow import plan
+from .workflow import plan, requests
+
+log = logging.getLogger(__name__)
 
 
 def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, every=False, save=(), **references):
@@ -50,6 +53,9 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
     ------
     JwcalError
 
+    What is asked for and does nothing (parameters of a step that the pipeline has not, a reference that it does not take...) is logged
+    as a warning.
+
     Examples
     --------
     >>> rate = jwcal.run_pipeline("detector1", "jw..._uncal.fits", steps={"jump": {"rejection_threshold": 5}})  # doctest: +SKIP
@@ -67,12 +73,14 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
     recipe = plan.recipe_for(pipeline, header, config, source.name if given else str(source))
     if association:
         members.add(recipe, association)
-    made, written, steps = {}, [], {}
+    for request in requests.unused(recipe, steps or {}, overrides or {}):
+        log.warning("%s", request)
+    made, written, ran = {}, [], {}
 
     def write(exposures):
         for exposure in exposures:
             made.setdefault(exposure.suffix, exposure)
-            steps.update(records.step_facts(exposure))
+            ran.update(records.step_facts(exposure))
         if out is not None:
             paths = [path_of(exposure) for exposure in exposures]
             stored.write_all(list(zip(exposures, paths, strict=True)))
@@ -89,11 +97,14 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
         code = codebase.Code()
         made_from = records.ingredients(recipe, code, fingerprint.Digests())
         code.remember()
-        facts = records.run_facts(started, steps)
+        facts = records.run_facts(started, ran)
         measured = records.measured(inputs)
         records.write(written, made_from, measured, facts, recipe.context)
     if not made:
         raise ConfigError(f"{pipeline} made no product: the step that makes it was skipped", str(source))
+    for suffix in save:
+        if suffix not in made:
+            log.warning("%s made no %s: no step of it does, or it was skipped", pipeline, suffix)
     return made if every else next(iter(made.values()))
 
 

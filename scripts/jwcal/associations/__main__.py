@@ -32,7 +32,7 @@ def main(arguments=None):
     except JwcalError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 1
-    for note in pool.notes:
+    for note in (*pool.notes, *pool.remarks):
         print(note)
     print(f"{len(made)} associations of {len(pool.items)} exposures; {len(left)} exposures are in none")
     return 0

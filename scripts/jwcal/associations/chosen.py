@@ -8,7 +8,7 @@ from pathlib import Path
 from ..files.storage import noted, replaced
 from ..settings.tables import table
 from ..vocabulary.errors import ConfigError, InputError
-from . import archive
+from . import archive, linked
 from .candidates import generate
 from .headers import from_exposures
 from .names import root
@@ -22,6 +22,7 @@ class Chosen:
 
     associations: list = field(default_factory=list)
     notes: list = field(default_factory=list)  # what was inferred, and what was decided between two
+    remarks: list = field(default_factory=list)  # what comes of links that is less than they say, or not what the archive does
     problems: list = field(default_factory=list)  # messages about files that can't be used
     left_out: list = field(default_factory=list)  # messages about files that are not needed
 
@@ -64,10 +65,12 @@ def choose(exposures, config, found=()):
     pool = from_exposures(exposures, config.links)
     by_root = {exposure.root: exposure for exposure in exposures}
     made = [association for association in generate(pool) if association.stage <= last and _is_made(association, by_root)]
-    chosen = Chosen(notes=list(pool.notes))
+    chosen = Chosen(notes=list(pool.notes), remarks=list(pool.remarks))
     given = _given(exposures, config, found, last, chosen)
     products = {association.product for association in given}
     made = _one_each_science([association for association in made if association.product not in products], chosen)
+    chosen.remarks += linked.widen(pool, made, by_root)
+    chosen.remarks += linked.idle(pool, [*given, *made], by_root, last)
     _name([*given, *made])
     return replace(chosen, associations=[*given, *made])
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from ..program.index import parse_name
 from ..vocabulary.errors import ConfigError, InputError
 from ..vocabulary.nearest import suggestion
+from .model import Link
 from .pool import SAFE_NAME, Pool, make_items
 from .rules import member_type
 
@@ -32,7 +33,8 @@ def from_exposures(exposures, links=()):
     What headers do not hold is taken from `links`, else inferred where that is safe, and said in `Pool.notes`: a background or a
     PSF reference without a link is taken to be that of all other observations with its instrument and exposure type if it is the only
     background, and each PSF reference in any case (the rules still ask for the same optics). Targets are numbered in the order of the
-    observations; exposures of one activity are one exposure specification; the tile of a mosaic is 1.
+    observations; exposures of one activity are one exposure specification; the tile of a mosaic is 1. What was given and what was
+    inferred is in `Pool.links`: `linked` says later what came of it.
 
     Parameters
     ----------
@@ -54,17 +56,18 @@ def from_exposures(exposures, links=()):
     rows, notes = _rows(exposures)
     _number_targets(rows)
     _number_specifications(rows)
-    candidates = _given(rows, links)
-    candidates += _inferred(rows, candidates, notes)
+    remarks = []
+    candidates, said = _given(rows, links, remarks)
+    candidates += _inferred(rows, candidates, notes, said)
     own = {number: [(f"o{int(row['obs_num']):03d}", "observation")] for number, row in enumerate(rows)}
     for count, (kind, members) in enumerate(candidates):
         for number in members:
-            own[number].append((f"c{FIRST_LINK + count}", kind))
+            own[number].append((_candidate_id(count), kind))
     for number, row in enumerate(rows):
         row["asn_candidate"] = str(own[number])
     for note in notes:
         log.info("%s", note)
-    return Pool(make_items(rows), "headers", notes)
+    return Pool(make_items(rows), "headers", notes, remarks, said)
 
 
 def _rows(exposures):
@@ -158,22 +161,35 @@ def _base36(text):
 # --- which observation belongs to which
 
 
-def _given(rows, links):
-    """(type of the candidate, numbers of its rows) of the links of the configuration, those of one kind to the same observations together.
+def _candidate_id(count):
+    return f"c{FIRST_LINK + count}"
 
-    Marks the rows.
+
+def _given(rows, links, remarks):
+    """What the links of the configuration say: candidates, those of one kind to the same observations together, and a `Link` for each.
+
+    A candidate is (type, numbers of its rows). Marks the rows. An observation is nothing to itself: that is noted, and it stays as it is.
     """
     observations = defaultdict(list)
     for number, row in enumerate(rows):
         observations[row["program"], row["obs_num"]].append(number)
-    found = {}
+    found, said = {}, []
     for link in links or ():
         kind, program = _checked(link, rows)
         these = _members(link["observation"], program, observations, link)
         of = [] if kind in ALONE else _members(link["of"], program, observations, link)
+        words = f"links: {{{', '.join(f'{key}: {value}' for key, value in link.items())}}}"
+        itself = set(these) & set(of)
+        if itself:
+            remarks.append(f"{words}: observation {_observations(rows, itself)} can't be its own {kind.replace('_', ' ')}: left out")
+            of = [number for number in of if number not in itself]
+            if not of:
+                continue
         _mark(rows, these, kind)
-        found.setdefault((kind, *sorted(of or these)), set()).update(these, of)
-    return [(key[0], sorted(members)) for key, members in found.items()]
+        key = (kind, *sorted(of or these))
+        found.setdefault(key, set()).update(these, of)
+        said.append(Link(words, kind, these, of, _candidate_id(list(found).index(key))))
+    return [(key[0], sorted(members)) for key, members in found.items()], said
 
 
 def _checked(link, rows):
@@ -209,8 +225,8 @@ def _mark(rows, members, kind):
             rows[number][MARKED_AS[kind]] = "t"
 
 
-def _inferred(rows, given, notes):
-    """Candidates for backgrounds and PSF references that no link names."""
+def _inferred(rows, given, notes, said):
+    """Candidates for backgrounds and PSF references that no link names; adds what is taken for backgrounds to the links."""
     linked = {number for kind, members in given if kind in MARKED_AS for number in members}
     found = []
     for kind, column in MARKED_AS.items():
@@ -223,7 +239,10 @@ def _inferred(rows, given, notes):
         for mode, members in marked.items():
             members = [number for number in members if number not in linked]
             if members:
-                found += _candidates(kind, mode, members, others[mode], rows, notes)
+                made = _candidates(kind, mode, members, others[mode], rows, notes)
+                found += made
+                if made and kind == "background":  # rules that need a PSF reference wait for one with their optics, and nothing is lost
+                    said.append(Link(f"background of observation {_observations(rows, members)}", kind, members, others[mode], ""))
     return found
 
 

@@ -26,6 +26,22 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """What some exposures are to others, as the configuration says it or as it was inferred."""
+
+    words: str
+    kind: str  # background, psf, direct_image; mosaic or group of `these`
+    these: list  # places in the pool
+    of: list
+    candidate: str = ""  # "c1000"; empty where it was inferred
+
+    @property
+    def is_given(self):
+        """Whether the configuration says it."""
+        return bool(self.candidate)
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
     """A file that a product is made from."""
 

@@ -29,6 +29,8 @@ class Pool:
     items: list  # of Item
     name: str = "none"
     notes: list = field(default_factory=list)  # what was inferred, in words
+    remarks: list = field(default_factory=list)  # what was asked for and is left out
+    links: list = field(default_factory=list)  # of model.Link: which exposures belong together beside the candidates of the pool
 
 
 def read(path):

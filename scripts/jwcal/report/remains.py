@@ -1,5 +1,7 @@
 """What a run left in its results folder: jobs and their state, times, records of provenance. The only module that knows where it lies."""
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from ..workflow import plan, stale
 from ..workflow.jobs import STOPPED, failure_file
 
 DONE, FAILED, WAITING = "done", "failed", "waiting"
+PRODUCTS = ("fits", "asdf", "ecsv")  # endings of their files
 LOG_LINES = 30  # of a failed job's log
 
 
@@ -53,9 +56,11 @@ class Results:
     folder: Path
     jobs: list
     problems: list  # messages: files that can't be used
+    unusable: list  # their exposures
     left_out: list
     stops: dict  # where -> number of exposures
     notes: list  # messages about what was inferred
+    remarks: list  # messages about requests that do nothing
     waits: dict  # stage -> {what its associations wait for: their number}
     others: list = field(default_factory=list)  # products that are in no job's list: of earlier runs
 
@@ -82,9 +87,31 @@ def read(folder):
         raise InputError(f"its plan can't be read ({error})", folder, "Run the workflow again, or `snakemake -n`") from None
     at_work = stale.at_work(folder)
     jobs = [_job(folder, job, at_work) for job in planned.jobs]
-    known = {product.path for job in jobs for product in job.products}
-    others = sorted(path for path in folder.glob("stage*/*") if path.suffix in (".fits", ".ecsv") and path not in known)
-    return Results(folder, jobs, planned.problems, planned.left_out, planned.stops, planned.notes, planned.waits, others)
+    others = sorted(path for paths in leftovers(folder, planned).values() for path in paths)
+    p = planned
+    return Results(folder, jobs, p.problems, p.unusable, p.left_out, p.stops, p.notes, p.remarks, p.waits, others)
+
+
+def leftovers(folder, planned):
+    """Products in a results folder that are in no job's list.
+
+    Returns
+    -------
+    dict
+        "unasked", "unusable" and "gone" -> paths: of exposures that have other products, that can't be used, and that the run has not.
+    """
+    known = {(job.stage, os.path.basename(path)) for job in planned.jobs for path in job.outputs.values()}
+    exposures, unusable = {job.exposure for job in planned.jobs}, set(planned.unusable)
+    found = {"unasked": [], "unusable": [], "gone": []}
+    for stage in plan.STAGES:
+        with suppress(OSError):
+            for name in sorted(os.listdir(folder / stage)):
+                stem, dot, kind = name.rpartition(".")
+                if kind in PRODUCTS and stem and (stage, name) not in known:
+                    root = stem.rpartition("_")[0]
+                    why = "unusable" if root in unusable else "unasked" if root in exposures else "gone"
+                    found[why].append(folder / stage / name)
+    return found
 
 
 def _job(folder, planned, at_work):

@@ -6,9 +6,15 @@ import time
 from pathlib import Path
 
 from ..provenance import records
-from ..workflow.jobs import failure_file
+from ..workflow.jobs import INTERRUPTED, failure_file
+from . import remains
 
 SHOWN = 20  # files that can't be used, in the summary
+OLD = {
+    "unasked": "not asked for any more",
+    "unusable": "of exposures that can't be used now",
+    "gone": "of exposures that are not in this run",
+}
 
 
 def summary(plan, started):
@@ -33,21 +39,56 @@ def summary(plan, started):
                 (current if os.path.getmtime(path) < started else same if _is_older(path, started) else made).append(path)
     kept = f" ({len(same)} of them found to come out the same)" if same else ""
     counts = f"{len(made)} products made, {len(current) + len(same)} up to date{kept}, {len(missing)} not made"
+    counts += f"; {_files(plan)} can't be used" * bool(plan.unusable)
     lines = ["", f"jwcal: {counts}. They are in {plan.results}"]
     failures = {job.recipe: _why(job) for job, _ in missing}
     for job in plan.jobs:
         why = failures.get(job.recipe)
-        if why:
+        if why and why != INTERRUPTED:
             lines.append(f"  failed: {job.exposure} {job.pipeline}: {why}")
+    interrupted = [job for job in plan.jobs if failures.get(job.recipe) == INTERRUPTED]
+    if interrupted:
+        lines.append(f"  interrupted: {', '.join(f'{job.exposure} {job.pipeline}' for job in interrupted)}. Run again to go on")
     waiting = [job for job in plan.jobs if failures.get(job.recipe, 0) is None]
     if waiting:
         lines.append(f"  not made because of that, or not reached: {', '.join(f'{job.exposure} {job.pipeline}' for job in waiting)}")
-    if len(plan.problems) > SHOWN:
-        lines.append(f"  {len(plan.problems)} files can't be used; all of them are in {plan.refused_log}. The first {SHOWN}:")
-    lines += [f"  can't be used: {message}" for message in plan.problems[:SHOWN]]
+    lines += unusable(plan)
     lines += [f"  left out: {message}" for message in plan.left_out]
+    lines += remarks(plan)
+    lines += _old(plan)
     lines += [f"  {count} {_plural(count)} {where}" for where, count in sorted(plan.stops.items())]
     return "\n".join([*lines, *associations(plan)])
+
+
+def forecast(plan):
+    """What a dry run says beside the jobs: what can't be used, and which requests do nothing; empty where there is neither."""
+    lines = [*unusable(plan), *remarks(plan)]
+    if plan.unusable:
+        lines.insert(0, f"jwcal: the run would end with an error: {_files(plan)} can't be used")
+    return "\n".join(["", *lines] if lines else [])
+
+
+def unusable(plan):
+    """Lines about what can't be used, and why."""
+    lines = [f"  can't be used: {message}" for message in plan.problems[:SHOWN]]
+    if len(plan.problems) > SHOWN:
+        lines.insert(0, f"  {_files(plan)} can't be used; all of them are in {plan.refused_log}. The first {SHOWN}:")
+    return lines
+
+
+def remarks(plan):
+    """Lines about requests that do nothing, or not what they say."""
+    return [f"  note: {remark}" for remark in plan.remarks]
+
+
+def _files(plan):
+    return f"{len(plan.unusable)} {'file' if len(plan.unusable) == 1 else 'files'}"
+
+
+def _old(plan):
+    """A line about products that lie there and that this run neither makes nor removes."""
+    counts = [f"{len(paths)} {OLD[kind]}" for kind, paths in remains.leftovers(Path(plan.results), plan).items() if paths]
+    return [f"  old products lie in {plan.results}, and stay there: {', '.join(counts)}"] if counts else []
 
 
 def associations(plan):

@@ -22,11 +22,12 @@ def state(results):
     for job in results.jobs:
         exposures[job.exposure].add(job.state)
     return {
-        "exposures": len(exposures),
-        "finished": sum(states == {remains.DONE} for states in exposures.values()),
+        "exposures": len(exposures.keys() | set(results.unusable)),
+        "finished": sum(states == {remains.DONE} and name not in results.unusable for name, states in exposures.items()),
         "products": len(results.products),
         "bytes": sum(product.path.stat().st_size for _, product in results.products),
         "failed": states[remains.FAILED],
+        "unusable": len(results.unusable),
         "waiting": states[remains.WAITING],
         "seconds": sum(seconds),
         "peak_mb": max((job.peak_mb for job in results.jobs if job.peak_mb), default=None),

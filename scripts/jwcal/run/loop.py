@@ -47,6 +47,8 @@ def run(recipe, source, write=None, scratch=None):
     with opened as exposure:
         _check_start(recipe, exposure)
         refs = References(recipe.references, exposure.header, recipe.names)
+        for doubt in recipe.doubts:
+            log.warning("%s", doubt)
         exposure.recipe = recipe
         exposure.members = Members([(member["path"], member["exptype"]) for member in recipe.members], stored.read)
         for keyword, name in (("ASNPOOL", "pool"), ("ASNTABLE", "table")) if recipe.association else ():

@@ -20,6 +20,7 @@ class Recipe:
     reads: list = field(default_factory=list)  # suffixes of the files that the chain starts from
     members: list = field(default_factory=list)  # of {"path", "exptype"}: what else of its association the steps read
     association: dict = field(default_factory=dict)  # names of its "table" and "pool"
+    doubts: list = field(default_factory=list)  # in words: what of the user's own references speaks against using them here
     origins: dict = field(default_factory=dict)  # step -> {parameter that is not the step's default: where its value came from}
 
     def to_dict(self):

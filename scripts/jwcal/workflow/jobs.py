@@ -7,6 +7,7 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 import time
 import traceback
@@ -18,12 +19,40 @@ from ..vocabulary.errors import InputError, JwcalError, ProductError, ReferenceE
 from . import warm
 
 STOPPED = "it was stopped before its end: killed, or out of memory. Run again, with more memory (mem_mb) if that was it."
+INTERRUPTED = "it was interrupted. Run again to go on."
+ENDED = "it was ended from outside: cancelled, or out of time. Run again, with more time (runtime) if that was it."
 
 
 def main():
     """What a rule calls: the job in the run's warm process if there is one, else by itself."""
-    status = warm.ask(sys.argv[1:])
-    return by_itself(sys.argv[1:]) if status is None else status
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        status = warm.ask(sys.argv[1:])
+        return by_itself(sys.argv[1:]) if status is None else status
+    except KeyboardInterrupt:
+        return _stopped_by(signal.SIGINT, INTERRUPTED)
+    except Ended:
+        return _stopped_by(signal.SIGTERM, ENDED)
+
+
+class Ended(BaseException):
+    """The process was asked to end; like KeyboardInterrupt no error that a step may catch."""
+
+
+def _end(*_):
+    raise Ended
+
+
+def _stopped_by(number, message):
+    """Leave a message in the place of the one that a job leaves when it begins; returns the exit status that a signal gives."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with suppress(OSError, IndexError):
+        failure = failure_file(sys.argv[1])
+        if failure.read_text().strip() == STOPPED:  # else it has ended meanwhile, or it never began
+            _leave(failure, message)
+    print(f"ERROR: {message}", file=sys.stderr)
+    return 128 + number
 
 
 def by_itself(arguments):

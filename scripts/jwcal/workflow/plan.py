@@ -16,7 +16,7 @@ from ..settings import chains, pars
 from ..settings import config as configuration
 from ..settings.recipe import Recipe
 from ..vocabulary.errors import ConfigError, JwcalError
-from . import stale
+from . import requests, stale
 from .patterns import apart
 from .stale import STATE
 from .verdicts import Verdicts
@@ -24,6 +24,7 @@ from .verdicts import Verdicts
 STAGES = ("stage1", "stage2", "stage3")
 ALONE = {"table": "singleton", "pool": "singleton"}  # of an exposure without an association
 REASONS = 4  # that are shown of a job
+NAMED = 3  # exposures that are named of those that one cause concerns
 START = {"uncal": 0, "rate": 1, "cal": 2}  # level of an exposure's files -> the first of these stages that it still needs
 
 
@@ -61,9 +62,11 @@ class Plan:
     results: str
     jobs: list = field(default_factory=list)
     problems: list = field(default_factory=list)  # messages about files that can't be used: the run ends with an error
+    unusable: list = field(default_factory=list)  # names of those files' exposures; one cause may be that of many
     left_out: list = field(default_factory=list)  # messages about files that are none of ours
     stops: dict = field(default_factory=dict)  # "stage 1: spec2 is not available" -> number of exposures that stop there
     notes: list = field(default_factory=list)  # messages about what was inferred: which observation is whose background
+    remarks: list = field(default_factory=list)  # messages about requests that do nothing, or not what they say
     associations: dict = field(default_factory=dict)  # "stage2", "stage3" -> number of associations
     waits: dict = field(default_factory=dict)  # "stage 3" -> {what its associations wait for: their number}
     recipes: dict = field(default_factory=dict)  # path -> Recipe; this and the lock only the main process has
@@ -133,6 +136,27 @@ class Plan:
         """Note that an exposure goes no further than this stage."""
         where = f"stage {stage}: {why}"
         self.stops[where] = self.stops.get(where, 0) + 1
+
+    def refuse(self, refusals):
+        """Note what can't be used, and say a cause that several have in common once.
+
+        Parameters
+        ----------
+        refusals : list of (str, JwcalError)
+            Name of an exposure, and what is the matter.
+        """
+        causes = {}
+        for name, error in refusals:
+            causes.setdefault((error.what, error.do), []).append((name, error))
+        for found in causes.values():
+            names, first = list(dict.fromkeys(name for name, _ in found)), found[0][1]
+            if len(names) > 1:
+                more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+                text = type(first)(first.what, do=first.do)
+                self.problems.append(f"{len(names)} exposures: {text} They are {', '.join(names[:NAMED])}{more}.")
+            else:
+                self.problems += dict.fromkeys(str(error) for _, error in found)
+            self.unusable += names
 
     def wait(self, association):
         """Note that nothing makes this association's product yet."""
@@ -232,15 +256,20 @@ def make(settings, alone=False):
         lock=lock,
         problems=[f"{path}: {message}" for path, message in found.problems],
         left_out=[f"{path}: {message}" for path, message in found.left_out],
+        unusable=[chains.root_and_suffix(path)[0] for path, _ in found.problems],
     )
     associations = _associate(plan, found, config)
+    asked, refusals = requests.Asked(config, found.exposures), []
     files = {exposure.root: dict(exposure.files) for exposure in found.exposures}  # suffix -> path, as found in the data folder
     going = list(found.exposures)
     for stage in STAGES[: STAGES.index(config.until) + 1]:
-        going = [exposure for exposure in going if _plan_stage(plan, exposure, stage, files, associations, config)]
+        going = [e for e in going if _plan_stage(plan, e, stage, files, associations, config, asked, refusals)]
+    plan.refuse(refusals)
+    plan.remarks += asked.remarks(whole=not refusals)
     place = {exposure.root: number for number, exposure in enumerate(found.exposures)}
     plan.jobs.sort(key=lambda job: (place.get(job.exposure, -1), job.stage))
     _judge(plan)
+    plan.unusable = sorted(set(plan.unusable))
     plan.index()
     plan.save()
     return plan
@@ -255,16 +284,18 @@ def _judge(plan):
         recipe = plan.recipes[job.recipe]
         kind = id(recipe.parameters), id(recipe.references)  # which exposures that are alike share
         if kind not in common:
-            nobodys = replace(recipe, members=[], association={})
+            nobodys = replace(recipe, members=[], association={}, doubts=[])
             alike = {**nobodys.to_dict(), "made_from": records.ingredients(nobodys, code, digests)}
             common[kind] = alike, json.dumps(alike, sort_keys=True)
         alike, text = common[kind]
-        own = {"input": job.input, "outputs": job.outputs, "members": recipe.members, "association": recipe.association}
+        own = {"input": job.input, "outputs": job.outputs}
+        own |= {"members": recipe.members, "association": recipe.association, "doubts": recipe.doubts}
         plain[job.recipe] = {**alike, **own, "made_from": {**alike["made_from"], "association": recipe.association}}
         contents[job.recipe] = fingerprint.of_text(text, repr(own))
     jobs = sorted(plan.jobs, key=lambda job: job.stage)
     bad = stale.judge(jobs, plain, contents, code, digests, Verdicts(state / "verdicts.json"))
     plan.problems += filter(None, bad.values())
+    plan.unusable += [job.exposure for job in plan.jobs if job.recipe in bad]
     plan.jobs = [job for job in plan.jobs if job.recipe not in bad]
 
 
@@ -272,7 +303,9 @@ def _associate(plan, found, config):
     """The associations of the run: written to the results, and counted."""
     associations = chosen.choose(found.exposures, config, found.associations)
     plan.notes += associations.notes
+    plan.remarks += associations.remarks
     plan.problems += associations.problems
+    plan.unusable += [message.partition(": ")[0] for message in associations.problems]
     plan.left_out += associations.left_out
     chosen.save(associations.associations, Path(config.results, "associations"))
     for association in associations.associations:
@@ -283,8 +316,8 @@ def _associate(plan, found, config):
     return associations
 
 
-def _plan_stage(plan, exposure, stage, files, associations, config):
-    """Add the jobs of one exposure in one stage; whether it goes on to the next one.
+def _plan_stage(plan, exposure, stage, files, associations, config, asked, refusals):
+    """Add the jobs of one exposure in one stage; whether it goes on to the next one. What can't be planned is added to the refusals.
 
     Each stage starts from what the one before makes, or from what the archive has; stage 2 from what the exposure's association says.
     """
@@ -305,8 +338,9 @@ def _plan_stage(plan, exposure, stage, files, associations, config):
                 continue
             job, recipe = _job(exposure, stage, chain, reads, mine[reads], config, association, files)
         except JwcalError as error:
-            plan.problems.append(str(error))
+            refusals.append((exposure.root, error))
             continue
+        asked.see(recipe, exposure, job.outputs)
         plan.jobs.append(job)
         plan.recipes[job.recipe] = recipe
         plan.left_out += members.unread(association, chain)
@@ -355,6 +389,7 @@ def recipe_for(pipeline, header, config, name=""):
         config.known[kind] = chain, from_crds, parameters, origins, wanted, types
     *_, parameters, origins, wanted, (required, optional) = config.known[kind]
     found = choose.resolve(header, required, optional=optional, **where)
+    own = {kind: found.files[kind] for kind in where["overrides"] if kind in found.files}
     return Recipe(
         pipeline,
         list(chain.entries),
@@ -366,6 +401,7 @@ def recipe_for(pipeline, header, config, name=""):
         chain.group_flags,
         list(chain.reads),
         association={} if "uncal" in chain.reads else dict(ALONE),
+        doubts=requests.contradictions(own, header, config.known),
         origins=origins,
     )
 

@@ -1,0 +1,194 @@
+"""The books of a run: what is counted, what a dry run says, causes that are said once, interrupts, products of earlier runs."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from jwcal.report import remains, tables
+from jwcal.report.page import look
+from jwcal.report.summary import forecast, summary
+from jwcal.workflow import jobs, plan
+from test_faults import NAMES, make_folder, snakemake, start
+
+WITHOUT = {"crds_context": "jwst_0077.pmap"}  # a context that is in no cache
+
+
+@pytest.fixture
+def folder(tiny, tmp_path):
+    return make_folder(tiny, tmp_path / "program")
+
+
+def planned(tiny, folder, references=None, **settings):
+    crds = {"crds_path": str(tiny.crds), **(references or {})}
+    return plan.make({"data": str(folder / "data"), "results": str(folder / "results"), "references": crds, **settings})
+
+
+def lay(made, *suffixes):
+    """Files in the place of products."""
+    for job in made.jobs:
+        for suffix, path in job.outputs.items():
+            if not suffixes or suffix in suffixes:
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                Path(path).write_text("")
+
+
+def cut(folder, name, size):
+    path = folder / "data" / f"{name}_uncal.fits"
+    path.write_bytes((folder / "data" / f"{NAMES[0]}_uncal.fits").read_bytes()[:size])
+    return path
+
+
+# --- what can't be used
+
+
+def test_one_cause_is_said_once_with_the_number_of_exposures(tiny, folder):
+    made = planned(tiny, folder, references=WITHOUT)
+    (problem,) = made.problems
+    assert problem.startswith("3 exposures: the context jwst_0077.pmap is not complete in the CRDS cache ")
+    assert problem.count("jwst_0077.pmap is not complete") == 1 and all(name in problem for name in NAMES)
+    assert made.unusable == NAMES and made.jobs == []
+
+
+def test_of_many_exposures_some_are_named(tiny, folder):
+    for number in range(4, 9):
+        copy = NAMES[0].replace("_00001_", f"_{number:05}_")
+        (folder / "data" / f"{copy}_uncal.fits").write_bytes((folder / "data" / f"{NAMES[0]}_uncal.fits").read_bytes())
+    made = planned(tiny, folder, references=WITHOUT)
+    (problem,) = made.problems
+    assert problem.startswith("8 exposures: ") and problem.endswith(f"They are {', '.join(NAMES)} and 5 more.")
+    assert len(made.unusable) == 8
+
+
+def test_they_are_counted_in_the_summary_and_the_report(tiny, folder):
+    """Products of before are counted too: nothing of 3 exposures can be planned, and all that they had lies there."""
+    before = planned(tiny, folder)
+    lay(before)
+    made = planned(tiny, folder, references=WITHOUT)
+    lines = [line.strip() for line in summary(made, started=0).splitlines()]
+    results = folder / "results"
+    assert f"jwcal: 0 products made, 0 up to date, 0 not made; 3 files can't be used. They are in {results}" in lines
+    assert f"old products lie in {results}, and stay there: 12 of exposures that can't be used now" in lines
+    state = tables.state(remains.read(results))
+    assert (state["exposures"], state["finished"], state["failed"], state["unusable"]) == (3, 0, 0, 3)
+
+
+def test_the_report_counts_exposures_that_can_not_be_used(tiny, folder):
+    bad = cut(folder, NAMES[0].replace("_02101_", "_03101_"), 9000)
+    lay(planned(tiny, folder))
+    results = remains.read(folder / "results")
+    state = tables.state(results)
+    assert (state["exposures"], state["finished"], state["unusable"], state["failed"]) == (4, 3, 1, 0)
+    assert len(results.problems) == 1 and str(bad) in results.problems[0]
+    assert look([], folder, 0, 1) == {}
+
+
+def test_a_run_without_trouble_says_nothing_of_it(tiny, folder):
+    made = planned(tiny, folder)
+    assert forecast(made) == ""
+    text = summary(made, started=0)
+    assert "can't be used" not in text and "old products" not in text and "note:" not in text
+
+
+# --- dry runs
+
+
+def test_a_dry_run_ends_as_the_run_would(tiny, folder):
+    bad = cut(folder, NAMES[0].replace("_02101_", "_03101_"), 9000)
+    status, said = snakemake(folder, "-n")
+    assert status == 1
+    assert "jwcal: the run would end with an error: 1 file can't be used" in said
+    assert f"can't be used: {bad}: the file is truncated: 9000 bytes" in said
+    assert "This was a dry-run" in said and f"detector1_rate_rateints {NAMES[0]}: not made yet" in said
+    assert not (folder / "results/stage1").exists() and not (folder / "results/summary.txt").exists()
+    bad.unlink()
+    status, said = snakemake(folder, "-n", "--config", "save=[ramp]")
+    assert status == 0 and "jwcal: " not in said and "This was a dry-run" in said
+    with open(folder / "mine.yaml", "a") as file:
+        file.write("steps: {emicorr: {skip: true}}\n")
+    status, said = snakemake(folder, "-n")
+    assert status == 0 and "  note: steps.emicorr: no exposure of this run goes through emicorr" in said
+
+
+# --- interrupts
+
+
+def test_an_interrupted_run_says_so(folder):
+    """Ctrl-C, which goes to all processes of the terminal: not "killed, or out of memory", and a plain run goes on."""
+    process = start(folder)
+    failed = [folder / f"results/.jwcal/failed/{name}.detector1.txt" for name in NAMES]
+    end = time.monotonic() + 120
+    while not any(path.exists() for path in failed):
+        assert time.monotonic() < end and process.poll() is None, (folder / "said.txt").read_text()
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=60) != 0
+    said = (folder / "said.txt").read_text()
+    last = said[said.rindex("\njwcal: ") :]
+    assert "  interrupted: " in last and "Run again to go on" in last
+    assert "killed" not in last and "memory" not in last and "failed: " not in last
+    assert {path.read_text().strip() for path in failed if path.exists()} == {jobs.INTERRUPTED}
+    assert "  interrupted: " in (folder / "results/summary.txt").read_text()
+    status, said = snakemake(folder)
+    assert status == 0, said
+    assert "12 products made" in said or "up to date" in said
+    assert not any(path.exists() for path in failed)
+
+
+SLOW = """
+import sys, time
+from jwcal import jobs
+def wait(*_):
+    print("begun", flush=True)
+    time.sleep(600)
+jobs._make = wait
+sys.exit(jobs.main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "message"), [(signal.SIGINT, jobs.INTERRUPTED), (signal.SIGTERM, jobs.ENDED), (signal.SIGKILL, jobs.STOPPED)]
+)
+def test_what_a_job_that_is_stopped_leaves(tiny, folder, number, message):
+    """By itself, as on a cluster: interrupted, cancelled or out of time, or killed."""
+    job = planned(tiny, folder, until="stage1").jobs[0]
+    command = [sys.executable, "-c", SLOW, job.recipe, "--log", str(folder / "log")]
+    scripts = str(Path(jobs.__file__).parents[1])
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": scripts})
+    assert process.stdout.readline() == "begun\n"
+    os.kill(process.pid, number)
+    assert process.wait(timeout=60) in (128 + number, -number)
+    process.stdout.close()
+    assert jobs.failure_file(job.recipe).read_text().strip() == message
+
+
+# --- products of earlier runs
+
+
+def test_old_products_are_counted_and_stay(tiny, folder):
+    results = folder / "results"
+    lay(planned(tiny, folder, save=["ramp", "persistence"], steps={"persistence": {"skip": False, "persistence_time": 100}}))
+    (folder / "data" / f"{NAMES[2]}_uncal.fits").unlink()
+    (results / "stage1" / f"{NAMES[0]}_rate.json").write_text("{}")  # a record is no product
+    made = planned(tiny, folder)
+    there = sorted(results.glob("stage*/*"))
+    found = remains.leftovers(results, made)
+    assert [path.name for path in found["unasked"]] == [
+        f"{name}_{suffix}" for name in NAMES[:2] for suffix in ("persistence.asdf", "ramp.fits")
+    ]
+    assert len(found["gone"]) == 6 and all(NAMES[2] in path.name for path in found["gone"]) and found["unusable"] == []
+    lines = [line.strip() for line in summary(made, started=0).splitlines()]
+    old = f"old products lie in {results}, and stay there: 4 not asked for any more, 6 of exposures that are not in this run"
+    assert old in lines
+    assert sorted(results.glob("stage*/*")) == there
+    assert len(remains.read(results).others) == 10
+
+
+def test_products_of_a_later_stage_that_is_not_asked_for(tiny, folder):
+    lay(planned(tiny, folder))
+    made = planned(tiny, folder, until="stage1")
+    assert sorted({path.parent.name for path in remains.leftovers(folder / "results", made)["unasked"]}) == ["stage2"]
