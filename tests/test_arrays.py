@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import jwcal
-from jwcal.files import fitsheaders
-from jwcal.model import arrays
+from jwcal.files import arrays, fitsheaders
 from jwcal.model.exposure import Exposure, Members
 from jwcal.products import stored
 from jwcal.program import index
@@ -270,9 +269,9 @@ def test_job_of_a_wrong_file(image, tmp_path):
 def test_plan_remembers_what_is_wrong(image, tmp_path, monkeypatch):
     """A file that is known to be wrong is not opened again."""
     edited(image.rate, tmp_path / "data" / image.rate.name, {"DQ": lambda x: x[:100]})
-    first = index.index(tmp_path / "data", tmp_path / "cache.json")
+    first = index.find(tmp_path / "data", tmp_path / "cache.json")
     monkeypatch.setattr(fitsheaders, "read_headers", lambda path: pytest.fail("it was read again"))
-    again = index.index(tmp_path / "data", tmp_path / "cache.json")
+    again = index.find(tmp_path / "data", tmp_path / "cache.json")
     assert first.problems == again.problems and "DQ has the shape (100, 160)" in first.problems[0].message
 
 

@@ -13,10 +13,9 @@ import yaml
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
-from .. import arrays
 from ..machine.threads import meanwhile, parts, side_by_side
 from ..vocabulary.errors import InputError
-from . import storage
+from . import arrays, storage
 from .fitsheaders import AGAIN, BLOCK, dtype_of, is_compressed, opened, size_of
 
 

@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from ..files import fitsheaders, fitsio, storage
+from ..files import arrays, fitsheaders, fitsio, storage
 from ..machine.parts import part
-from ..model import arrays
 from ..model.exposure import Exposure, Header, Pixels, in_ascii
 from ..provenance.records import KEYWORD, record_path
 from ..settings import chains

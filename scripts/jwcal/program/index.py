@@ -10,8 +10,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from ..files import fitsheaders, storage
-from ..model import arrays
+from ..files import arrays, fitsheaders, storage
 from ..settings import chains
 from ..settings.selector import STAGES, select_for
 from ..vocabulary import limits

@@ -8,7 +8,7 @@ from ..model import ramp, stripes
 from ..model.exposure import Exposure, Members
 from ..model.references import References
 from ..products import stored
-from ..settings import facts
+from ..settings import facts, step_modules
 from ..settings.chains import Save, Step, root_and_suffix
 from ..vocabulary.errors import InputError
 from . import superstripes
@@ -138,7 +138,7 @@ def _check_planes(recipe, exposure):
     for entry in recipe.entries if exposure.raw is None and len(exposure.shape) < 4 else ():
         if isinstance(entry, Save) or _is_idle(entry, recipe):
             continue
-        for plane in getattr(step_module(entry.name), "NEEDS", ()):
+        for plane in getattr(step_modules.step_module(entry.name), "NEEDS", ()):
             lacking = next((p for p in exposure.pixels if getattr(p, plane) is None), None)
             if lacking:
                 what = f"it has no {plane.upper()}, which {entry.name} needs: float32 of the shape {lacking.shape} was expected"
@@ -147,8 +147,8 @@ def _check_planes(recipe, exposure):
 
 def _is_idle(entry, recipe):
     """Whether a step does nothing: it is switched off, or takes references and there are none."""
-    off = recipe.parameters.get(entry.name, {}).get("skip", getattr(step_module(entry.name), "SKIP", False))
-    types = _types(entry)
+    off = recipe.parameters.get(entry.name, {}).get("skip", getattr(step_modules.step_module(entry.name), "SKIP", False))
+    types = reference_types(entry)
     return off or (bool(types) and not any(kind in recipe.references for kind in types))
 
 

@@ -9,8 +9,8 @@ from collections import Counter
 from numbers import Real
 from typing import NamedTuple
 
-from ..files.fitsheaders import dtype_of
 from ..vocabulary.errors import InputError
+from .fitsheaders import dtype_of
 
 CORRECT = "Correct the extension, or take the file from the archive again"
 
