@@ -19,6 +19,7 @@ TAKES = "members"
 Degree = Literal[None, 1, 2, 3, 4, 5, 6]
 Geometry = Literal["shift", "rshift", "rscale", "general"]
 NO_CATALOGUE = "", "none"
+ALONE = "exposures of one moment can't be aligned to each other, and abs_refcat names no catalogue"
 MJD_OF_2000 = 51544.5
 
 
@@ -165,11 +166,12 @@ def apply(
     from ..arithmetic.align.sources import Finder
 
     catalogue = "" if abs_refcat is None or abs_refcat.strip().lower() in NO_CATALOGUE else abs_refcat.strip()
-    groups_of = by_moment([shell.header for shell in members.shells()], grouped)
-    if not groups_of:
+    count = len(members.of())
+    if not count:
         raise Skip("there are no exposures")
-    if not catalogue and not save_catalogs and len(groups_of) == 1:
-        raise Skip("one exposure can't be aligned to itself, and abs_refcat names no catalogue")
+    alone = not catalogue and not save_catalogs
+    if alone and count == 1:
+        raise Skip(ALONE)
     relative = fits.Rules(searchrad, separation, use2dhist, tolerance, minobj, fitgeometry, nclip, sigma, xoffset, yoffset, check_fits)
     absolute = (abs_searchrad, abs_separation, abs_use2dhist, abs_tolerance, abs_minobj, abs_fitgeometry, abs_nclip, abs_sigma)
     absolute = fits.Rules(*absolute, careful=check_fits)
@@ -183,6 +185,9 @@ def apply(
     )
     custom = _custom(members, catfile) if use_custom_catalogs else {}
     stars = [_stars(exposure, custom.get(number), finder) for number, exposure in enumerate(members.each())]
+    groups_of = by_moment([shell.header for shell in members.shells()], grouped)
+    if alone and len(groups_of) == 1:
+        raise Skip(ALONE)
     groups = _groups(members, groups_of, stars)
     asides = _catalogues(members, stars, custom, catalog_format) if save_catalogs else []
     if len(groups) > 1:
