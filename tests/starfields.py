@@ -1,5 +1,8 @@
 """Small calibrated images of made stars, dithered: what the steps that align and match them are tested with."""
 
+import copy
+from functools import cache
+
 import numpy as np
 from scipy.special import erf
 
@@ -13,8 +16,13 @@ RA, DEC = sky.POINTING["RA_REF"], sky.POINTING["DEC_REF"]
 NOISE = 0.02  # MJy/sr, a pixel
 
 
-def exposure(folder, number=0, step=(0.0, 0.0, 0.0), shape=SHAPE, detector="NRCA1", **keywords):
+def exposure(folder, number=0, step=(0.0, 0.0, 0.0), shape=SHAPE, detector="NRCA1"):
     """An image without pixels, with its WCS: `step` is its offset to the east and north in arcsec, and its turn in degrees."""
+    return copy.deepcopy(_exposure(folder, number, tuple(step), shape, detector))
+
+
+@cache
+def _exposure(folder, number, step, shape, detector):
     siaf = sky.aperture("NIRCam", f"{detector}_FULL")
     rows, columns = shape
     east, north, turn = step
@@ -24,7 +32,7 @@ def exposure(folder, number=0, step=(0.0, 0.0, 0.0), shape=SHAPE, detector="NRCA
     about = {"EXP_TYPE": "NRC_IMAGE", "FILTER": "F200W", "PUPIL": "CLEAR", "CHANNEL": "SHORT", "MODULE": "A", "EXPOSURE": str(number + 1)}
     about |= {"EXPSTART": 59800.0 + number, "EXPMID": 59800.001 + number, "EXPEND": 59800.002 + number, "DATE-OBS": "2022-08-01"}
     about |= {"EFFEXPTM": 100.0, "TMEASURE": 95.0, "TIME-OBS": "11:22:33.444", "DATE": "2024-01-01T00:00:00.000"}
-    made = sky.exposure(siaf, shape, **{**at, **pointing, **GROUP, **about, **keywords})
+    made = sky.exposure(siaf, shape, **{**at, **pointing, **GROUP, **about})
     header = made.header
     header.name = f"jw01234001001_02101_{number + 1:05d}_{detector.lower()}_cal.fits"
     header["FILENAME"] = header.name
@@ -61,13 +69,13 @@ def add_stars(image, wcs, ra, dec, flux=20.0, fwhm=2.2):
             image.sci += (one * np.outer(along, across)).astype("f4")
 
 
-def images(folder, steps, truth=None, seed=5, noise=NOISE, level=0.3, places=None, flux=20.0, fwhm=2.2, **keywords):
+def images(folder, steps, truth=None, seed=5, noise=NOISE, level=0.3, places=None, flux=20.0, fwhm=2.2):
     """Dithered images: headers say `steps`, the telescope looks at `truth` (the same if None)."""
     made = []
     ra, dec = stars() if places is None else places
     for number, step in enumerate(steps):
-        image = exposure(folder, number, step, **keywords)
-        looks = image.wcs if truth is None else exposure(folder, number, truth[number], **keywords).wcs
+        image = exposure(folder, number, step)
+        looks = image.wcs if truth is None else exposure(folder, number, truth[number]).wcs
         random = np.random.default_rng((seed, number))
         image.sci += np.float32(level)
         add_stars(image, looks, ra, dec, flux, fwhm)

@@ -9,6 +9,7 @@ import pytest
 
 import starfields
 from jwcal import products
+from jwcal.arithmetic.sky import convex
 from jwcal.arithmetic.sky.levels import matched_levels
 from jwcal.arithmetic.sky.overlaps import Footprint, pixels_inside
 from jwcal.arithmetic.sky.statistics import SkyStatistics
@@ -202,6 +203,20 @@ def test_polygons_have_the_pixels_that_gwcs_gives_them():
         fill(x, y, mine)
         its = Polygon(True, list(zip(x, y, strict=True))).scan(np.zeros((40, 50), bool))
         np.testing.assert_array_equal(mine, its)
+
+
+def test_overlaps_by_another_library():
+    from spherical_geometry.polygon import SphericalPolygon
+
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        outlines = []
+        for _ in range(2):
+            turn, (ra, dec) = random.uniform(0, 6) + np.arange(4) * np.pi / 2, random.uniform(-0.015, 0.015, 2)
+            outlines.append((150 + ra + 0.02 * np.cos(turn) / np.cos(np.radians(60)), 60 + dec + 0.02 * np.sin(turn)))
+        mine = convex.area(convex.common(*(convex.vectors(*outline) for outline in outlines)))
+        closed = [SphericalPolygon.from_radec(*(np.append(angle, angle[0]) for angle in outline)) for outline in outlines]
+        assert mine == pytest.approx(abs(closed[0].intersection(closed[1]).area()), rel=1e-4, abs=1e-16)
 
 
 def test_an_image_overlaps_itself(folder):

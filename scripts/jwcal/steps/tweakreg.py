@@ -83,6 +83,7 @@ def apply(
     in_memory: bool = True,
     centroids: Literal["fitted", "finder"] = "fitted",
     grouped: bool = True,
+    rematch: bool = True,
     check_fits: bool = True,
     abs_average: bool = True,
     abs_proper_motions: Literal["apply", "ignore"] = "apply",
@@ -140,6 +141,9 @@ def apply(
         fitted: places of stars by fits of Gaussians that are integrated over the pixels. finder: the finder's own, as the peer has.
     grouped : bool
         Whether detectors that were read at once move as one.
+    rematch : bool
+        After the first fit pair all stars anew, within a few times their scatter, and fit again. Off: neighbours that were matched
+        by mistake stay in the fit, as the peer's.
     check_fits : bool
         Reject fits that move farther than was searched, whose pairs are no better than chance, or that are worse than none.
     abs_average : bool
@@ -172,9 +176,11 @@ def apply(
     alone = not catalogue and not save_catalogs
     if alone and count == 1:
         raise Skip(ALONE)
-    relative = fits.Rules(searchrad, separation, use2dhist, tolerance, minobj, fitgeometry, nclip, sigma, xoffset, yoffset, check_fits)
+    relative = fits.Rules(
+        searchrad, separation, use2dhist, tolerance, minobj, fitgeometry, nclip, sigma, xoffset, yoffset, check_fits, rematch
+    )
     absolute = (abs_searchrad, abs_separation, abs_use2dhist, abs_tolerance, abs_minobj, abs_fitgeometry, abs_nclip, abs_sigma)
-    absolute = fits.Rules(*absolute, careful=check_fits)
+    absolute = fits.Rules(*absolute, careful=check_fits, rematch=rematch)
     _check_rules("", relative)
     if catalogue:
         _check_rules("abs_", absolute)
@@ -347,7 +353,7 @@ def _epoch(members):
 
 def _field(groups):
     """Middle and radius of all images, degrees."""
-    corners = np.concatenate([np.array(image.corners()) for group in groups for image in group.images], axis=1)
+    corners = np.concatenate([np.array(image.corners())[:, :-1] for group in groups for image in group.images], axis=1)
     ra, dec = np.radians(corners)
     vectors = np.array([np.cos(ra) * np.cos(dec), np.sin(ra) * np.cos(dec), np.sin(dec)])
     x, y, z = middle = vectors.mean(axis=1) / np.linalg.norm(vectors.mean(axis=1))

@@ -41,7 +41,9 @@ def listed(path):
     try:
         lines = path.read_text().splitlines()
     except OSError as error:
-        raise ConfigError(f"catfile of tweakreg can't be read ({error.strerror})", path, "Give a text file of images and catalogues") from None
+        raise ConfigError(
+            f"catfile of tweakreg can't be read ({error.strerror})", path, "Give a text file of images and catalogues"
+        ) from None
     for line in lines:
         words = line.split()
         if not words or words[0].startswith("#"):

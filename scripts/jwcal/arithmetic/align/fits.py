@@ -8,10 +8,16 @@ import logging
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.spatial import KDTree
+
+from ..sky import convex
 
 log = logging.getLogger(__name__)
 
 FEWEST = {"shift": 1, "rshift": 2, "rscale": 2, "general": 3}  # pairs that a geometry needs
+ROUNDS = 5  # of pairing anew
+SCATTERS, SMALLEST = 5.0, 0.1  # pairs are as near as so many times their scatter, or so many pixels
+RAYLEIGH = 1.1774  # the median distance of pairs with a scatter of 1 along each axis
 KEPT = 0.9  # of the pairs that coincide before a fit, at least so many have to do so after it
 
 
@@ -30,6 +36,7 @@ class Rules:
     xoffset: float = 0.0
     yoffset: float = 0.0
     careful: bool = True
+    rematch: bool = True
 
     @property
     def farthest(self):
@@ -136,8 +143,7 @@ def fit(stage, images, stars, reference, rules, weights=None):
     Rejected
     """
     from astropy.table import Table
-    from tweakwcs import MatchSourceConfusionError, XYXYMatch, iter_linear_fit
-    from tweakwcs.linearfit import NotEnoughPointsError, SingularMatrixError
+    from tweakwcs import MatchSourceConfusionError, XYXYMatch
 
     if not stars.shape[1]:
         raise Rejected("no stars were found")
@@ -155,8 +161,31 @@ def fit(stage, images, stars, reference, rules, weights=None):
     needed = max(rules.minobj, FEWEST[rules.fitgeometry])
     if mine.size < needed:
         raise Rejected(f"{mine.size} of {here.shape[0]} stars match, at least {needed} have to (minobj)")
+    found = _linear(here, there, mine, its, rules, weights)
+    first = found["rmse"]
+    matched = np.zeros(here.shape[0], bool)
+    matched[mine] = True
+    if rules.rematch:
+        found, mine = _rematched(found, here, there, mine, its, rules, weights, plane.tanp_center_pixel_scale, needed)
+        matched[KDTree(there).query(_applied(found, here))[0] < rules.tolerance] = True
+    corners = np.column_stack(plane.world_to_tanp(*np.concatenate([np.array(image.corners())[:, :-1] for image in images], axis=1)))
+    matrix, shift = _about_zero(found)
+    result = Fit(
+        *(stage, plane, matrix, shift, matrix @ corners.mean(axis=0) + shift - corners.mean(axis=0)),
+        *(float(found["proper_rot"]), float(found["<scale>"]), float(found["rmse"]), mine.size, int(np.sum(found["fitmask"])), matched),
+    )
+    if rules.careful:
+        _check(result, first, corners, here, there, rules)
+    return result
+
+
+def _linear(here, there, mine, its, rules, weights):
+    """tweakwcs's fit of pairs."""
+    from tweakwcs import iter_linear_fit
+    from tweakwcs.linearfit import NotEnoughPointsError, SingularMatrixError
+
     try:
-        found = iter_linear_fit(
+        return iter_linear_fit(
             *(there[its], here[mine]),
             *(None, None if weights is None else weights[mine]),
             fitgeom=rules.fitgeometry,
@@ -165,18 +194,46 @@ def fit(stage, images, stars, reference, rules, weights=None):
         )
     except (SingularMatrixError, NotEnoughPointsError) as error:
         raise Rejected(f"the fit is impossible ({error})") from None
+
+
+def _about_zero(found):
+    """Matrix and shift of a fit, which tweakwcs gives about a centre."""
     matrix, centre = np.array(found["matrix"], float), np.array(found["center"], float)
-    shift = np.array(found["shift"], float) + centre - matrix @ centre
-    corners = np.column_stack(plane.world_to_tanp(*np.concatenate([np.array(image.corners()) for image in images], axis=1)))
-    matched = np.zeros(here.shape[0], bool)
-    matched[mine] = True
-    result = Fit(
-        *(stage, plane, matrix, shift, matrix @ corners.mean(axis=0) + shift - corners.mean(axis=0)),
-        *(float(found["proper_rot"]), float(found["<scale>"]), float(found["rmse"]), mine.size, int(np.sum(found["fitmask"])), matched),
-    )
-    if rules.careful:
-        _check(result, corners, here, there, rules)
-    return result
+    return matrix, np.array(found["shift"], float) + centre - matrix @ centre
+
+
+def _applied(found, places):
+    matrix, shift = _about_zero(found)
+    return places @ matrix.T + shift
+
+
+def _rematched(found, here, there, mine, its, rules, weights, pixel, needed):
+    """Pair all stars anew, each with its nearest one, within a few times the scatter of the pairs, and fit again.
+
+    The match before has a wide tolerance, so that some of its pairs are neighbours, which widen the scatter that clipping goes by.
+
+    Returns
+    -------
+    found : dict
+        tweakwcs's fit.
+    mine : int (n,)
+        Which stars have a pair.
+    """
+    for _ in range(ROUNDS):
+        moved = _applied(found, here)
+        typical = np.median(np.hypot(*(moved[mine] - there[its]).T)) / RAYLEIGH
+        distance, nearest = KDTree(there).query(moved)
+        back = KDTree(moved).query(there)[1]
+        paired = (distance < max(SCATTERS * typical, SMALLEST * pixel)) & (back[nearest] == np.arange(len(here)))
+        if paired.sum() < needed:
+            break
+        new = np.flatnonzero(paired)
+        same = np.array_equal(new, mine) and np.array_equal(nearest[new], its)
+        mine, its = new, nearest[new]
+        if same:
+            break
+        found = _linear(here, there, mine, its, rules, weights)
+    return found, mine
 
 
 def _once(its, mine):
@@ -188,15 +245,13 @@ def _once(its, mine):
     return its, mine
 
 
-def _check(found, corners, here, there, rules):
-    """Raise Rejected for a fit that would do harm."""
-    from scipy.spatial import KDTree
-
+def _check(found, first, corners, here, there, rules):
+    """Raise Rejected for a fit that would do harm; `first` is the scatter of the pairs as they were matched."""
     far = np.hypot(*(corners @ found.matrix.T + found.shift - corners).T).max()
     if not far <= rules.farthest:
         raise Rejected(f'it would move a corner by {far:.2f}", farther than matches are searched for ({rules.farthest:.2f}")')
-    if not found.rms <= rules.tolerance / 2:
-        raise Rejected(f'the {found.used} pairs scatter by {found.rms:.3f}", as those of unrelated stars do')
+    if not first <= rules.tolerance / 2:
+        raise Rejected(f'the pairs scatter by {first:.3f}", as those of unrelated stars do')
     near = max(3 * found.rms, 0.5 * found.plane.tanp_center_pixel_scale)
     tree = KDTree(there)
     before, after = (np.sum(tree.query(places)[0] < near) for places in (here, here @ found.matrix.T + found.shift))
@@ -262,19 +317,16 @@ def _take(group, found):
 
 def _order(groups):
     """Groups by overlap: of the pair that overlaps most the one that overlaps more with all, then what overlaps most with those before."""
-    from spherical_geometry.polygon import MalformedPolygonError, SphericalPolygon
-
-    outlines = [[SphericalPolygon.from_radec(*image.corners()) for image in group.images] for group in groups]
+    outlines = [[convex.vectors(*(angles[:-1] for angles in image.corners())) for image in group.images] for group in groups]
+    circles = [[convex.circle(outline) for outline in group] for group in outlines]
     count = len(groups)
     areas = np.zeros((count, count))
     for i in range(count):
-        for j in range(i + 1, count):
-            for one in outlines[i]:
-                for other in outlines[j]:
-                    try:
-                        areas[i, j] += abs(one.intersection(other).area())
-                    except MalformedPolygonError:  # they are nearly the same
-                        areas[i, j] += abs(one.area())
+        for j in range(i):
+            for one, (middle, reach) in zip(outlines[i], circles[i], strict=True):
+                for other, (its_middle, its_reach) in zip(outlines[j], circles[j], strict=True):
+                    if np.arccos(np.clip(middle @ its_middle, -1, 1)) < reach + its_reach:
+                        areas[i, j] += convex.area(convex.common(one, other))
             areas[j, i] = areas[i, j]
     i, j = np.unravel_index(areas.argmax(), areas.shape)
     order = [int(i), int(j)] if areas[i].sum() >= areas[j].sum() else [int(j), int(i)]
@@ -344,7 +396,6 @@ def averaged(corrector, stars, owner, separation):
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
-    from scipy.spatial import KDTree
 
     places = np.column_stack(corrector.world_to_tanp(*stars))
     pairs = KDTree(places).query_pairs(corrector.tanp_center_pixel_scale, output_type="ndarray")

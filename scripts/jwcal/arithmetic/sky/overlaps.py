@@ -3,6 +3,7 @@
 import numpy as np
 
 from ...kernels.polygon_fill import fill
+from . import convex
 
 
 class Footprint:
@@ -19,38 +20,37 @@ class Footprint:
     """
 
     def __init__(self, wcs, shape, stepsize=None):
-        from spherical_geometry.polygon import SphericalPolygon
-
         ny, nx = shape
         across, along = (2 if stepsize is None else max(2, int(np.ceil((n + 1) / stepsize))) for n in (nx, ny))
         right, up = np.linspace(-0.5, nx - 0.5, across), np.linspace(-0.5, ny - 0.5, along)[1:-1]
-        x = np.concatenate([right, np.full(up.size, nx - 0.5), right[::-1], np.full(up.size, -0.5), [-0.5]])
-        y = np.concatenate([np.full(right.size, -0.5), up, np.full(right.size, ny - 0.5), up[::-1], [-0.5]])
-        ra, dec = (np.asarray(angles, float) for angles in wcs(x, y, with_bounding_box=False))
-        ra[-1], dec[-1] = ra[0], dec[0]
-        self.polygon = SphericalPolygon.from_radec(ra, dec)
-        self._vectors = np.stack([np.cos(a := np.radians(ra)) * np.cos(d := np.radians(dec)), np.sin(a) * np.cos(d), np.sin(d)], axis=1)
-        self._middle = self._vectors[:-1].mean(axis=0)
-        self._middle /= np.linalg.norm(self._middle)
-        self._reach = np.arccos(np.clip(self._vectors @ self._middle, -1, 1).min())
-
-    def may_overlap(self, other):
-        """Whether the circles around both touch: a quick no."""
-        return np.arccos(np.clip(self._middle @ other._middle, -1, 1)) <= self._reach + other._reach
+        x = np.concatenate([right, np.full(up.size, nx - 0.5), right[::-1], np.full(up.size, -0.5)])
+        y = np.concatenate([np.full(right.size, -0.5), up, np.full(right.size, ny - 0.5), up[::-1]])
+        self.corners = convex.vectors(*(np.asarray(angles, float) for angles in wcs(x, y, with_bounding_box=False)))
+        self._middle, self._reach = convex.circle(self.corners)
+        self._simple = len(self.corners) == 4
 
     def overlap(self, other):
         """Where two footprints overlap: outlines (ra, dec) [deg], closed; none where they don't."""
-        from spherical_geometry.polygon import MalformedPolygonError
+        if not np.arccos(np.clip(self._middle @ other._middle, -1, 1)) <= self._reach + other._reach:
+            return []
+        if self._simple and other._simple:
+            corners = convex.common(self.corners, other.corners)
+            outlines = [convex.angles(corners)] if convex.area(corners) > 0 else []
+            return [(np.append(ra, ra[0]), np.append(dec, dec[0])) for ra, dec in outlines]
+        return self._of_many_corners(other)
 
-        if not self.may_overlap(other):
-            return []
+    def _of_many_corners(self, other):
+        """The same for outlines that distortion may make hollow."""
+        from spherical_geometry.polygon import MalformedPolygonError, SphericalPolygon
+
+        mine, its = (SphericalPolygon.from_radec(*(np.append(a, a[0]) for a in convex.angles(one.corners))) for one in (self, other))
         try:
-            common = self.polygon.intersection(other.polygon)
+            both = mine.intersection(its)
         except MalformedPolygonError:  # outlines that are nearly the same (spherical_geometry issue 168)
-            common = self.polygon
-        if abs(common.area()) == 0:
+            both = mine
+        if abs(both.area()) == 0:
             return []
-        return [(np.asarray(ra), np.asarray(dec)) for ra, dec in common.to_radec() if len(ra) > 3]
+        return [(np.asarray(ra), np.asarray(dec)) for ra, dec in both.to_radec() if len(ra) > 3]
 
 
 def pixels_inside(outlines, wcs, shape):
