@@ -208,7 +208,7 @@ def apply(
     aligned = _write(members, groups, groups_of, catalogue, sip_options if sip_approx else None)
     asides += [_report(members, groups)] if save_report else []
     if not aligned and not asides:
-        raise Skip("; ".join(dict.fromkeys(group.why or "nothing to align it to" for group in groups)))
+        raise Skip("; ".join(dict.fromkeys(group.why for group in groups if group.why)))
     return [members, *asides] if asides else members
 
 

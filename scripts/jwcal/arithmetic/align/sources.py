@@ -68,12 +68,14 @@ def find(sci, err, flags, finder):
         warnings.simplefilter("ignore", NoDetectionsWarning)
         warnings.filterwarnings("ignore", message=".*(invalid values|NaN|non-finite|negative|clipped).*")
         background, noise = _background(sci, bad, finder.bkg_boxsize)
-        threshold = finder.snr_threshold * noise
         data = sci - background
+        del background
         if finder.starfinder == "segmentation":
-            found = _segmented(data, err, threshold, bad, finder)
+            found = _segmented(data, err, finder.snr_threshold * noise, bad, finder)
         else:
-            found = _detected(data, threshold, bad, finder)
+            level = finder.snr_threshold * np.median(noise)
+            del noise
+            found = _detected(data, level, bad, finder)
     if found is None or not len(found):
         return empty
     x, y, flux = (np.asarray(values, float) for values in found)
@@ -114,7 +116,7 @@ def _detected(data, threshold, bad, finder):
 
     kind = {"dao": DAOStarFinder, "iraf": IRAFStarFinder}[finder.starfinder]
     table = kind(
-        np.median(threshold),
+        threshold,
         finder.kernel_fwhm,
         sigma_radius=finder.sigma_radius,
         min_separation=max(2, int(finder.minsep_fwhm * finder.kernel_fwhm + 0.5)),
