@@ -8,7 +8,7 @@ import starfields
 from jwcal import products
 from jwcal.errors import InputError, Skip
 from jwcal.exposure import Members
-from jwcal.steps import assign_mtwcs, assign_wcs, resample
+from jwcal.steps import assign_mtwcs, assign_wcs, resample, tweakreg
 from peer import needs_peer, peer_python
 
 MOTION = 2.0  # arcsec east an exposure, and half of it north
@@ -47,6 +47,19 @@ def test_the_target_is_where_the_header_says(folder, at):
     found = np.sum(columns * light) / light.sum(), np.sum(rows * light) / light.sum()
     np.testing.assert_allclose(found, result.wcs.invert(ra, dec), atol=0.02)
     assert light.max() > 2  # one source, not four
+
+
+def test_the_frame_can_be_aligned(folder):
+    """tweakreg corrects the pointing below the moving frame."""
+    steps = ((0.0, 0.0, 0.0), (0.5, -0.3, 0.0))
+    images = starfields.images(folder, steps, (steps[0], (0.55, -0.33, 0.01)))
+    for image in images:
+        image.header.sci["MT_RA"], image.header.sci["MT_DEC"] = starfields.RA, starfields.DEC
+    members = starfields.members(images)
+    assign_mtwcs.apply(members)
+    tweakreg.apply(members, sip_approx=False)
+    assert images[1].wcs.available_frames == ["detector", "v2v3", "v2v3vacorr", "v2v3corr", "world", "moving_target"]
+    np.testing.assert_allclose(images[1].wcs(40.0, 250.0), images[1].truth(40.0, 250.0), atol=1 / 3.6e6)
 
 
 def test_keywords_follow(folder):

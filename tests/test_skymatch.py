@@ -241,6 +241,10 @@ def test_lists_that_do_not_fit(folder, tmp_path):
         listed.write_text(text)
         with pytest.raises(ConfigError, match=message):
             skymatch.apply(starfields.members(images), skymethod="user", skylist=str(listed))
+    listed.write_text("".join(f"{image.name} 1\n" for image in images))
+    skymatch.apply(starfields.members(images), skymethod="user", skylist=str(listed), subtract=True)
+    with pytest.raises(InputError, match="subtracted already"):
+        skymatch.apply(starfields.members(images), skymethod="user", skylist=str(listed), subtract=True)
     with pytest.raises(ConfigError, match="no skylist"):
         skymatch.apply(starfields.members(images), skymethod="user")
     with pytest.raises(ConfigError, match="can't be read"):

@@ -100,7 +100,7 @@ def apply(
 
 def _write(members, levels, method, subtract):
     """Put the levels into the headers; subtract them where asked to. What was subtracted before counts to the level."""
-    before = [shell.header.get("BKGLEVEL", 0.0) if subtract and method != "user" else 0.0 for shell in members.shells()]
+    before = [shell.header.get("BKGLEVEL", 0.0) if subtract else 0.0 for shell in members.shells()]
     if subtract:
         for exposure, level in zip(members.each(keep=("sci",)), levels, strict=True):
             if level is not None:
@@ -247,6 +247,9 @@ def _listed(members, path):
         if name in levels:
             raise ConfigError(f"{name} is in the list twice", path, "Leave one out")
         levels[name] = level
+    for shell in members.shells():
+        if shell.header.get("BKGSUB"):
+            raise InputError("its sky is subtracted already (BKGSUB)", shell.name, "Start from the file before skymatch")
     names = [_stem(shell.name) for shell in members.shells()]
     missing = [name for name in names if name not in levels]
     if missing or len(names) != len(levels):
