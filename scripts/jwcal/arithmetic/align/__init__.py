@@ -1,0 +1,1 @@
+"""Align exposures: sources, catalogues, fits in the tangent plane."""

@@ -1,0 +1,1 @@
+"""Sky levels of overlapping images."""
