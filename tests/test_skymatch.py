@@ -12,7 +12,7 @@ from jwcal.arithmetic.sky import convex
 from jwcal.arithmetic.sky.levels import matched_levels
 from jwcal.arithmetic.sky.overlaps import Footprint, pixels_inside
 from jwcal.arithmetic.sky.statistics import SkyStatistics
-from jwcal.kernels.polygon_fill import fill
+from jwcal.kernels.sky.polygon_fill import fill
 from jwcal.model.exposure import Members
 from jwcal.products import stored
 from jwcal.steps import skymatch

@@ -180,7 +180,7 @@ def _survey(members, footprints, groups, ignored, statistics, match, whole):
     alone : list of float or None
     """
     from ..arithmetic.sky.overlaps import pixels_inside
-    from ..kernels.sky_statistics import chosen
+    from ..kernels.sky.sky_statistics import chosen
 
     seen, counts = np.full((len(footprints), len(groups)), np.nan), np.zeros((len(footprints), len(groups)))
     alone = [None] * len(footprints)

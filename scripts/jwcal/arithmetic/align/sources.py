@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...kernels import star_fit
+from ...kernels.photometry import star_fit
 from ...vocabulary import dq
 
 log = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...kernels.polygon_fill import fill
+from ...kernels.sky.polygon_fill import fill
 from . import convex
 
 

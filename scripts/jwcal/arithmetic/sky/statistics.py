@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...kernels.sky_statistics import histogram, moments
+from ...kernels.sky.sky_statistics import histogram, moments
 
 SMALLEST = 10 * np.finfo(np.float32).eps  # narrower histograms have one bin
 

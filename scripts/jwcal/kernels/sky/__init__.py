@@ -1,0 +1,1 @@
+"""Backgrounds of images that overlap on the sky."""
