@@ -87,11 +87,12 @@ def _pixels_from(result, ra, dec):
     return np.hypot(columns - x, rows - y)
 
 
-def test_images_add_up_with_their_weights(noisy):
-    """The whole is the weighted mean of the parts: of the values with WHT, of the variances with the inverse drizzled read noise."""
-    together = resample.apply(noisy)
+@pytest.mark.parametrize("error_of", ["pixel", "area"])
+def test_images_add_up_with_their_weights(noisy, error_of):
+    """The whole is the weighted mean of the parts: of the values with WHT, of the variances with it too or with the drizzled read noise."""
+    together = resample.apply(noisy, error_of=error_of)
     ny, nx = together.sci.shape
-    place = {"crval": [together.header["CRVAL1"], together.header["CRVAL2"]], "output_shape": [nx, ny]}
+    place = {"crval": [together.header["CRVAL1"], together.header["CRVAL2"]], "output_shape": [nx, ny], "error_of": error_of}
     place["crpix"] = [together.header["CRPIX1"] - 1, together.header["CRPIX2"] - 1]
     # each on the same grid: the first image, of no weight, sets its scale and orientation
     first = copy.deepcopy(noisy[0])
@@ -103,17 +104,51 @@ def test_images_add_up_with_their_weights(noisy):
     np.testing.assert_allclose(together.sci, total, rtol=2e-5, atol=1e-6)
     np.testing.assert_allclose(together.pixels[0].extra["WHT"], weights.sum(axis=0), rtol=1e-6)
 
-    inverse = np.array([1 / part.var_rnoise.astype(float) for part in alone])
+    inverse = weights if error_of == "pixel" else np.array([1 / part.var_rnoise.astype(float) for part in alone])
     for name in MAIN[2:]:
         variance = np.array([getattr(part, name) for part in alone], float)
         used = np.isfinite(variance) & np.isfinite(inverse)
         w = np.where(used, inverse, 0)
         with np.errstate(invalid="ignore"):
             expected = np.where(used, w**2 * variance, 0).sum(axis=0) / w.sum(axis=0) ** 2
-        np.testing.assert_allclose(getattr(together, name), expected, rtol=1e-5)
+        np.testing.assert_allclose(getattr(together, name), expected, rtol=2e-5)
     summed = np.nansum([getattr(together, name).astype(float) for name in MAIN[2:]], axis=0)
     covered = np.isfinite(together.err)
     np.testing.assert_allclose(together.err[covered] ** 2, summed[covered], rtol=1e-5)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 0.7])
+def test_error_is_the_scatter(folder, ratio):
+    """The peer's ERR (`error_of="area"`) is larger than what pixels scatter by, but right for the sum of a large area; ERRAREA tells how much."""
+    images = [dithers.image(folder, number, step, noise=False) for number, step in enumerate(dithers.STEPS)]
+    random = np.random.default_rng(6)
+    for exposure in images:
+        exposure.var_rnoise[:], exposure.var_poisson[:], exposure.var_flat[:] = 0.03, 0.01, 0.0
+        exposure.sci[:] = random.normal(0, 0.2, exposure.sci.shape)
+    ours, theirs = (resample.apply(images, pixel_scale_ratio=ratio, error_of=kind) for kind in ("pixel", "area"))
+    np.testing.assert_array_equal(ours.sci, theirs.sci)
+    weight = ours.pixels[0].extra["WHT"]
+    inside = weight > 0.9 * np.nanpercentile(weight, 90)
+    assert np.std(ours.sci[inside] / ours.err[inside]) == pytest.approx(1.0, abs=0.03)
+    assert np.std(ours.sci[inside] / theirs.err[inside]) < 0.8
+    assert np.median(theirs.err[inside] / ours.err[inside]) == pytest.approx(ours.header["ERRAREA"], rel=0.06)
+
+
+def test_the_error_of_an_area(folder):
+    """The sum of 15 x 15 pixels scatters by ERRAREA times what ERR says: a part of that is lost at the area's edge."""
+    image = dithers.image(folder, 0, (0.0, 0.0, 5.0), noise=False)
+    image.var_rnoise[:], image.var_poisson[:], image.var_flat[:] = 0.04, 0.0, 0.0
+    sums, said = [], []
+    for seed in range(8):
+        image.sci[:] = np.random.default_rng(seed).normal(0, 0.2, image.sci.shape)
+        result = resample.apply(image)
+        for y in range(20, 120, 15):
+            for x in range(20, 140, 15):
+                part = np.s_[y : y + 15, x : x + 15]
+                sums.append(result.sci[part].sum())
+                said.append(np.sqrt(np.sum(result.err[part] ** 2)))
+    assert np.isfinite(sums).all()
+    assert np.std(sums) / np.mean(said) == pytest.approx(result.header["ERRAREA"], rel=0.08)
 
 
 def test_noise_is_the_quoted_one(folder):
@@ -161,7 +196,7 @@ def test_members_are_opened_one_at_a_time(noisy):
 
     members = Members([*((path, "science") for path in files), ("psf.fits", "psf")], read)
     result = resample.apply(members)
-    assert opened == 2 * list(files)
+    assert opened == 2 * list(files)  # for the grid and for the pixels
     np.testing.assert_array_equal(result.sci, resample.apply(noisy).sci)
     np.testing.assert_array_equal(result.sci, resample.apply(iter(noisy)).sci)
 
@@ -491,7 +526,7 @@ def _path(options, custom):
 def test_as_the_peer(theirs, custom, case):
     found, folder, files = theirs
     exposures = [products.read(path) for path in files]
-    options = {**CASES[case], **_path(CASES[case], custom)}
+    options = {"error_of": "area", **CASES[case], **_path(CASES[case], custom)}
     result = resample.apply(exposures[0] if case == "one" else exposures, **options)
     for number, ours in enumerate(result if case == "single" else [result]):
         name = f"{case}{number}" if case == "single" else case

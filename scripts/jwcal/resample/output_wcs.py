@@ -189,6 +189,29 @@ def middle(points):
     return float(np.rad2deg(np.arctan2(y, x)) % 360.0), float(np.rad2deg(np.arctan2(z, np.hypot(x, y))))
 
 
+def farthest(regions):
+    """The region that lies farthest from the middle one of all.
+
+    Parameters
+    ----------
+    regions : list of str
+        S_REGION of each image.
+
+    Returns
+    -------
+    number : int
+    away : float
+        Degrees from the median of their centres.
+    """
+    centres = np.array([_vectors(*np.vstack(sky_polygons(region)).T).mean(axis=0) for region in regions])
+    centres /= np.linalg.norm(centres, axis=1)[:, None]
+    middle_one = np.median(centres, axis=0)
+    # the sine of half the angle: exact for small ones
+    away = np.linalg.norm(centres - middle_one / np.linalg.norm(middle_one), axis=1)
+    number = int(np.argmax(away))
+    return number, float(np.rad2deg(2 * np.arcsin(min(1.0, 0.5 * away[number]))))
+
+
 def pixel_scale_at(wcs, ra, dec):
     """Side of a pixel at a point of the sky, arcsec: the geometric mean of a step in x and one in y."""
     x, y = wcs.invert(ra, dec, with_bounding_box=False)
