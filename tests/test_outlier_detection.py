@@ -249,7 +249,9 @@ def test_detectors_of_one_moment_are_one_image(empty):
     order = pieces[::2] + pieces[1::2]  # by detector: a moment's images do not follow each other
     outlier_detection.apply(exposures)
     outlier_detection.apply(order)
-    together = np.array(flags(pieces[::2])) & [[[c < 85 for c in range(170)]]] | np.array(flags(pieces[1::2])) & [[[c >= 85 for c in range(170)]]]
+    together = np.array(flags(pieces[::2])) & [[[c < 85 for c in range(170)]]] | np.array(flags(pieces[1::2])) & [
+        [[c >= 85 for c in range(170)]]
+    ]
     assert np.mean(together != np.array(flags(exposures))) < 2e-4
 
 
@@ -554,7 +556,11 @@ def test_fit_kernel():
 
 # --- the peer --------------------------------------------------------------------------------------------------------
 
-CASES = {"default": {}, "exptime": {"weight_type": "exptime", "maskpt": 0.9, "snr": "4.0 3.0", "scale": "1.0 0.5"}, "plain": {"resample_data": False}}
+CASES = {
+    "default": {},
+    "exptime": {"weight_type": "exptime", "maskpt": 0.9, "snr": "4.0 3.0", "scale": "1.0 0.5"},
+    "plain": {"resample_data": False},
+}
 PEER = """
 import json, os
 os.environ.update(CRDS_PATH=str(folder), CRDS_SERVER_URL="https://127.0.0.1:9", STPIPE_DISABLE_CRDS_STEPPARS="true")

@@ -77,7 +77,7 @@ def area_factor(kernel, pixfrac, ratio):
     return drop / (1.0 - 1.0 / (3.0 * drop)) if drop > 1 else 1.0 / (1.0 - drop / 3.0)
 
 
-def weight_map(pixels, bad, weight_type, time=1.0):
+def weight_map(pixels, bad, weight_type, time=1.0, box=0):
     """Weight of every pixel of an image.
 
     Parameters
@@ -89,6 +89,8 @@ def weight_map(pixels, bad, weight_type, time=1.0):
         The inverse of the read noise's variance (1 where there is no such plane), the time, or 1.
     time : float
         Seconds.
+    box : int
+        Take the median of the variances in boxes of so many pixels, interpolated between them; 0: each pixel's own.
 
     Returns
     -------
@@ -96,12 +98,46 @@ def weight_map(pixels, bad, weight_type, time=1.0):
     """
     if weight_type == "ivm" and pixels.var_rnoise is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
-            weight = np.reciprocal(pixels.var_rnoise, dtype=np.float32)
+            weight = np.reciprocal(smoothed(pixels.var_rnoise, bad, box) if box else pixels.var_rnoise, dtype=np.float32)
         weight[~np.isfinite(weight)] = 0
     else:
         weight = np.full(pixels.sci.shape, time if weight_type == "exptime" else 1.0, np.float32)
     weight[bad] = 0
     return weight
+
+
+def smoothed(variance, bad, box):
+    """Medians of a variance in boxes, interpolated between their centres.
+
+    Parameters
+    ----------
+    variance : (row, col) float32
+        Values that are not positive or not finite do not count.
+    bad : (row, col) bool
+        These neither.
+    box : int
+        Side of a box, pixels.
+
+    Returns
+    -------
+    (row, col) float32
+        NaN if nothing counts.
+    """
+    from scipy.ndimage import map_coordinates
+
+    rows, columns = variance.shape
+    down, across = -(-rows // box), -(-columns // box)
+    good = ~bad & (variance > 0) & np.isfinite(variance)
+    if not good.any():
+        return np.full_like(variance, np.nan)
+    boxes = np.full((down * box, across * box), np.nan, np.float32)
+    boxes[:rows, :columns] = np.where(good, variance, np.nan)
+    boxes = np.sort(boxes.reshape(down, box, across, box).swapaxes(1, 2).reshape(down, across, box * box), axis=-1)  # NaN come last
+    count = np.isfinite(boxes).sum(axis=-1)[..., None]
+    low, high = (np.take_along_axis(boxes, np.maximum(place, 0), axis=-1)[..., 0] for place in ((count - 1) // 2, count // 2))
+    medians = np.where(count[..., 0] > 0, 0.5 * (low + high), np.median(variance[good]))
+    places = [(np.arange(size) + 0.5) / box - 0.5 for size in (rows, columns)]
+    return map_coordinates(medians, np.meshgrid(*places, indexing="ij"), order=1, mode="nearest").astype(np.float32)
 
 
 class Mosaic:
@@ -116,7 +152,8 @@ class Mosaic:
         As in `drizzle.resample.Drizzle`.
     pixel_scale_ratio : float
         Side of a pixel of this image in units of the inputs'.
-    weight_type : {"ivm", "exptime", None}
+    weight_type, weight_box
+        As in `weight_map`.
     context : bool
         Keep which images a pixel was made from.
     errors : {"of pixels", "of areas", "drizzled", None}
@@ -125,8 +162,8 @@ class Mosaic:
         Keep the OR of the inputs' data quality.
     """
 
-    def __init__(self, shape, count, *, kernel, pixfrac, fillval, pixel_scale_ratio, weight_type, context, errors, flags):
-        self.shape, self.ratio, self.weight_type = shape, pixel_scale_ratio, weight_type
+    def __init__(self, shape, count, *, kernel, pixfrac, fillval, pixel_scale_ratio, weight_type, weight_box, context, errors, flags):
+        self.shape, self.ratio, self.weight_type, self._box = shape, pixel_scale_ratio, weight_type, weight_box
         self._kernel, self._pixfrac, self._errors, self._flags = kernel, pixfrac, errors, flags
         squares = {"out_img2": [None] * len(VARIANCES), "fillval2": "NaN"} if errors == "of pixels" else {}
         self._image = self._drizzle(fillval=fillval, disable_ctx=not context, max_ctx_id=count - 1, **squares)
@@ -158,7 +195,7 @@ class Mosaic:
             Taken from the image first.
         """
         bad = unusable(pixels)
-        weight = weight_map(pixels, bad, self.weight_type, time)
+        weight = weight_map(pixels, bad, self.weight_type, time, self._box)
         common = {"pixmap": pixel_map, "weight_map": weight, "pixfrac": self._pixfrac, "pixel_scale_ratio": self.ratio}
         common |= {"exptime": 1.0, "in_units": "cps", **limits(pixels.sci.shape, bounding_box)}
         flags = (pixels.dq | np.where(bad, np.uint32(dqbits.DO_NOT_USE), np.uint32(0))) if self._flags else None

@@ -24,6 +24,7 @@ def apply(
     kernel: Literal["square", "gaussian", "point", "turbo", "lanczos2", "lanczos3"] = "square",
     fillval: str = "NAN",
     weight_type: Literal["ivm", "exptime"] | None = "ivm",
+    weight_box: Annotated[int, Range(min=0)] = 0,
     output_shape: list | None = None,
     crpix: list | None = None,
     crval: list | None = None,
@@ -65,6 +66,9 @@ def apply(
         Value of pixels that no image covers.
     weight_type : {"ivm", "exptime", None}
         Inverse variance of the read noise, measurement time, or the same for all.
+    weight_box : int
+        Side in pixels of the boxes that the read noise's median is taken in for its weights; 0: each pixel's own. A star's saturated
+        core has fewer groups and less weight in one image than in the next, which can change its flux.
     output_shape : [int, int]
         Columns and rows.
     crpix : [float, float]
@@ -103,15 +107,16 @@ def apply(
     Skip
         The data are no 2-D images.
     InputError
-        A keyword is missing, or the grid would be empty.
+        A keyword is missing, or the grid would be empty or too large; names the image that lies far from the others.
     ConfigError
-        A parameter has not two values, or output_wcs can't be used.
+        A parameter has not two values, output_wcs can't be used, or the grid that was asked for is too large.
     """
     blend = blendheaders and not isinstance(exposure, Exposure)
     options = {"crpix": _pair("crpix", crpix), "crval": _pair("crval", crval), "rotation": rotation}
     options |= {"output_shape": _pair("output_shape", output_shape), "ratio": pixel_scale_ratio, "scale": pixel_scale}
     errors = "drizzled" if single else f"of {error_of}s" if enable_err else None
-    drizzle = {"kernel": kernel, "pixfrac": pixfrac, "fillval": _number(fillval), "weight_type": weight_type, "errors": errors}
+    drizzle = {"kernel": kernel, "pixfrac": pixfrac, "fillval": _number(fillval), "weight_type": weight_type}
+    drizzle |= {"weight_box": weight_box, "errors": errors}
     inputs = Inputs(exposure)
     grid = inputs.grid(output_wcs, **options)
     drizzle |= {"pixel_scale_ratio": grid.pixel_scale_ratio, "context": enable_ctx, "flags": propagate_dq}

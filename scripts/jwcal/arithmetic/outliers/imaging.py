@@ -142,9 +142,7 @@ class _Moment:
         box = None if exposure.wcs.bounding_box is None else exposure.wcs.bounding_box.bounding_box(order="F")
         level = _level(header)
         sci = pixels.sci - np.float32(level) if level else pixels.sci
-        drizzle = Drizzle(
-            kernel=options.kernel, fillval="INDEF", out_img=self._image, out_wht=self._weight, exptime=1.0, disable_ctx=True
-        )
+        drizzle = Drizzle(kernel=options.kernel, fillval="INDEF", out_img=self._image, out_wht=self._weight, exptime=1.0, disable_ctx=True)
         drizzle.add_image(
             *(sci, 1.0, shifted(places, self.window)),
             **{"weight_map": weight, "pixfrac": options.pixfrac, "in_units": "cps", **limits(pixels.shape, box)},

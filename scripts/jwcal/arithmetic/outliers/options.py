@@ -45,7 +45,9 @@ def numbers(name, text, count=2, kind=float):
     except ValueError:
         found = ()
     if len(found) != count or not all(value >= 0 for value in found):
-        raise ConfigError(f"{name} of outlier_detection has to be {count} numbers of at least 0, it is {text!r}", do="Write it like '5.0 4.0'")
+        raise ConfigError(
+            f"{name} of outlier_detection has to be {count} numbers of at least 0, it is {text!r}", do="Write it like '5.0 4.0'"
+        )
     return found
 
 
