@@ -11,7 +11,6 @@ from scipy.special import erf
 
 import dithers
 import make
-import sky
 from jwcal import dq, products
 from jwcal.arithmetic.outliers.options import bad_bits, numbers
 from jwcal.arithmetic.outliers.stack import Stack
@@ -249,9 +248,8 @@ def test_detectors_of_one_moment_are_one_image(empty):
     order = pieces[::2] + pieces[1::2]  # by detector: a moment's images do not follow each other
     outlier_detection.apply(exposures)
     outlier_detection.apply(order)
-    together = np.array(flags(pieces[::2])) & [[[c < 85 for c in range(170)]]] | np.array(flags(pieces[1::2])) & [
-        [[c >= 85 for c in range(170)]]
-    ]
+    left = np.arange(170) < 85
+    together = np.array(flags(pieces[::2])) & left | np.array(flags(pieces[1::2])) & ~left
     assert np.mean(together != np.array(flags(exposures))) < 2e-4
 
 
@@ -291,7 +289,7 @@ def test_bad_pixels(empty):
 def test_one_image_and_images_that_do_not_overlap(folder, empty):
     exposures, _ = field(empty, 2.0)
     before = exposures[0].dq.copy()
-    with pytest.raises(Skip, match="1 image"):
+    with pytest.raises(Skip, match="one image"):
         outlier_detection.apply(exposures[:1])
     np.testing.assert_array_equal(exposures[0].dq, before)
     apart = [dithers.image(folder, number, (8.0 * number, 0, 0)) for number in range(2)]

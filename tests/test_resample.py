@@ -121,7 +121,7 @@ def test_images_add_up_with_their_weights(noisy, error_of):
 
 @pytest.mark.parametrize("ratio", [1.0, 0.7])
 def test_error_is_the_scatter(folder, ratio):
-    """The peer's ERR (`error_of="area"`) is larger than what pixels scatter by, but right for the sum of a large area; ERRAREA tells how much."""
+    """The peer's ERR (`error_of="area"`) is ERRAREA times what pixels scatter by."""
     images = [dithers.image(folder, number, step, noise=False) for number, step in enumerate(dithers.STEPS)]
     random = np.random.default_rng(6)
     for exposure in images:
@@ -328,7 +328,7 @@ def fine(folder):
     return on_star, levels, star
 
 
-# point: a drop lies where its pixel's centre falls in a pixel of the result, a sixth of one away on the average of three phases
+# a point falls into the pixel that its pixel's centre lies in
 KERNELS = [
     ("square", 1.0, 1.0),
     ("square", 0.6, 0.7),

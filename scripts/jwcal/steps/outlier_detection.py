@@ -24,7 +24,7 @@ def apply(
     maskpt: float = 0.7,
     snr: str = "5.0 4.0",
     scale: str = "1.2 0.7",
-    peak: str = "3.0 1.5",
+    peak: str = "3.0 1.0",
     backg: float = 0.0,
     kernel_size: str = "7 7",
     threshold_percent: float = 99.8,

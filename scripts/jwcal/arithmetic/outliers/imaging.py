@@ -43,9 +43,9 @@ def flag(members, options):
     InputError
         A keyword or WCS is missing, or the images can't be combined.
     """
-    if len(members) < 2:
-        raise Skip(f"{len(members)} image can't be compared with others")
     inputs = Inputs(members)
+    if len(inputs) < 2:
+        raise Skip("one image can't be compared with others")
     asides = []
     if options.resample_data:
         grid = inputs.grid()

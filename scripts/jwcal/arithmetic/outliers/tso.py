@@ -142,7 +142,7 @@ class _Motion:
         log.info("%d pixels tell that the image moved by %.4f, %.4f pixels (rms, x and y)", error.size, *moved)
 
     def _explain(self, left, modes):
-        """What the motion does to the pixels that tell it, (int, pixel), and their modes, by how each follows it in a series long enough."""
+        """What the motion does to the pixels that tell it, (int, pixel), and their modes, by how each follows it in a long series."""
         x, y = self.amplitudes[:, 0], self.amplitudes[:, 1]
         series = np.stack([*self.amplitudes.T, x * x, x * y, y * y, np.ones_like(x)])
         if x.size < LONG * len(series):
