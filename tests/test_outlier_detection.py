@@ -204,13 +204,14 @@ def test_the_same_flags_by_blocks_from_files(empty, in_memory, monkeypatch):
     np.testing.assert_array_equal(flags(exposures), flags(again))
 
 
-def test_the_same_bytes_for_any_number_of_threads(empty):
+@pytest.mark.parametrize("mode", ["imaging", "tso"])
+def test_the_same_bytes_for_any_number_of_threads(empty, mode):
     threads, found = numba.get_num_threads(), []
     try:
         for count in (1, threads):
             numba.set_num_threads(count)
-            exposures, _ = field(empty, 1.25)
-            outlier_detection.apply(exposures)
+            exposures = field(empty, 1.25)[0] if mode == "imaging" else [series(count=60)[0]]
+            outlier_detection.apply(exposures, mode=mode)
             found.append(b"".join(exposure.dq.tobytes() + exposure.sci.tobytes() for exposure in exposures))
     finally:
         numba.set_num_threads(threads)
@@ -460,6 +461,10 @@ def test_series_in_files(tmp_path):
 
 
 def test_an_image_is_no_series(empty):
+    """Alone it is skipped; beside a series it is left as it is."""
+    exposure, before = series(count=30)[0], empty[0].dq.copy()
+    outlier_detection.apply([copy.deepcopy(empty[0]), exposure], mode="tso")
+    assert np.any(exposure.dq & dq.OUTLIER) and np.array_equal(empty[0].dq, before)
     with pytest.raises(Skip, match="integrations"):
         outlier_detection.apply(copy.deepcopy(empty[0]), mode="tso")
 

@@ -47,19 +47,23 @@ def flag(exposures, options):
     Skip
         The data are no series.
     """
-    asides = []
+    asides, count = [], 0
     if isinstance(exposures, Exposure):
         each = [exposures]
     else:
         each = exposures.each(keep=KEPT) if isinstance(exposures, Members) else exposures
     for exposure in each:
         if exposure.sci.ndim != 3 or exposure.sci.shape[0] < 2:
-            raise Skip("there are no integrations to compare")
+            log.warning("%s: there are no integrations to compare", exposure.name)
+            continue
+        count += 1
         found, medians = compare(exposure, options)
         mark(exposure, found)
         log.info("%s: %d outliers in %d integrations", exposure.name, np.count_nonzero(found), len(found))
         if options.save_intermediate_results:
             asides.append(exposure.aside("median", sci=medians))
+    if not count:
+        raise Skip("there are no integrations to compare")
     return [exposures, *asides] if options.save_intermediate_results else exposures
 
 
@@ -146,23 +150,30 @@ class _Motion:
         x, y = self.amplitudes[:, 0], self.amplitudes[:, 1]
         series = np.stack([*self.amplitudes.T, x * x, x * y, y * y, np.ones_like(x)])
         if x.size < LONG * len(series):
-            return self.amplitudes @ modes, modes
+            return _sum(self.amplitudes, modes), modes
         spread = np.sqrt(np.mean(series**2, axis=1, keepdims=True))
         spread = np.where(spread > 0, spread, 1)
         series = np.ascontiguousarray(series / spread, np.float32)
         follows = fit_modes(np.ascontiguousarray(left.T), series)
-        explained = np.ascontiguousarray((follows[:, :-1] @ series[:-1]).T)
-        return explained, np.ascontiguousarray((follows.T / spread)[: len(modes)], np.float32)
+        return _sum(series[:-1].T, follows[:, :-1].T), np.ascontiguousarray((follows.T / spread)[: len(modes)], np.float32)
 
     def put_into(self, model, rows):
         """What the motion adds to a strip of the model, (int, row, col); the pixels that tell get their own model."""
         part = self.modes[:, rows]
-        moved = (self.amplitudes @ part.reshape(len(part), -1)).reshape(model.shape)
+        moved = _sum(self.amplitudes, part.reshape(len(part), -1)).reshape(model.shape)
         if self._usual is not None:
             here = (self.rows >= rows.start) & (self.rows < rows.stop)
             at = slice(None), self.rows[here] - rows.start, self.columns[here]
             model[at], moved[at] = self._usual[:, here], self._moved[:, here]
         return moved
+
+
+def _sum(amplitudes, modes):
+    """Modes (mode, pixel) with their amplitudes (int, mode), added in this order whatever the number of threads: (int, pixel) float32."""
+    total = np.zeros((len(amplitudes), modes.shape[1]), np.float32)
+    for amplitude, mode in zip(amplitudes.T, modes, strict=True):
+        total += amplitude[:, None] * mode
+    return total
 
 
 def _median(values, options):
