@@ -1,4 +1,1 @@
-"""The arithmetic of steps that is more than a page, by subject; the kernels have the same subjects.
-
-It knows arrays and keywords; no files, no configuration.
-"""
+"""The arithmetic of steps that is more than a page: arrays in, arrays out; no files, no configuration."""
