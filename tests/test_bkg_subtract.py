@@ -206,7 +206,7 @@ CLIP = {"bkg_subtract": {"sigma": 1.2, "save_combined_background": True}}
 @pytest.fixture(scope="module")
 def ours(observed, tiny, tmp_path_factory):
     out = tmp_path_factory.mktemp("ours")
-    jwcal.run_pipeline("image2", observed, CLIP, out=out, save=["bsub"], crds_path=str(tiny.crds))
+    jwcal.run_pipeline("image2", observed, CLIP | {"resample": {"error_of": "area"}}, out=out, save=["bsub"], crds_path=str(tiny.crds))
     return out
 
 

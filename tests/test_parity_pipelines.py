@@ -49,7 +49,8 @@ def calibrated(program, tmp_path_factory):
     for uncal in program["data"]:
         root = chains.root_and_suffix(uncal)[0]
         jwcal.run_pipeline("detector1", uncal, out=top / "ours", crds_path=crds)
-        jwcal.run_pipeline("image2", top / "ours" / f"{root}_rate.fits", out=top / "ours", crds_path=crds)
+        as_peer = {"resample": {"error_of": "area"}}
+        jwcal.run_pipeline("image2", top / "ours" / f"{root}_rate.fits", as_peer, out=top / "ours", crds_path=crds)
         for name in ("peer", "peer of ours"):
             (top / name).mkdir(exist_ok=True)
         peer_pipeline("detector1", uncal, top / "peer", crds)

@@ -12,15 +12,17 @@ from astropy.modeling.models import Pix2Sky_TAN, RotateNative2Celestial, Scale, 
 from astropy.wcs import WCS
 
 import dithers
-from jwcal.arithmetic.resample import output_wcs
+from jwcal.arithmetic.resample import drizzle_images, output_wcs
 from jwcal.arithmetic.resample.pixel_map import TOLERANCE, pixel_map
+from jwcal.arithmetic.resample.union import area, clipped, union
 from jwcal.kernels.images.coadd_variance import add_variance, error_of_sum, variance_of_mean
-from jwcal.model.exposure import Members
+from jwcal.model.exposure import Exposure, Members
 from jwcal.products import stored
 from jwcal.steps import resample
 from jwcal.vocabulary.errors import ConfigError, InputError, Skip
 from peer import needs_peer, peer_python
 
+PIXEL = 0.0312  # arcsec
 MAIN = ("sci", "err", "var_poisson", "var_rnoise", "var_flat")
 
 
@@ -87,11 +89,12 @@ def _pixels_from(result, ra, dec):
     return np.hypot(columns - x, rows - y)
 
 
-def test_images_add_up_with_their_weights(noisy):
-    """The whole is the weighted mean of the parts: of the values with WHT, of the variances with the inverse drizzled read noise."""
-    together = resample.apply(noisy)
+@pytest.mark.parametrize("error_of", ["pixel", "area"])
+def test_images_add_up_with_their_weights(noisy, error_of):
+    """The whole is the weighted mean of the parts: of the values with WHT, of the variances with it too or with the drizzled read noise."""
+    together = resample.apply(noisy, error_of=error_of)
     ny, nx = together.sci.shape
-    place = {"crval": [together.header["CRVAL1"], together.header["CRVAL2"]], "output_shape": [nx, ny]}
+    place = {"crval": [together.header["CRVAL1"], together.header["CRVAL2"]], "output_shape": [nx, ny], "error_of": error_of}
     place["crpix"] = [together.header["CRPIX1"] - 1, together.header["CRPIX2"] - 1]
     # each on the same grid: the first image, of no weight, sets its scale and orientation
     first = copy.deepcopy(noisy[0])
@@ -103,17 +106,51 @@ def test_images_add_up_with_their_weights(noisy):
     np.testing.assert_allclose(together.sci, total, rtol=2e-5, atol=1e-6)
     np.testing.assert_allclose(together.pixels[0].extra["WHT"], weights.sum(axis=0), rtol=1e-6)
 
-    inverse = np.array([1 / part.var_rnoise.astype(float) for part in alone])
+    inverse = weights if error_of == "pixel" else np.array([1 / part.var_rnoise.astype(float) for part in alone])
     for name in MAIN[2:]:
         variance = np.array([getattr(part, name) for part in alone], float)
         used = np.isfinite(variance) & np.isfinite(inverse)
         w = np.where(used, inverse, 0)
         with np.errstate(invalid="ignore"):
             expected = np.where(used, w**2 * variance, 0).sum(axis=0) / w.sum(axis=0) ** 2
-        np.testing.assert_allclose(getattr(together, name), expected, rtol=1e-5)
+        np.testing.assert_allclose(getattr(together, name), expected, rtol=2e-5)
     summed = np.nansum([getattr(together, name).astype(float) for name in MAIN[2:]], axis=0)
     covered = np.isfinite(together.err)
     np.testing.assert_allclose(together.err[covered] ** 2, summed[covered], rtol=1e-5)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 0.7])
+def test_error_is_the_scatter(folder, ratio):
+    """The peer's ERR (`error_of="area"`) is ERRAREA times what pixels scatter by."""
+    images = [dithers.image(folder, number, step, noise=False) for number, step in enumerate(dithers.STEPS)]
+    random = np.random.default_rng(6)
+    for exposure in images:
+        exposure.var_rnoise[:], exposure.var_poisson[:], exposure.var_flat[:] = 0.03, 0.01, 0.0
+        exposure.sci[:] = random.normal(0, 0.2, exposure.sci.shape)
+    ours, theirs = (resample.apply(images, pixel_scale_ratio=ratio, error_of=kind) for kind in ("pixel", "area"))
+    np.testing.assert_array_equal(ours.sci, theirs.sci)
+    weight = ours.pixels[0].extra["WHT"]
+    inside = weight > 0.9 * np.nanpercentile(weight, 90)
+    assert np.std(ours.sci[inside] / ours.err[inside]) == pytest.approx(1.0, abs=0.03)
+    assert np.std(ours.sci[inside] / theirs.err[inside]) < 0.8
+    assert np.median(theirs.err[inside] / ours.err[inside]) == pytest.approx(ours.header["ERRAREA"], rel=0.06)
+
+
+def test_the_error_of_an_area(folder):
+    """The sum of 15 x 15 pixels scatters by ERRAREA times what ERR says: a part of that is lost at the area's edge."""
+    image = dithers.image(folder, 0, (0.0, 0.0, 5.0), noise=False)
+    image.var_rnoise[:], image.var_poisson[:], image.var_flat[:] = 0.04, 0.0, 0.0
+    sums, said = [], []
+    for seed in range(8):
+        image.sci[:] = np.random.default_rng(seed).normal(0, 0.2, image.sci.shape)
+        result = resample.apply(image)
+        for y in range(20, 120, 15):
+            for x in range(20, 140, 15):
+                part = np.s_[y : y + 15, x : x + 15]
+                sums.append(result.sci[part].sum())
+                said.append(np.sqrt(np.sum(result.err[part] ** 2)))
+    assert np.isfinite(sums).all()
+    assert np.std(sums) / np.mean(said) == pytest.approx(result.header["ERRAREA"], rel=0.08)
 
 
 def test_noise_is_the_quoted_one(folder):
@@ -140,6 +177,184 @@ def test_the_context_says_which_images(noisy):
     np.testing.assert_array_equal(context[1], np.where(covered, 3, 0))
 
 
+# --- users' troubles -------------------------------------------------------------------------------------------------
+
+
+def _fluxes(result, ra, dec, radius=0.25):
+    """Flux of each star on a sky of 0, in MJy: with the keyword that a user takes."""
+    scale = result.header["PIXAR_A2"] ** 0.5
+    return [result.header["PIXAR_SR"] * np.sum(result.sci[_pixels_from(result, *at) < radius / scale]) for at in zip(ra, dec, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def corner(folder):
+    """Stars all over a corner of the detector, where distortion is strongest: two dithers."""
+    images = []
+    for number, step in enumerate(((0.0, 0.0, 0.0), (0.21, -0.13, 0.0))):
+        exposure = dithers.image(folder, number, step, (160, 180), noise=False, SUBSTRT1=1, SUBSTRT2=1)
+        y, x = np.indices(exposure.sci.shape, dtype=float)
+        ra, dec = exposure.wcs(x, y)
+        if not images:
+            stars = exposure.wcs(np.array([30.3, 150.2, 90.4, 31.0, 150.0]), np.array([30.1, 30.4, 80.7, 130.3, 130.0]))
+        exposure.sci[:], exposure.var_rnoise[:] = 0, 1e-3
+        for star in zip(*stars, strict=True):
+            east, north = (ra - star[0]) * np.cos(np.radians(star[1])) * 3600, (dec - star[1]) * 3600
+            exposure.sci += (100 * np.exp(-(east**2 + north**2) / (2 * dithers.SIGMA**2))).astype("f4")
+        images.append(exposure)
+    return images, stars
+
+
+TRUE_FLUX = 100 * 2 * np.pi * np.radians(dithers.SIGMA / 3600) ** 2
+
+
+@pytest.mark.parametrize("ratio", [0.5, 1.0, 2.0])
+def test_flux_is_the_same_anywhere(corner, ratio):
+    """Trouble 5: sums times PIXAR_SR, for stars in the middle and the corners."""
+    images, stars = corner
+    np.testing.assert_allclose(_fluxes(resample.apply(images, pixel_scale_ratio=ratio, enable_err=False), *stars), TRUE_FLUX, rtol=1e-3)
+
+
+def test_pixel_area_of_ones_own_grid(corner, folder, caplog):
+    """Trouble 5: the keywords are by the WCS, whatever the file says."""
+    images, stars = corner
+    made = resample.apply(images, pixel_scale_ratio=0.8, enable_err=False)
+    asdf.AsdfFile({"wcs": made.wcs, "pixel_scale": made.header["CDELT1"] * 3600 * 1.07}).write_to(folder / "wrong.asdf")
+    result = resample.apply(images, output_wcs=str(folder / "wrong.asdf"), enable_err=False)
+    assert "by its WCS" in caplog.text
+    assert result.header["PIXAR_SR"] == pytest.approx(made.header["PIXAR_SR"], rel=1e-6)
+    np.testing.assert_allclose(_fluxes(result, *stars), TRUE_FLUX, rtol=1e-3)
+
+
+def test_holes_in_the_read_noise(corner):
+    """Trouble 7: pixels with a hundredth of the read noise's variance; in boxes the weights are those of the time again."""
+    images, stars = [copy.deepcopy(exposure) for exposure in corner[0]], corner[1]
+    for number, exposure in enumerate(images):
+        exposure.var_rnoise[:] = 1e-3
+        exposure.var_rnoise[np.random.default_rng(number).random(exposure.sci.shape) < 0.02] *= 0.01
+        exposure.var_poisson = 1e-2 * exposure.sci
+    even = np.array(_fluxes(resample.apply(images, weight_type="exptime", enable_err=False), *stars))
+    smooth = np.array(_fluxes(resample.apply(images, weight_box=32, enable_err=False), *stars))
+    single = np.array(_fluxes(resample.apply(images, enable_err=False), *stars))
+    assert np.abs(smooth / even - 1).max() < 1e-6 < np.abs(single / even - 1).max()
+
+
+def test_boxes():
+    """Medians of what counts, interpolated."""
+    variance = np.tile(np.repeat([1.0, 3.0], 10), (20, 1)).astype("f4")
+    variance[::3, ::3] = [[np.nan], [0], [np.inf], [1e6], [np.nan], [-1], [0]]
+    bad = variance == np.float32(1e6)
+    found = drizzle_images.smoothed(variance, bad, 10)
+    np.testing.assert_allclose(found[:, :5], 1.0)
+    np.testing.assert_allclose(found[:, 15:], 3.0)
+    np.testing.assert_allclose(found[:, 4:16], np.broadcast_to(1 + 2 * (np.arange(4, 16) - 4.5).clip(0, 10) / 10, (20, 12)), atol=1e-5)
+    assert np.isnan(drizzle_images.smoothed(variance, bad | True, 10)).all()
+
+
+def test_times_of_many_detectors(clean):
+    """Trouble 14: eight detectors, two exposures."""
+    images = []
+    for moment in range(2):
+        for detector in range(8):
+            exposure = copy.copy(clean[0])
+            exposure.header = clean[0].header.copy()
+            exposure.header["EXPOSURE"], exposure.header["DETECTOR"] = str(moment), f"NRC{detector}"
+            exposure.header["EFFEXPTM"] = exposure.header["TMEASURE"] = exposure.header["DURATION"] = 100.0
+            images.append(exposure)
+    header = resample.apply(images, enable_err=False).header
+    assert [header[keyword] for keyword in ("EFFEXPTM", "XPOSURE", "TMEASURE", "DURATION", "TELAPSE")] == 5 * [200.0]
+
+
+def test_a_gap_is_nan(folder):
+    """Trouble 15."""
+    apart = [dithers.image(folder, number, (6.0 * number, 0, 0), noise=False) for number in range(2)]
+    for options in ({}, {"fillval": "INDEF"}, {"fillval": "0"}):
+        result = resample.apply(apart, **options)
+        gap = result.pixels[0].extra["WHT"] == 0
+        assert 0.1 < gap.mean() < 0.9
+        assert np.all(result.sci[gap] == 0) if options.get("fillval") == "0" else np.isnan(result.sci[gap]).all()
+        assert np.isnan(result.err[gap]).all() and np.isfinite(result.sci[~gap]).all()
+    with pytest.raises(ConfigError, match="fillval"):
+        resample.apply(apart, fillval="empty")
+
+
+@pytest.mark.parametrize("away", [30.0, 100.0])
+def test_a_stray_member_is_named(clean, away):
+    """Trouble 16: before anything is allocated."""
+    stray = copy.copy(clean[1])
+    stray.header = clean[1].header.copy()
+    ra, dec = stray.header["RA_REF"] + away / np.cos(np.radians(28.0)), 28.0
+    stray.header["S_REGION"] = f"POLYGON ICRS  {ra} {dec} {ra} {dec + 0.001} {ra + 0.001} {dec + 0.001} {ra + 0.001} {dec}"
+    with pytest.raises(
+        InputError, match=r"00002_nrca1_cal.fits: it lies \d+(\.\d)? degrees from the other images, .* (pixels|degrees wide)"
+    ):
+        resample.apply([clean[0], stray, clean[2]])
+    with pytest.raises(ConfigError, match="pixels"):
+        resample.apply(clean, output_shape=[10**6, 10**6])
+    with pytest.raises(ConfigError, match="pixels"):
+        resample.apply(clean, pixel_scale=1e-6)
+
+
+def test_one_image_of_many_is_in_memory(clean):
+    """Trouble 16: as many as there are, one at a time."""
+    import weakref
+
+    alive = weakref.WeakSet()
+
+    def read(path):
+        assert len(alive) < 2
+        like = clean[int(path) % 3]
+        exposure = Exposure(like.header.copy(), [copy.copy(like.pixels[0])], suffix="cal")
+        exposure.header["EXPOSURE"] = path
+        alive.add(exposure)
+        return exposure
+
+    members = Members([(str(number), "science") for number in range(40)], read)
+    result = resample.apply(members, enable_err=False, pixmap_stepsize=20.0)
+    assert result.header["NDRIZ"] == 40 and result.pixels[0].extra["CON"].shape[0] == 2
+
+
+@pytest.fixture(scope="module")
+def fine(folder):
+    """Nine points of sub-pixel phases on a star, and on a constant; and where the star is."""
+    steps = [(PIXEL * (1 + i / 3), PIXEL * (2 + j / 3), 0.0) for i in range(3) for j in range(3)]
+    on_star = [dithers.image(folder, 0, step, (50, 50), noise=False, EXPOSURE=str(number)) for number, step in enumerate(steps)]
+    star, levels = on_star[0].wcs(25.3, 24.6), [copy.deepcopy(exposure) for exposure in on_star]
+    y, x = np.indices((50, 50), dtype=float)
+    for exposure, level in zip(on_star, levels, strict=True):
+        ra, dec = exposure.wcs(x, y)
+        east, north = (ra - star[0]) * 3600 * np.cos(np.radians(star[1])), (dec - star[1]) * 3600
+        exposure.sci[:] = 100 * np.exp(-(east**2 + north**2) / (2 * 0.06**2))
+        level.sci[:] = 3.25
+    return on_star, levels, star
+
+
+# a point falls into the pixel that its pixel's centre lies in
+KERNELS = [
+    ("square", 1.0, 1.0),
+    ("square", 0.6, 0.7),
+    ("turbo", 1.0, 0.7),
+    ("point", 1.0, 1.0),
+    ("gaussian", 1.0, 1.0),
+    ("lanczos3", 1.0, 1.0),
+]
+
+
+@pytest.mark.filterwarnings("ignore:Kernel")
+@pytest.mark.parametrize(("kernel", "pixfrac", "ratio"), KERNELS)
+def test_kernels_keep_place_and_level(fine, kernel, pixfrac, ratio):
+    """Trouble 31: a star's centroid to a hundredth of a pixel, and a constant, for what each kernel can cover."""
+    on_star, levels, (ra, dec) = fine
+    options = {"kernel": kernel, "pixfrac": pixfrac, "pixel_scale_ratio": ratio, "enable_err": False, "blendheaders": False}
+    level = resample.apply(levels, **options)
+    covered = level.pixels[0].extra["WHT"] > 0.05 * level.pixels[0].extra["WHT"].max()
+    np.testing.assert_allclose(level.sci[covered], 3.25, rtol=1e-5)
+    star = resample.apply(on_star, **options)
+    value = np.where(_pixels_from(star, ra, dec) < 10 / ratio, np.nan_to_num(star.sci), 0)
+    rows, columns = np.indices(value.shape)
+    found = np.sum(columns * value) / value.sum(), np.sum(rows * value) / value.sum()
+    np.testing.assert_allclose(found, star.wcs.invert(ra, dec), atol=0.17 if kernel == "point" else 0.012)
+
+
 # --- contract --------------------------------------------------------------------------------------------------------
 
 
@@ -161,7 +376,7 @@ def test_members_are_opened_one_at_a_time(noisy):
 
     members = Members([*((path, "science") for path in files), ("psf.fits", "psf")], read)
     result = resample.apply(members)
-    assert opened == 2 * list(files)
+    assert opened == 2 * list(files)  # for the grid and for the pixels
     np.testing.assert_array_equal(result.sci, resample.apply(noisy).sci)
     np.testing.assert_array_equal(result.sci, resample.apply(iter(noisy)).sci)
 
@@ -339,16 +554,51 @@ def _shoelace(x, y):
     return abs(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))) / 2
 
 
-def test_region_without_a_union(clean, monkeypatch):
-    """Where the library fails, the polygons of the inputs are listed: they cover the same."""
+def _covered(polygons, points):
+    """Whether points lie in one of the polygons, by the sum of the angles that the vertices are seen under."""
+    found = np.zeros(len(points), bool)
+    for polygon in polygons:
+        to = polygon[None] - points[:, None]
+        after = np.roll(to, -1, axis=1)
+        angle = np.arctan2(to[..., 0] * after[..., 1] - to[..., 1] * after[..., 0], np.sum(to * after, axis=2))
+        found |= np.abs(angle.sum(axis=1)) > np.pi
+    return found
 
-    def fail(polygons):
-        raise ValueError("degenerate")
 
-    monkeypatch.setattr("spherical_geometry.polygon.SphericalPolygon.multi_union", fail)
-    polygons = output_wcs.sky_polygons(resample.apply(clean, enable_err=False).header["S_REGION"])
-    for polygon, exposure in zip(polygons, clean, strict=True):
-        np.testing.assert_allclose(polygon, output_wcs.sky_polygons(exposure.header["S_REGION"])[0], atol=1e-9)
+@pytest.mark.parametrize("seed", range(6))
+def test_union_of_polygons(seed):
+    """Random quadrilaterals, with copies and neighbours that share an edge or a corner: the same points are inside, or in a hole."""
+    random = np.random.default_rng(seed)
+    square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * 4.0
+    polygons = []
+    for _ in range(12):
+        turn = random.uniform(0, 6) if seed % 2 else 0.0
+        spin = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        polygons.append(square @ spin + (random.integers(0, 5, 2) * 2 if seed < 4 else random.uniform(0, 16, 2)))
+    polygons += [polygons[0], polygons[1][::-1], polygons[2] + 1e-9]
+    rings = union(polygons)
+    points = random.uniform(-6, 22, (4000, 2))
+    before, after = _covered(polygons, points), _covered(rings, points)
+    assert np.all(after[before])
+    assert np.mean(after & ~before) < 0.03  # holes
+    assert 50 < before.sum() < 3950
+    everything = union([polygon for polygon in polygons + [np.array([[-9, -9], [30, -9], [30, 30], [-9, 30.0]])]])
+    assert len(everything) == 1 and np.array_equal(np.sort(everything[0], axis=0), [[-9, -9], [-9, -9], [30, 30], [30, 30]])
+
+
+def test_clipped_polygons():
+    triangle = np.array([[-1.0, 0], [3, 0], [1, 4]])
+    assert area(clipped(triangle, (0, -1), (2, 1))) == pytest.approx(2.0)
+    assert len(clipped(triangle, (5, 5), (6, 6))) == 0
+    np.testing.assert_array_equal(clipped(triangle, (-9, -9), (9, 9)), triangle)
+    assert union([]) == []
+
+
+def test_region_of_many(clean):
+    """A hundred images take no longer than the images themselves."""
+    regions = [clean[number % 3].header["S_REGION"] for number in range(99)]
+    grid = resample.apply(clean, enable_err=False)
+    assert output_wcs.joint_region(regions, grid.wcs) == grid.header["S_REGION"]
 
 
 def _compound(result):
@@ -491,7 +741,7 @@ def _path(options, custom):
 def test_as_the_peer(theirs, custom, case):
     found, folder, files = theirs
     exposures = [stored.read(path) for path in files]
-    options = {**CASES[case], **_path(CASES[case], custom)}
+    options = {"error_of": "area", **CASES[case], **_path(CASES[case], custom)}
     result = resample.apply(exposures[0] if case == "one" else exposures, **options)
     for number, ours in enumerate(result if case == "single" else [result]):
         name = f"{case}{number}" if case == "single" else case

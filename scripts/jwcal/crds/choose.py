@@ -18,7 +18,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..vocabulary.errors import InputError, ReferenceError
-from .session import Rules, absent, cache_folder, came_from, contact, context_of, environment_of, import_crds, keep, memory, recall, remember, sentence, serverless, session
+from .session import (
+    Rules,
+    absent,
+    cache_folder,
+    came_from,
+    contact,
+    context_of,
+    environment_of,
+    import_crds,
+    keep,
+    memory,
+    recall,
+    remember,
+    sentence,
+    serverless,
+    session,
+)
 
 log = logging.getLogger(__name__)
 

@@ -381,7 +381,7 @@ class Members:
     def paths(self, kind="science"):
         return [member.path for member in self.of(kind)]
 
-    def each(self, kind="science", keep=()):
+    def each(self, kind="science", keep=(), order=None):
         """Open the members of one kind in turn; only one of them is in memory.
 
         Parameters
@@ -389,8 +389,11 @@ class Members:
         kind : str
         keep : collection of str
             Planes ("sci", "dq"...) whose changes outlive the closing.
+        order : iterable of int, optional
+            Numbers of these members, to open some of them or all in another order.
         """
-        for member in self.of(kind):
+        members = self.of(kind)
+        for member in members if order is None else [members[number] for number in order]:
             exposure = self.open(member)
             try:
                 yield exposure
@@ -431,6 +434,8 @@ class Members:
             return
         member.shell = exposure.shell()
         for plane in keep:
+            if getattr(exposure, plane) is None:
+                continue
             member.kept[plane] = self._scratch_file(self.every.index(member), plane)
             np.save(member.kept[plane], getattr(exposure, plane))
 

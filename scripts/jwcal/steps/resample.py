@@ -2,21 +2,18 @@
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from ..arithmetic.resample.blend import blended, header_table, science_keywords
-from ..arithmetic.resample.drizzle_images import Mosaic
-from ..arithmetic.resample.output_wcs import custom_grid, joint_region, set_wcs_keywords, tangent_grid
+from ..arithmetic.resample.drizzle_images import Mosaic, area_factor
+from ..arithmetic.resample.inputs import Inputs, check_image, group_of
+from ..arithmetic.resample.output_wcs import joint_region, set_wcs_keywords
 from ..arithmetic.resample.pixel_map import pixel_map
-from ..model.exposure import Exposure, Members
-from ..vocabulary.errors import ConfigError, InputError, Skip
+from ..model.exposure import Exposure
+from ..vocabulary.errors import ConfigError
 from ..vocabulary.parameters import Range
 
 log = logging.getLogger(__name__)
-
-# Inputs with the same ones of these were taken at once, by several detectors.
-GROUP = ("PROGRAM", "OBSERVTN", "VISIT", "VISITGRP", "SEQ_ID", "ACT_ID", "EXPOSURE")
 
 
 def apply(
@@ -27,6 +24,7 @@ def apply(
     kernel: Literal["square", "gaussian", "point", "turbo", "lanczos2", "lanczos3"] = "square",
     fillval: str = "NAN",
     weight_type: Literal["ivm", "exptime"] | None = "ivm",
+    weight_box: Annotated[int, Range(min=0)] = 0,
     output_shape: list | None = None,
     crpix: list | None = None,
     crval: list | None = None,
@@ -40,15 +38,18 @@ def apply(
     enable_ctx: bool = True,
     enable_err: bool = True,
     report_var: bool = True,
+    error_of: Literal["pixel", "area"] = "pixel",
     propagate_dq: bool = False,
     pixmap_stepsize: Annotated[float, Range(min=1)] = 1.0,
     pixmap_order: Literal[1, 3] = 1,
 ):
     """Resample one image, or several into one.
 
-    Surface brightness is kept. The images are averaged with their weights; so are the standard deviations of each kind of noise,
-    image by image, and their squares are then added as variances of a weighted mean. ERR is the root of their sum: the noise of a pixel
-    alone, without what drizzling moves into the covariance with its neighbours.
+    Surface brightness is kept. The images are averaged with their weights, and their variances with the squares of these: each pixel of
+    the result is a weighted mean of pixels, and ERR is what it scatters by. As pixels share what fell between them, their noise is
+    correlated: that of the sum of a large area is ERRAREA (a keyword) times what ERR says. With `error_of="area"` each image's standard
+    deviations are drizzled as its values are, and their squares added as variances of a weighted mean: ERR is then right for sums over
+    large areas, and larger than what a pixel scatters by.
 
     Parameters
     ----------
@@ -65,6 +66,9 @@ def apply(
         Value of pixels that no image covers.
     weight_type : {"ivm", "exptime", None}
         Inverse variance of the read noise, measurement time, or the same for all.
+    weight_box : int
+        Side in pixels of the boxes that the read noise's median is taken in for its weights; 0: each pixel's own. A star's saturated
+        core has fewer groups and less weight in one image than in the next, which can change its flux.
     output_shape : [int, int]
         Columns and rows.
     crpix : [float, float]
@@ -87,6 +91,8 @@ def apply(
         Without effect: one input is in memory at a time anyway, where they come from files.
     enable_ctx, enable_err, report_var : bool
         Whether CON, ERR and the variances are made.
+    error_of : {"pixel", "area"}
+        What the variances and ERR are for: the scatter of a pixel, or sums over areas (see above).
     propagate_dq : bool
         Give each pixel the OR of the flags of those that went into it.
     pixmap_stepsize, pixmap_order : float, int
@@ -101,69 +107,34 @@ def apply(
     Skip
         The data are no 2-D images.
     InputError
-        A keyword is missing, or the grid would be empty.
+        A keyword is missing, or the grid would be empty or too large; names the image that lies far from the others.
     ConfigError
-        A parameter has not two values, or output_wcs can't be used.
+        A parameter has not two values, output_wcs can't be used, or the grid that was asked for is too large.
     """
     blend = blendheaders and not isinstance(exposure, Exposure)
-    members = _members(exposure)
-    inputs = _survey(members)
     options = {"crpix": _pair("crpix", crpix), "crval": _pair("crval", crval), "rotation": rotation}
-    grid = _grid(inputs, output_wcs, _pair("output_shape", output_shape), ratio=pixel_scale_ratio, scale=pixel_scale, **options)
-    errors = "drizzled" if single else "from variances" if enable_err else None
-    drizzle = {"kernel": kernel, "pixfrac": pixfrac, "fillval": fillval, "weight_type": weight_type, "errors": errors}
+    options |= {"output_shape": _pair("output_shape", output_shape), "ratio": pixel_scale_ratio, "scale": pixel_scale}
+    errors = "drizzled" if single else f"of {error_of}s" if enable_err else None
+    drizzle = {"kernel": kernel, "pixfrac": pixfrac, "fillval": _number(fillval), "weight_type": weight_type}
+    drizzle |= {"weight_box": weight_box, "errors": errors}
+    inputs = Inputs(exposure)
+    grid = inputs.grid(output_wcs, **options)
     drizzle |= {"pixel_scale_ratio": grid.pixel_scale_ratio, "context": enable_ctx, "flags": propagate_dq}
-    groups = [_group(i.shell.header, number) if single else None for number, i in enumerate(inputs)]
+    order = inputs.in_groups() if single else range(len(inputs))
+    groups = [inputs.groups[number] if single else None for number in order]
+    keywords = {"RESWHT": weight_type, "PIXFRAC": pixfrac, "PXSCLRT": grid.pixel_scale_ratio}
+    if errors == "of pixels":
+        keywords["ERRAREA"] = area_factor(kernel, pixfrac, grid.pixel_scale_ratio)
     results = []
-    for group, mosaic in _mosaics(_each(members), groups, grid, drizzle, (pixmap_stepsize, pixmap_order)):
-        among = [i.shell for i, its in zip(inputs, groups, strict=True) if its == group]
+    for group, mosaic in _mosaics(inputs.each(order), groups, grid, drizzle, (pixmap_stepsize, pixmap_order)):
+        among = [inputs.shells[number] for number, its in zip(order, groups, strict=True) if its == group]
         result = among[0].derive([mosaic.finish(report_var)], "i2d")
-        _stamp(result, among, grid, blend, RESWHT=weight_type, PIXFRAC=pixfrac, PXSCLRT=grid.pixel_scale_ratio)
+        _stamp(result, among, grid, blend, **keywords)
         results.append(result)
     return results if single else results[0]
 
 
-# --- the inputs ------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Input:
-    """What is kept of an input when it is closed."""
-
-    shell: Exposure  # its keywords and bookkeeping, without pixels
-    wcs: object = None  # the first one's
-    shape: tuple = None
-
-
-def _members(exposure):
-    if isinstance(exposure, Exposure):
-        return [exposure]
-    return exposure if isinstance(exposure, Members) else list(exposure)
-
-
-def _each(members):
-    return members.each() if isinstance(members, Members) else iter(members)
-
-
-def _survey(members):
-    """The inputs without their pixels."""
-    inputs = []
-    for exposure in _each(members):
-        if exposure.sci.ndim != 2:
-            raise Skip(f"the data have {exposure.sci.ndim} dimensions, not 2")
-        if exposure.wcs is None:
-            raise InputError("there is no gWCS in it", exposure.name, "Run assign_wcs")
-        shell = exposure.derive([], "i2d")
-        inputs.append(Input(shell) if inputs else Input(shell, exposure.wcs, exposure.sci.shape))
-    if not inputs:
-        raise InputError("there are no exposures to resample", getattr(members, "name", None))
-    return inputs
-
-
-def _group(header, number):
-    """What the exposures of one moment share; the exposure's number where a keyword is missing."""
-    values = tuple(header.get(keyword) for keyword in GROUP)
-    return number if None in values else values
+# --- the parameters --------------------------------------------------------------------------------------------------
 
 
 def _pair(name, values):
@@ -175,23 +146,22 @@ def _pair(name, values):
     return values
 
 
+def _number(text):
+    """A fill value as the drizzle takes it."""
+    if text.strip().upper() in ("NAN", "INDEF", "NONE", ""):
+        return "NAN"
+    try:
+        return str(float(text))
+    except ValueError:
+        raise ConfigError(f"fillval of resample has to be a number or NAN, it is {text!r}") from None
+
+
 def _box(wcs):
     """((x1, x2), (y1, y2)) or None."""
     return None if wcs.bounding_box is None else wcs.bounding_box.bounding_box(order="F")
 
 
 # --- the result ------------------------------------------------------------------------------------------------------
-
-
-def _grid(inputs, path, output_shape, **options):
-    """The grid for all inputs."""
-    first = inputs[0]
-    if output_shape is not None and min(output_shape) < 1:
-        raise ConfigError(f"output_shape of resample is {list(output_shape)}", do="Give columns and rows, both above 0")
-    if path:
-        return custom_grid(path, first.shell.header, first.wcs, first.shape, output_shape)
-    regions = [i.shell.header["S_REGION"] for i in inputs]
-    return tangent_grid(regions, first.shell.header, first.wcs, first.shape, output_shape=output_shape, **options)
 
 
 def _mosaics(exposures, groups, grid, drizzle, steps):
@@ -203,6 +173,7 @@ def _mosaics(exposures, groups, grid, drizzle, steps):
     """
     counts, started = Counter(groups), {}
     for exposure, group in zip(exposures, groups, strict=True):
+        check_image(exposure)
         if group not in started:
             started[group] = Mosaic(grid.shape, counts[group], **drizzle)
         header = exposure.header
@@ -222,7 +193,7 @@ def _stamp(result, among, grid, blend, **keywords):
     header = result.header
     result.wcs = grid.wcs
     result.tables = {"HDRTAB": header_table(headers)} if blend else {}
-    moments = list({_group(h, number): h for number, h in reversed(list(enumerate(headers)))}.values())
+    moments = list({group_of(h, number): h for number, h in reversed(list(enumerate(headers)))}.values())
     values = blended(headers) if blend else {}
     values |= {**_times(moments), **keywords, "NDRIZ": len(moments), "BKGLEVEL": None, "BKGSUB": None}
     for keyword, value in values.items():

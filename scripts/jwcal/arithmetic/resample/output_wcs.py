@@ -9,6 +9,7 @@ import numpy as np
 from ...files.reference_file import open_reference
 from ...vocabulary.errors import ConfigError, InputError
 from ..wcs import sip
+from .union import clipped, union
 
 log = logging.getLogger(__name__)
 
@@ -16,6 +17,7 @@ log = logging.getLogger(__name__)
 POINTING = ("V2_REF", "V3_REF", "RA_REF", "DEC_REF", "ROLL_REF", "V3I_YANG", "VPARITY")
 FITTED = re.compile(r"WCSAXES|RADESYS|(CTYPE|CUNIT|CRPIX|CRVAL|CDELT)[12]|(CD|PC)[12]_[12]")
 ARCSEC = 3600.0
+UNLIKE = 1e-3  # of an area: more is worth a warning
 
 
 @dataclass
@@ -31,12 +33,15 @@ class Grid:
         Side of a pixel, arcsec.
     pixel_scale_ratio : float
         The same in units of the first input's pixel.
+    pixel_area : float
+        Mean area of a pixel, arcsec^2, from the WCS itself.
     """
 
     wcs: object
     shape: tuple
     pixel_scale: float
     pixel_scale_ratio: float
+    pixel_area: float
 
 
 # --- making one ------------------------------------------------------------------------------------------------------
@@ -97,7 +102,7 @@ def tangent_grid(regions, header, wcs, shape, *, output_shape=None, crpix=None, 
     grid = _gwcs(_tangent_plane(crpix, crval, pc, scale / ARCSEC), wcs)
     grid.bounding_box = box
     grid.pixel_shape = (nx, ny)
-    return Grid(grid, (ny, nx), float(scale), float(ratio))
+    return Grid(grid, (ny, nx), float(scale), float(ratio), float(scale) ** 2)
 
 
 def custom_grid(path, header, wcs, shape, output_shape=None):
@@ -123,13 +128,15 @@ def custom_grid(path, header, wcs, shape, output_shape=None):
         raise ConfigError("there is no celestial gWCS under the key wcs", path, "Make the file of resample: output_wcs again")
     nx, ny = output_shape or _shape_of(made, tree, path)
     made.array_shape = (ny, nx)
+    own = (ARCSEC * np.rad2deg(1)) ** 2 * mean_pixel_area(made, (ny, nx))
     scale = tree.get("pixel_scale")
-    if scale is None and tree.get("pixel_area") is not None:
-        scale = np.sqrt(tree["pixel_area"])
     if scale is None:
-        scale = ARCSEC * np.rad2deg(np.sqrt(mean_pixel_area(made, (ny, nx))))
+        scale = np.sqrt(tree["pixel_area"] if tree.get("pixel_area") is not None else own)
+    if abs(scale**2 / own - 1) > UNLIKE:
+        log.warning("%s says that a pixel is %.6g arcsec wide, by its WCS it is %.6g, which is taken", path, scale, own**0.5)
+        scale = np.sqrt(own)
     area = header.get("PIXAR_SR") or mean_pixel_area(wcs, shape)
-    return Grid(made, (ny, nx), float(scale), float(scale / (ARCSEC * np.rad2deg(np.sqrt(area)))))
+    return Grid(made, (ny, nx), float(scale), float(scale / (ARCSEC * np.rad2deg(np.sqrt(area)))), float(own))
 
 
 def _shape_of(wcs, tree, path):
@@ -189,6 +196,29 @@ def middle(points):
     return float(np.rad2deg(np.arctan2(y, x)) % 360.0), float(np.rad2deg(np.arctan2(z, np.hypot(x, y))))
 
 
+def farthest(regions):
+    """The region that lies farthest from the middle one of all.
+
+    Parameters
+    ----------
+    regions : list of str
+        S_REGION of each image.
+
+    Returns
+    -------
+    number : int
+    away : float
+        Degrees from the median of their centres.
+    """
+    centres = np.array([_vectors(*np.vstack(sky_polygons(region)).T).mean(axis=0) for region in regions])
+    centres /= np.linalg.norm(centres, axis=1)[:, None]
+    middle_one = np.median(centres, axis=0)
+    # the sine of half the angle: exact for small ones
+    away = np.linalg.norm(centres - middle_one / np.linalg.norm(middle_one), axis=1)
+    number = int(np.argmax(away))
+    return number, float(np.rad2deg(2 * np.arcsin(min(1.0, 0.5 * away[number]))))
+
+
 def pixel_scale_at(wcs, ra, dec):
     """Side of a pixel at a point of the sky, arcsec: the geometric mean of a step in x and one in y."""
     x, y = wcs.invert(ra, dec, with_bounding_box=False)
@@ -232,7 +262,7 @@ def mean_pixel_area(wcs, shape, points=129):
 def joint_region(regions, wcs):
     """S_REGION of what the inputs cover together inside the output's footprint.
 
-    Where the union can't be made, the inputs' own polygons one after the other, which cover the same.
+    Great circles are straight lines in a tangent plane, so that polygons can be put together there. Holes are covered.
 
     Parameters
     ----------
@@ -241,18 +271,12 @@ def joint_region(regions, wcs):
     wcs : gwcs.WCS
         The output's.
     """
-    from spherical_geometry.polygon import SphericalPolygon
-
-    def polygon(points):
-        return SphericalPolygon.from_radec(*points.T, center=middle(points))
-
+    corners = np.column_stack(wcs.invert(*wcs.footprint().T, with_bounding_box=False))
+    low, high = corners.min(axis=0), corners.max(axis=0)
     inputs = [points for region in regions for points in sky_polygons(region)]
-    try:
-        joint = SphericalPolygon.multi_union([polygon(points) for points in inputs]).intersection(polygon(wcs.footprint()))
-        found = sorted((np.transpose(part)[:-1] for part in joint.to_radec()), key=lambda points: tuple(points.mean(axis=0)))
-    except Exception as error:  # the library's own errors have no common base
-        log.warning("the union of the inputs' footprints can't be made (%s): S_REGION lists them one by one", error)
-        found = inputs
+    planes = [np.column_stack(wcs.invert(*points.T, with_bounding_box=False)) for points in inputs]
+    found = union([clipped(points, low, high) for points in planes if np.isfinite(points).all()])
+    found = [np.column_stack(wcs(*points.T, with_bounding_box=False)) for points in found]
     found = [_in_order(_without_needless(points, wcs), wcs) for points in found if len(points) > 2]
     return "  ".join("POLYGON ICRS  " + " ".join(f"{ra % 360.0:.9f} {dec:.9f}" for ra, dec in points) for points in found)
 
@@ -291,9 +315,8 @@ def set_wcs_keywords(header, grid):
         del header[keyword]
     for keyword, value in _linear_keywords(grid).items():
         header.sci[keyword] = value
-    area = grid.pixel_scale**2
-    header.sci["PIXAR_SR"] = area / np.rad2deg(ARCSEC) ** 2
-    header.sci["PIXAR_A2"] = area
+    header.sci["PIXAR_SR"] = grid.pixel_area / np.rad2deg(ARCSEC) ** 2
+    header.sci["PIXAR_A2"] = grid.pixel_area
 
 
 def _linear_keywords(grid):

@@ -16,7 +16,18 @@ from ..columns.pick_columns import any_of, columns_where, copy, picked
 from ..columns.sort_columns import median_of_sorted, sort_columns, tile
 from .ols_combine import combine
 from .ols_plain import add_median_rates, find_plain, find_rates, fit_plain, know, read_variances
-from .ols_segments import LONE_FIRST, POWERS, TOO_LARGE, WHOLE, ZERO_FRAME, bounded, fit_segments, integration_quality, lone_time, restored_read_precision
+from .ols_segments import (
+    LONE_FIRST,
+    POWERS,
+    TOO_LARGE,
+    WHOLE,
+    ZERO_FRAME,
+    bounded,
+    fit_segments,
+    integration_quality,
+    lone_time,
+    restored_read_precision,
+)
 
 TILE = 128  # columns that are worked on together, of the ramps that are not plain
 NEAR, NEAREST = 2**16, 2**13  # numbers that stay in the second and in the first of the caches

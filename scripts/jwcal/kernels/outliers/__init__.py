@@ -1,0 +1,1 @@
+"""Cosmic rays that exposures or integrations show when they are compared."""
