@@ -11,7 +11,7 @@ from photutils.aperture import CircularAperture
 from jwcal import associations, products
 from jwcal import dq as bits
 from jwcal import program as files
-from jwcal.simulate import calibrated, crds_cache, instruments, pointing, program, references, scene
+from jwcal.simulate import calibrated, instruments, pointing, program, references, scene
 from jwcal.simulate.detector import make_detector
 from jwcal.simulate.exposures import TARGET
 from jwcal.simulate.series import Series, Transit
@@ -89,7 +89,7 @@ def test_noise_is_what_the_variances_say():
 def test_mosaic_shares_errors_and_sky_steps_within_an_exposure():
     made = calibrated.simulate_mosaic(
         filters=["F200W", "F150W"],
-        detectors=["NRCB1", "NRCB2"],
+        detectors=["NRCB1", "NRCB3"],
         dithers=[(0, 0), (0.5, 0.3)],
         subarray="SUB160",
         errors=0.05,
@@ -109,10 +109,23 @@ def test_mosaic_shares_errors_and_sky_steps_within_an_exposure():
         assert np.median(sci[hits["row"], hits["col"]] - m.truth.image[hits["row"], hits["col"]] - hits["added"]) < 0.2
 
 
-def test_written_files_are_read_again(tmp_path):
+def test_frames_need_not_overlap():
+    made = calibrated.simulate_mosaic(detectors=["NRCB1", "NRCB2"], dithers=[(0, 0), (30.0, 0.0)], subarray="SUB160", sip=False)
+    places = [m.plan.look.pixel_to_sky(80.0, 80.0) for m in made]
+    far = [np.hypot(*arcsec(*places[0], place)) for place in places[1:]]
+    assert 25 < far[1] < 35 and min(far) > 8 and min(len(m.truth.sources) for m in made) >= 3
+    assert np.allclose(made[0].plan.look.attitude, made[1].plan.look.attitude, atol=1e-11)  # one telescope
+
+
+def test_written_program_is_read_again(tmp_path):
     made = calibrated.simulate_cal(**SMALL, pointing_error=pointing.Error(0.01, 0.02), cosmic_rays=3)
-    cal, truth = made.write(tmp_path / "data")
+    there = calibrated.write_program(tmp_path, [made])
+    cal, truth = there["data"][0], tmp_path / "truth/jw01234001001_02101_00001_nrcb1_truth.fits"
     again = products.read(cal)
+    (association,) = (json.loads(path.read_text()) for path in there["associations"])
+    assert [member["expname"] for member in association["products"][0]["members"]] == [cal.name]
+    chosen = {path.name.split("_")[2] for path in (tmp_path / "crds/references/jwst/nircam").iterdir()}
+    assert {"apcorr", "abvegaoffset", "area", "gain", "readnoise"} <= chosen
     assert np.array_equal(again.sci, made.exposure.sci, equal_nan=True) and again.header["S_PHOTOM"] == "COMPLETE"
     assert np.allclose(again.wcs(10.0, 20.0), made.exposure.wcs(10.0, 20.0), atol=1e-12)
     with fits.open(truth) as hdus:
@@ -191,8 +204,13 @@ def test_columns_of_miri_that_the_field_misses_are_blanked():
 
 
 @pytest.mark.parametrize(
-    "mode", [dict(exp_type="NIS_IMAGE", subarray="SUB64"), dict(exp_type="FGS_IMAGE", subarray="32X32"), dict(exp_type="NRC_IMAGE", detector="NRCALONG", filter="F444W", subarray="SUB64P")]
-)  # fmt: skip
+    "mode",
+    [
+        dict(exp_type="NIS_IMAGE", subarray="SUB64"),
+        dict(exp_type="FGS_IMAGE", subarray="32X32"),
+        dict(exp_type="NRC_IMAGE", detector="NRCBLONG", filter="F444W", subarray="SUB64P"),
+    ],
+)
 def test_other_imagers(mode):
     made = calibrated.simulate_cal(**mode)
     assert made.exposure.header["BUNIT"] == "MJy/sr" and len(made.truth.sources) > 0
@@ -317,3 +335,25 @@ def test_rules_make_the_associations_of_the_program(made_program):
     pool = associations.from_exposures(files.index(folder / "data").exposures)
     kinds = [a.asn_type for a in associations.generate(pool, candidates=True, discover=False)]
     assert {kind: kinds.count(kind) for kind in ("image3", "wfs-image3", "tso3")} == {"image3": 2, "wfs-image3": 1, "tso3": 1}
+
+
+# --- the peer -----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parity
+@needs_peer
+def test_peer_makes_a_mosaic_of_it(tmp_path):
+    made = calibrated.simulate_mosaic(subarray="SUB320", errors=0.05, sky_steps=[0.0, 0.1, 0.05, 0.2], cosmic_rays=20)
+    there = calibrated.write_program(tmp_path, made)
+    steps = {"tweakreg": {"abs_refcat": str(there["catalogue"]), "abs_minobj": 5, "minobj": 5}}
+    peer_pipeline("image3", there["associations"][0], tmp_path, there["crds"], steps=steps)
+    (catalogue,) = tmp_path.glob("*_cat.ecsv")
+    found, stars = Table.read(catalogue), Table.read(there["catalogue"])
+    ra, dec, flux = found["sky_centroid"].ra.deg, found["sky_centroid"].dec.deg, np.asarray(found["isophotal_flux"])
+    misses, ratios = [], []
+    for star in stars[stars["flux"] > 2e-6]:
+        away = np.hypot(*arcsec(ra, dec, (star["RA"], star["DEC"])))
+        if away.min() < 0.05:
+            misses.append(away.min())
+            ratios.append(flux[away.argmin()] / star["flux"])
+    assert len(misses) >= 5 and np.median(misses) < 0.005 and 0.93 < np.median(ratios) < 1.03
