@@ -11,6 +11,7 @@ from photutils.aperture import CircularAperture
 from jwcal import associations, products
 from jwcal import dq as bits
 from jwcal import program as files
+from jwcal.reference_data import References
 from jwcal.simulate import calibrated, instruments, pointing, program, references, scene
 from jwcal.simulate.detector import make_detector
 from jwcal.simulate.exposures import TARGET
@@ -191,7 +192,7 @@ def test_photon_noise_of_a_series():
 # --- instruments --------------------------------------------------------------------------------------------------------------------
 
 
-def test_columns_of_miri_that_the_field_misses_are_blanked():
+def test_columns_of_miri_that_the_field_misses_are_blanked(tmp_path):
     sub = instruments.Subarray("FULL", 301, 401, 100, 20, 4)
     detector = make_detector("MIRI", "MIRIMAGE", sub, blanked=True)
     blank = detector.dq & bits.NON_SCIENCE != 0
@@ -201,6 +202,8 @@ def test_columns_of_miri_that_the_field_misses_are_blanked():
     )
     assert np.isnan(made.exposure.sci[blank]).all() and (made.truth.image[blank] == 0).all()
     assert len(made.truth.sources) == 0  # a field without stars
+    files = references.write_references(tmp_path, detector, setup=made.setup, types=["mask"])
+    assert np.array_equal(References(files, made.exposure.header)["mask"].dq() & bits.NON_SCIENCE != 0, blank)
 
 
 @pytest.mark.parametrize(
@@ -310,6 +313,8 @@ def test_program_holds_what_was_asked_for(made_program):
     pair = primary[2:4]
     assert all(h["PATTTYPE"] == "WFSC" and "WFSC" in h["VISITYPE"] for h in pair) and pair[0]["OBS_ID"] == pair[1]["OBS_ID"]
     assert [(h["INTSTART"], h["INTEND"], h["NINTS"]) for h in primary[4:6]] == [(1, 3, 5), (4, 5, 5)]
+    for name in ("INT_TIMES", "GROUP"):
+        assert sorted(set(fits.getdata(made["data"][5], name)["integration_number"])) == [4, 5]
     errors = [(h["ERREAST"], h["ERRNORTH"], h["ERRROLL"]) for h in (fits.getheader(truth_of(p)) for p in made["data"])]
     assert len(set(errors)) == 7 and errors[4] == errors[5]  # the segments are of one exposure
     curve = np.concatenate([fits.getdata(truth_of(p), "LIGHT_CURVE") for p in made["data"][4:6]])
