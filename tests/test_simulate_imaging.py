@@ -7,6 +7,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from photutils.aperture import CircularAperture
+from stdatamodels.jwst import datamodels
 
 from jwcal import associations, products
 from jwcal import dq as bits
@@ -129,6 +130,9 @@ def test_written_program_is_read_again(tmp_path):
     assert {"apcorr", "abvegaoffset", "area", "gain", "readnoise"} <= chosen
     assert np.array_equal(again.sci, made.exposure.sci, equal_nan=True) and again.header["S_PHOTOM"] == "COMPLETE"
     assert np.allclose(again.wcs(10.0, 20.0), made.exposure.wcs(10.0, 20.0), atol=1e-12)
+    with datamodels.open(cal, strict_validation=True) as model:
+        assert type(model).__name__ == "ImageModel" and model.meta.bunit_data == "MJy/sr" and model.meta.photometry.pixelarea_steradians > 0
+        assert np.allclose(model.meta.wcs(10.0, 20.0), made.exposure.wcs(10.0, 20.0), atol=1e-12)
     with fits.open(truth) as hdus:
         assert hdus[0].header["ERREAST"] == 0.01 and len(hdus["COSMIC_RAYS"].data) == len(made.truth.cosmic_rays)
 
@@ -177,6 +181,15 @@ def test_transit_is_as_deep_as_was_asked_for(mode):
     one, two = (m.exposure.header for m in parts)
     assert (one["EXPEND"], one["VA_SCALE"], one["NINTS"]) == (two["EXPEND"], two["VA_SCALE"], 30)
     assert "XREF_SCI" in one and "-seg002_" in parts[1].exposure.name
+
+
+def test_written_series_is_a_cube_with_times(tmp_path):
+    made = calibrated.simulate_cal(exp_type="NRC_TSIMAGE", subarray="SUB64P", nints=3, series=Series(), sip=False)
+    cal, truth = made.write(tmp_path / "data")
+    with datamodels.open(cal, strict_validation=True) as model:
+        assert type(model).__name__ == "CubeModel" and list(model.int_times["integration_number"]) == [1, 2, 3]
+        assert model.meta.wcsinfo.siaf_xref_sci is not None and model.meta.visit.tsovisit
+    assert len(fits.getdata(truth, "LIGHT_CURVE")) == 3
 
 
 def test_photon_noise_of_a_series():
@@ -243,8 +256,6 @@ def test_growth_of_apertures():
     [("NRC_TSIMAGE", ["filter", "pupil"]), ("MIR_IMAGE", ["filter", "subarray"]), ("NIS_IMAGE", ["filter", "pupil"]), ("FGS_IMAGE", [])],
 )
 def test_references_of_stage_3_are_what_stdatamodels_wants(tmp_path, exp_type, columns):
-    from stdatamodels.jwst import datamodels
-
     setup = instruments.setup(exp_type, subarray=instruments.Subarray("FULL", 1, 1, 32, 32))
     detector = make_detector(setup.instrument, setup.detector, setup.subarray)
     files = references.write_references(tmp_path, detector, setup=setup, types=references.stage3_types(setup))

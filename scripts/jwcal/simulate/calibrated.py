@@ -42,7 +42,7 @@ from .. import dq as bits
 from ..exposure import Exposure, Header, Pixels
 from ..run import COMPLETE
 from ..steps import assign_wcs
-from . import crds_cache, exposures, pointing, references, scene
+from . import crds_cache, exposures, instruments, pointing, references, scene
 from .detector import make_detector
 from .headers import Identity
 from .pointing import draw_errors
@@ -186,7 +186,7 @@ def simulate_cal(
     _keywords(exposure, setup)
     if area:
         pixels.extra["AREA"] = plan.look.area()[0].astype(np.float32)
-    refs = {"distortion": SimpleNamespace(tree={"model": _distortion(setup.instrument, setup.geometry.AperName, setup)}, path="")}
+    refs = {"distortion": SimpleNamespace(tree={"model": _distortion(setup.instrument, setup.geometry.AperName)}, path="")}
     assign_wcs.apply(exposure, refs, sip_approx=sip)
     exposure.steps = {step: (COMPLETE, "") for step in STEPS}
     truth = Truth(catalogue, image, field.sky, pointing_error or pointing.Error(), plan.look, plan.seen, field, hits, curve)
@@ -198,13 +198,9 @@ def _detector(instrument, name, subarray):
     return make_detector(instrument, name, subarray, blanked=True)
 
 
-_models = {}
-
-
-def _distortion(instrument, aperture, setup):
-    if (instrument, aperture) not in _models:
-        _models[instrument, aperture] = references.distortion_model(setup)
-    return _models[instrument, aperture]
+@lru_cache(maxsize=16)
+def _distortion(instrument, aperture):
+    return references.distortion_model(SimpleNamespace(geometry=instruments.siaf(instrument)[aperture]))
 
 
 def _stars(look, seed=1):
@@ -517,7 +513,7 @@ def write_references(folder, made, **options):
     folder : path
     made : sequence of Calibrated
     **options
-        As `references.write_references` takes them.
+        As `references.write_references` takes them; the PSF is that of the first one's field.
 
     Returns
     -------
@@ -526,6 +522,7 @@ def write_references(folder, made, **options):
         `crds_cache.build(folder, files)` can take all of them.
     """
     there, files = set(), {}
+    options = {"psf": made[0].truth.field.psf} | options
     for one in made:
         setup = one.setup
         types = [*references.types_for(setup), *references.stage3_types(setup)]
