@@ -219,6 +219,15 @@ def test_columns_of_miri_that_the_field_misses_are_blanked(tmp_path):
     assert np.array_equal(References(files, made.exposure.header)["mask"].dq() & bits.NON_SCIENCE != 0, blank)
 
 
+def test_reference_pixels_are_of_no_use():
+    made = calibrated.simulate_cal(subarray=instruments.Subarray("FULL", 1, 1, 40, 30, 1))
+    border = np.ones((30, 40), bool)
+    border[4:, 4:] = False
+    assert (made.exposure.dq[border] & bits.DO_NOT_USE).all() and np.isnan(made.exposure.sci[border]).all()
+    flat = references.MAKERS["flat"](made.detector, made.setup, {"counts_flat": True})
+    assert (flat["DQ"][border] & bits.DO_NOT_USE).all()
+
+
 @pytest.mark.parametrize(
     "mode",
     [
@@ -273,7 +282,7 @@ def test_references_of_stage_3_are_what_stdatamodels_wants(tmp_path, exp_type, c
             assert model.radii[0].radius < model.radii[0].radius_inner < model.radii[0].radius_outer
 
 
-def test_flat_of_counts_holds_the_gain(tmp_path):
+def test_flat_of_counts_holds_the_gain():
     detector = make_detector("NIRCAM", "NRCB1", instruments.Subarray("FULL", 101, 101, 32, 32))
     plain, counts = (references.MAKERS["flat"](detector, None, {"counts_flat": c})["SCI"] for c in (False, True))
     assert np.allclose(counts * detector.gain / detector.gain.mean(), plain, equal_nan=True)

@@ -220,7 +220,7 @@ def _measure(rng, sensor, setup, light, cosmic_rays, noise, ruined):
     """
     gain, photmjsr = sensor.gain.astype(float), setup.optics[0]
     flat = references.MAKERS["flat"](sensor, setup, {})
-    see = sensor.dq & bits.NON_SCIENCE == 0
+    see = sensor.dq & (bits.NON_SCIENCE | bits.REFERENCE_PIXEL) == 0
     response, flags = flat["SCI"].astype(float), sensor.dq | flat["DQ"].astype(np.uint32)
     dark = sensor.dark / gain
     light = light * see / gain.mean()  # the flat field takes out how the gain differs from pixel to pixel
@@ -238,7 +238,7 @@ def _measure(rng, sensor, setup, light, cosmic_rays, noise, ruined):
     planes.var_poisson = (np.maximum(rate + dark, 0) / (gain * length) * to_surface**2).astype(np.float32)
     planes.var_rnoise = np.broadcast_to(read * to_surface**2, sci.shape).astype(np.float32)
     planes.dq[groups < setup.readout.ngroups] |= bits.SATURATED
-    planes.dq[(groups < 1) | np.isnan(response) | ruined] |= bits.DO_NOT_USE
+    planes.dq[(groups < 1) | np.isnan(response) | ~see | ruined] |= bits.DO_NOT_USE
     hits = _cosmic_rays(rng, planes, cosmic_rays)
     planes.var_flat = (planes.sci / response * flat["ERR"]).astype(np.float32) ** 2
     planes.err = np.sqrt(planes.var_poisson + planes.var_rnoise + planes.var_flat)
