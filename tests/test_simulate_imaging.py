@@ -19,7 +19,7 @@ from jwcal.simulate.exposures import TARGET
 from jwcal.simulate.series import Series, Transit
 from peer import needs_peer, peer_pipeline
 
-SMALL = dict(detector="NRCB1", subarray="SUB160", tframe=10.7, ngroups=8)
+SMALL = dict(detector="NRCB1", subarray="SUB160", tframe=10.7, ngroups=8, sip=False)
 
 
 def one_star(x=0.0, y=0.0, flux=2e-6, **psf):
@@ -43,7 +43,7 @@ def arcsec(ra, dec, about):
     return (ra - about[0]) * 3600 * np.cos(np.radians(about[1])), (dec - about[1]) * 3600
 
 
-@pytest.mark.parametrize("mode", [SMALL, dict(exp_type="MIR_IMAGE", subarray="SUB128", roll=200.0)])
+@pytest.mark.parametrize("mode", [SMALL, dict(exp_type="MIR_IMAGE", subarray="SUB128", roll=200.0, sip=False)])
 def test_star_is_where_the_header_and_the_pointing_error_say(mode):
     error = pointing.Error(east=0.06, north=-0.04, roll=0.02)
     made = calibrated.simulate_cal(**mode, field=one_star(0.5, 0.3), pointing_error=error, noise=False)
@@ -98,8 +98,11 @@ def test_mosaic_shares_errors_and_sky_steps_within_an_exposure():
         sky_steps=[0.0, 0.2],
         ruined={3},
         cosmic_rays=15,
+        sip=False,
     )
     assert len(made) == 8 and len({m.exposure.name for m in made}) == 8
+    levels = [np.nanmedian(m.exposure.sci) for m in (made[0], made[2])]
+    assert levels[1] - levels[0] == pytest.approx(0.2, abs=0.01)
     assert [m.truth.sky for m in made] == [0.25, 0.25, 0.45, 0.45] * 2
     assert made[0].truth.error == made[1].truth.error != made[2].truth.error
     assert [m.exposure.header["FILTER"] for m in made] == ["F200W"] * 4 + ["F150W"] * 4
@@ -141,7 +144,7 @@ def test_written_program_is_read_again(tmp_path):
 
 
 def test_second_of_a_pair_misses_by_whole_pixels():
-    pair = calibrated.simulate_pair(hidden=(2, -1))
+    pair = calibrated.simulate_pair(hidden=(2, -1), sip=False)
     for made, missed in zip(pair, ((0, 0), (2, -1)), strict=True):
         star, header = made.truth.sources[0], made.exposure.header
         x, y = made.exposure.wcs.invert(star["ra"], star["dec"], with_bounding_box=False)
@@ -151,7 +154,7 @@ def test_second_of_a_pair_misses_by_whole_pixels():
 
 
 def test_moving_target_stays_on_its_pixel_and_stars_do_not():
-    first, *others = calibrated.simulate_moving((30.0, -10.0), number=3, gap=300)
+    first, *others = calibrated.simulate_moving((30.0, -10.0), number=3, gap=300, sip=False)
     rest = [(m.truth.sources[-1]["x"], m.truth.sources[-1]["y"]) for m in (first, *others)]
     assert np.ptp(rest, axis=0).max() < 1e-3
     for one in others:
@@ -166,7 +169,7 @@ def test_moving_target_stays_on_its_pixel_and_stars_do_not():
 def test_transit_is_as_deep_as_was_asked_for(mode):
     field = one_star(flux=2e-3)
     series = Series(Transit(depth=0.02, middle=0.5, duration=0.5), jitter=0.02)
-    parts = calibrated.simulate_segments(series, nints=30, each=20, field=field, **mode)
+    parts = calibrated.simulate_segments(series, nints=30, each=20, field=field, sip=False, **mode)
     assert [m.exposure.suffix for m in parts] == ["calints"] * 2 and [len(m.exposure.sci) for m in parts] == [20, 10]
     light = np.concatenate([(m.truth.image - m.truth.sky).sum(axis=(1, 2)) for m in parts])
     factors = np.concatenate([m.truth.curve["factor"] for m in parts])
@@ -193,7 +196,7 @@ def test_written_series_is_a_cube_with_times(tmp_path):
 
 
 def test_photon_noise_of_a_series():
-    made = calibrated.simulate_cal(exp_type="NRC_TSIMAGE", nints=60, field=one_star(flux=5e-3), series=Series(None))
+    made = calibrated.simulate_cal(exp_type="NRC_TSIMAGE", nints=60, field=one_star(flux=5e-3), series=Series(None), sip=False)
     star, exposure = made.truth.sources[0], made.exposure
     rows, columns = np.mgrid[: exposure.sci.shape[1], : exposure.sci.shape[2]]
     near = (np.hypot(columns - star["x"], rows - star["y"]) < 5) & (exposure.dq[0] & bits.DO_NOT_USE == 0)
