@@ -8,10 +8,12 @@ From the sky to the counts:
 `scene`            stars, galaxies and sky -> electrons a second in each pixel
 `detector`         the truth of a detector: gain, bias, nonlinearity, dark, flat, defects...
 `ramps`            photons, cosmic rays and electronics -> uint16 counts, group by group
+`series`           what changes from integration to integration: a transit, jitter
 `headers`          every keyword of the archive's raw files (`headers.yaml`), consistent with all that
 `exposures`        the file, and its truth
 `references`       the files that undo it
 `crds_cache`       a small real CRDS cache around them
+`calibrated`       the same exposures as stage 2 would leave them, in memory or as files, for fast tests of stage 3
 `program`          many exposures from one description: `python -m jwcal.simulate demo FOLDER`
 =================  =====================================================================================
 

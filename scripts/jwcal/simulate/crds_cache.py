@@ -113,6 +113,7 @@ SELECTED_BY = {
         "NIRSPEC": "DETECTOR READPATT SUBARRAY SUBSTRT1 SUBSTRT2 SUBSIZE1 SUBSIZE2",
     },
     "throughput": {"NIRISS": "FILTER"},
+    "tsophot": {"NIRCAM MIRI": "EXP_TYPE TSOVISIT"},
     "trapdensity": {"NIRCAM NIRISS NIRSPEC MIRI FGS": "DETECTOR"},
     "trappars": {"NIRCAM NIRISS NIRSPEC MIRI FGS": "DETECTOR"},
     "wavecorr": {"NIRSPEC": "EXP_TYPE"},
@@ -151,6 +152,7 @@ SELECTED_BY = {
     "pars-tweakregstep": {"NIRCAM NIRISS": "EXP_TYPE FILTER PUPIL", "MIRI": "EXP_TYPE", "FGS": "EXP_TYPE DETECTOR"},
     "pars-whitelightstep": {"NIRCAM": "EXP_TYPE FILTER PUPIL", "NIRISS": "", "NIRSPEC MIRI": "EXP_TYPE"},
 }
+IF_GIVEN = ("tsophot",)  # the peer's steps have no use for it any more: mappings name it only where there is one
 OTHER_PARS = "EXP_TYPE"  # what a pars- type that is not listed is selected by
 
 PARKEYS = {keyword: parkey for parkey, keyword in choose.KEYWORDS.items() if keyword}
@@ -434,7 +436,7 @@ def _mappings(folder, entries, context):
     texts, imaps = {}, {}
     for instrument, of_instrument in itertools.groupby(entries, key=lambda entry: entry.instrument):
         # a type that the simulator does not make is N/A, as it would be missing otherwise: the peer asks for all that it knows
-        without = [kind for kind in SELECTED_BY if not (kind in MAKERS and _applies(kind, instrument))]
+        without = [kind for kind in SELECTED_BY if kind not in IF_GIVEN and not (kind in MAKERS and _applies(kind, instrument))]
         chosen = {kind.upper(): choose.NOT_APPLICABLE for kind in without}
         for kind, rows in itertools.groupby(of_instrument, key=lambda entry: entry.kind):
             chosen[kind.upper()] = name = f"jwst_{instrument.lower()}_{kind}_{serial}.rmap"

@@ -90,7 +90,7 @@ class Detector:
         return replace(self, subarray=subarray, **images)
 
 
-def make_detector(instrument, detector, subarray="FULL", seed=1, **changes):
+def make_detector(instrument, detector, subarray="FULL", seed=1, blanked=False, **changes):
     """Make up a detector.
 
     The same name, subarray and seed give the same detector in any program.
@@ -101,6 +101,8 @@ def make_detector(instrument, detector, subarray="FULL", seed=1, **changes):
         As in INSTRUME and DETECTOR.
     subarray : str or instruments.Subarray
     seed : int
+    blanked : bool
+        The columns of a full frame on which the field does not fall see nothing, and are NON_SCIENCE and DO_NOT_USE.
     **changes
         Attributes of `Detector` to set, for instance `flicker=0.0`.
 
@@ -119,6 +121,10 @@ def make_detector(instrument, detector, subarray="FULL", seed=1, **changes):
     hot = (dq & (dqbits.HOT | dqbits.WARM)) != 0
     dark[hot] = rng.uniform(2, 60, hot.sum())
     dark[reference] = 0
+    if blanked and sub.name == "FULL" and "sees" in entry:
+        outside = np.ones(sub.shape, bool)
+        outside[:, entry["sees"][0] - sub.xstart : entry["sees"][1] - sub.xstart + 1] = False
+        dq[outside & ~reference] |= dqbits.NON_SCIENCE | dqbits.DO_NOT_USE
     made = Detector(
         instrument,
         detector,

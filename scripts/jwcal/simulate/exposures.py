@@ -1,6 +1,6 @@
 """Raw exposures with known truth, in the archive's format."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +19,7 @@ from .detector import make_detector
 TARGET = (53.1625, -27.7914)  # deg, where the sky is dark
 START = "2023-10-02T04:05:06.789"
 GUIDE_STAR = 5e4  # e-/s
+CEILING = 65535  # DN
 
 
 class Simulated(NamedTuple):
@@ -31,6 +32,8 @@ class Simulated(NamedTuple):
     setup: instruments.Setup
     look: pointing.Pointing
     detector: object
+    seen: pointing.Pointing = None  # where it really looked
+    curve: np.ndarray = None  # of a series
 
 
 def simulate_exposure(
@@ -52,6 +55,10 @@ def simulate_exposure(
     noise=True,
     seed=1,
     header=None,
+    pointing_error=None,
+    moving=False,
+    series=None,
+    ruined=False,
     **options,
 ):
     """Simulate one exposure of one detector and write it as the archive would: `<out>/jw..._uncal.fits`.
@@ -94,6 +101,14 @@ def simulate_exposure(
         Of photons, cosmic rays and read noise. The detector and the sky have their own.
     header : dict, optional
         Keywords to set last, whatever they were; None takes one out.
+    pointing_error : pointing.Error, optional
+        How the telescope misses what the header says.
+    moving : bool
+        The target moves, and is at `target` in the middle of the exposure.
+    series : series.Series, optional
+        What differs from integration to integration.
+    ruined : bool
+        Every sample is saturated: an exposure of which nothing is left.
     **options
         What `instruments.setup` understands: detector, filter, pupil, subarray, readpatt, ngroups, nints...
 
@@ -106,49 +121,123 @@ def simulate_exposure(
     InputError
         An exposure that no instrument can take.
     """
-    setup = instruments.setup(exp_type, **options)
-    identity, dither = identity or headers.Identity(), dither or {}
-    began = Time(start, format="isot", scale="utc", precision=3)
-    craft = headers.spacecraft(began + TimeDelta(setup.readout.duration / 2, format="sec"))
-    offset = (dither.get("x", 0.0), dither.get("y", 0.0))
-    look = pointing.point(setup, target, roll=roll, dither=offset, aim=aim, va_scale=craft.towards(*target)[1])
-    sensor = sensor or make_detector(setup.instrument, setup.detector, setup.subarray)
-    catalogue = None
+    plan = take(exp_type, target, roll, dither, aim, start, identity, pointing_error, **options)
+    setup, sensor = plan.setup, sensor or make_detector(plan.setup.instrument, plan.setup.detector, plan.setup.subarray)
+    catalogue, curve = None, None
     if light is None:
-        light, catalogue = _light(setup, look, sensor, field, target)
-    if identity.segment:
-        seed += 1000 * identity.segment[0]
+        light, catalogue, curve = light_on(plan, float(sensor.gain.mean()), field, series)
+    if plan.identity.segment:
+        seed += 1000 * plan.identity.segment[0]
     light = np.asarray(light, float)
     ramp = ramps.make_ramp(sensor, light, setup.readout, seed=seed, cosmic_rays=cosmic_rays, zeroframe=zeroframe, noise=noise)
-    values = headers.keywords(setup, look, identity, began, target=target, craft=craft, dither=dither, zeroframe=zeroframe)
-    primary, science = headers.make_headers(setup, values)
-    _override(primary, science, header or {})
-    tables = [] if setup.guider else [_group_table(setup, began, craft, target), _int_times(setup, began, craft, target, identity)]
-    root = identity.root(setup, began)
-    uncal = write_uncal(Path(out) / f"{root}_uncal.fits", primary, science, ramp, tables, reference_output=setup.instrument == "MIRI")
+    if ruined:
+        ramp.sci[:], ramp.saturated[:] = CEILING, 0
+    primary, science = plan.headers(zeroframe=zeroframe, moving=moving)
+    override(primary, science, header or {})
+    uncal = Path(out) / f"{plan.root}_uncal.fits"
+    write_uncal(uncal, primary, science, ramp, plan.tables(), reference_output=setup.instrument == "MIRI")
     folder = Path(truth) if truth else Path(out).parent / "truth"
-    known = _write_truth(folder / f"{root}_truth.fits", ramp, catalogue, primary)
-    return Simulated(uncal, known, ramp, catalogue, setup, look, sensor)
+    images = {"RATE": (ramp.rate, "electron/s"), "SATURATED": (ramp.saturated, None)}
+    tables = {"COSMIC_RAYS": ramp.cosmic_rays, "CATALOG": catalogue, "LIGHT_CURVE": curve}
+    known = write_truth(folder / f"{plan.root}_truth.fits", primary["FILENAME"], images, tables, pointing_error)
+    return Simulated(uncal, known, ramp, catalogue, setup, plan.look, sensor, plan.seen, curve)
 
 
-def _light(setup, look, sensor, field, target):
-    """e-/s that fall on the detector, and the sources among them."""
-    even = np.full(setup.subarray.shape, setup.uniform * float(sensor.gain.mean()))
+@dataclass(frozen=True)
+class Taken:
+    """What is fixed about an exposure before light falls on the detector.
+
+    Attributes
+    ----------
+    look : where the header says that it looks
+    seen : where it really looks
+    """
+
+    setup: instruments.Setup
+    look: pointing.Pointing
+    seen: pointing.Pointing
+    target: tuple
+    dither: dict
+    identity: headers.Identity
+    began: Time
+    craft: headers.Spacecraft
+
+    @property
+    def root(self):
+        return self.identity.root(self.setup, self.began)
+
+    def headers(self, **others):
+        """The primary header and that of SCI, of the raw file; `others` as `headers.keywords` takes them."""
+        values = headers.keywords(
+            self.setup, self.look, self.identity, self.began, target=self.target, craft=self.craft, dither=self.dither, **others
+        )
+        return headers.make_headers(self.setup, values)
+
+    def tables(self):
+        """GROUP and INT_TIMES, as HDUs."""
+        if self.setup.guider:
+            return []
+        about = (self.setup, self.began, self.craft, self.target)
+        return [_group_table(*about, self.identity), _int_times(*about, self.identity)]
+
+
+def take(exp_type, target=TARGET, roll=30.0, dither=None, aim=None, start=START, identity=None, pointing_error=None, **options):
+    """Point the telescope and choose what to read: see `simulate_exposure`.
+
+    Returns
+    -------
+    Taken
+    """
+    setup = instruments.setup(exp_type, **options)
+    dither, identity = dither or {}, identity or headers.Identity()
+    began = Time(start, format="isot", scale="utc", precision=3)
+    craft = headers.spacecraft(began + TimeDelta(headers.whole(setup, identity).readout.duration / 2, format="sec"))
+    how = {"roll": roll, "dither": (dither.get("x", 0.0), dither.get("y", 0.0)), "aim": aim, "va_scale": craft.towards(*target)[1]}
+    look = pointing.point(setup, target, **how)
+    seen = pointing.point(setup, target, **how, error=pointing_error) if pointing_error else look
+    return Taken(setup, look, seen, target, dither, identity, began, craft)
+
+
+def light_on(plan, gain, field=None, variations=None):
+    """The light of an exposure.
+
+    Parameters
+    ----------
+    plan : Taken
+    gain : float
+        e-/DN.
+    field : scene.Scene, optional
+    variations : series.Series, optional
+
+    Returns
+    -------
+    light : ndarray, (row, col) or (int, row, col)
+        e-/s.
+    catalogue : Table or None
+        The sources that fall on the detector.
+    curve : structured array or None
+        Of a series: what was done to each integration.
+    """
+    setup = plan.setup
+    even = np.full(setup.subarray.shape, setup.uniform * gain)
     if not setup.illuminated:
-        return np.zeros_like(even), None
+        return np.zeros_like(even), None, None
     if setup.guider:
         scene.add_star(even, setup.subarray.xsize / 2, setup.subarray.ysize / 2, GUIDE_STAR, setup.optics[1] * scene.SIGMA)
-        return even, None
+        return even, None, None
     if not setup.imaging or setup.uniform:
-        return even, None
-    half = 1.5 * max(setup.subarray.shape) * look.xscale / 2
+        return even, None, None
+    half = 1.5 * max(setup.subarray.shape) * plan.look.xscale / 2
     if field is None:
         number = int(np.clip(0.05 * half**2, 10, 400))
-        field = scene.make_scene(*target, radius=half + 5, stars=number, galaxies=number // 4)
-    return scene.render(field, look, float(sensor.gain.mean()))
+        field = scene.make_scene(*plan.target, radius=half + 5, stars=number, galaxies=number // 4)
+    if variations is not None:
+        return variations.render(field, plan, gain)
+    return *scene.render(field, plan.seen, gain), None
 
 
-def _override(primary, science, changes):
+def override(primary, science, changes):
+    """Set keywords, each where it stands already or else in the primary header; None takes one out."""
     for keyword, value in changes.items():
         part = science if keyword in science else primary
         if value is None:
@@ -233,11 +322,12 @@ def metadata(primary, science):
     return tree
 
 
-def _group_table(setup, start, craft, target):
+def _group_table(setup, start, craft, target, identity):
     """When each group ended."""
     r, sub = setup.readout, setup.subarray
+    first = identity.segment[2] if identity.segment else 1
     rows = []
-    for i in range(r.nints):
+    for i in range(first - 1, first - 1 + r.nints):
         for g in range(r.ngroups):
             last = r.drpfrms1 + (g + 1) * r.nframes + g * r.groupgap
             end = start + TimeDelta(i * r.period + last * r.tframe, format="sec")
@@ -266,17 +356,46 @@ def _int_times(setup, start, craft, target, identity):
     return fits.BinTableHDU(np.array(rows, dtype=[(n, "i4" if k == 0 else "f8") for k, n in enumerate(names)]), name="INT_TIMES")
 
 
-def _write_truth(path, ramp, catalogue, primary):
-    """What was put in: RATE (e-/s), SATURATED (first saturated group), COSMIC_RAYS and CATALOG."""
+def write_truth(path, exposed, images, tables, error=None, sky=None):
+    """Write what was put in.
+
+    Parameters
+    ----------
+    path : path
+    exposed : str
+        The exposure's file.
+    images : dict
+        Extension -> (array, unit or None).
+    tables : dict
+        Extension -> structured array, Table, or None.
+    error : pointing.Error, optional
+        ERREAST, ERRNORTH [arcsec] and ERRROLL [deg] of the primary header.
+    sky : float, optional
+        SKY, MJy/sr.
+
+    Returns
+    -------
+    Path
+    """
     first = fits.PrimaryHDU()
     first.header["FILENAME"] = (path.name, "this file")
-    first.header["EXPOSED"] = (primary["FILENAME"], "the exposure")
-    rate = fits.ImageHDU(ramp.rate, name="RATE")
-    rate.header["BUNIT"] = "electron/s"
-    hdus = [first, rate, fits.ImageHDU(ramp.saturated, name="SATURATED"), fits.BinTableHDU(ramp.cosmic_rays, name="COSMIC_RAYS")]
-    if catalogue is not None:
-        hdus.append(fits.table_to_hdu(_plain(catalogue)))
-        hdus[-1].name = "CATALOG"
+    first.header["EXPOSED"] = (exposed, "the exposure")
+    if error:
+        first.header["ERREAST"] = (error.east, "[arcsec] what is seen lies so far east of where")
+        first.header["ERRNORTH"] = (error.north, "[arcsec] the header's WCS has it, and north")
+        first.header["ERRROLL"] = (error.roll, "[deg] turned about the target, east of north")
+    if sky is not None:
+        first.header["SKY"] = (sky, "[MJy/sr] even sky")
+    hdus = [first]
+    for name, (image, unit) in images.items():
+        hdus.append(fits.ImageHDU(image, name=name))
+        if unit:
+            hdus[-1].header["BUNIT"] = unit
+    for name, table in tables.items():
+        if table is None:
+            continue
+        hdus.append(fits.table_to_hdu(_plain(table)) if isinstance(table, Table) else fits.BinTableHDU(table, name=name))
+        hdus[-1].name = name
     with storage.replaced(path) as temporary:
         fits.HDUList(hdus).writeto(temporary, overwrite=True)
     return path

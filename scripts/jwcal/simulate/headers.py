@@ -1,6 +1,6 @@
 """The keywords of a raw exposure, all of them consistent with each other and with the pointing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 
@@ -142,7 +142,9 @@ def _known(keyword, value):
     return value
 
 
-def keywords(setup, look, identity, start, *, target, craft, dither, zeroframe=False, target_name="SIMULATED FIELD", planned=1, count=1):
+def keywords(
+    setup, look, identity, start, *, target, craft, dither, zeroframe=False, target_name="SIMULATED FIELD", planned=1, count=1, moving=False
+):
     """Work out every keyword that is not the same in all exposures.
 
     Parameters
@@ -155,12 +157,15 @@ def keywords(setup, look, identity, start, *, target, craft, dither, zeroframe=F
     target : (RA, Dec) [deg]
     craft : Spacecraft
     dither : dict
-        `x`, `y` [arcsec], `number` and `total`.
+        `x`, `y` [arcsec], `number` and `total`; `pattern`: PATTTYPE.
+    moving : bool
+        The target is where it is in the middle of the exposure, and the telescope follows it.
 
     Returns
     -------
     dict
     """
+    setup = whole(setup, identity)
     stop = start + TimeDelta(setup.readout.duration, format="sec")
     middle = start + (stop - start) / 2
     values = _identifiers(setup, identity, start, planned, count)
@@ -174,8 +179,14 @@ def keywords(setup, look, identity, start, *, target, craft, dither, zeroframe=F
     values |= _guide_star(setup, look, start, stop)
     va_ra, va_dec = craft.towards(look.ra_ref, look.dec_ref)[2]
     values |= {"VA_RA": va_ra, "VA_DEC": va_dec, "VA_SCALE": look.va_scale, "VELOSYS": round(-1e3 * craft.towards(*target)[0], 2)}
+    values |= _moving_target(target) if moving else {"MT_RA": None, "MT_DEC": None}
     values |= setup.keywords
     return values
+
+
+def whole(setup, identity):
+    """The setup with all integrations of an exposure of which this is a segment: its times are those of the whole."""
+    return replace(setup, readout=replace(setup.readout, nints=identity.segment[4])) if identity.segment else setup
 
 
 def _identifiers(setup, identity, start, planned, count):
@@ -321,6 +332,11 @@ def _configuration(setup):
 def _target(target, name):
     ra, dec = (float(c) for c in target)
     return {"TARGPROP": name, "TARGNAME": name, "TARG_RA": ra, "TARG_DEC": dec, "PROP_RA": ra, "PROP_DEC": dec}
+
+
+def _moving_target(target):
+    ra, dec = (float(c) for c in target)
+    return {"TARGTYPE": "MOVING", "VISITYPE": "PRIME_TARGETED_MOVING", "MT_RA": ra, "MT_DEC": dec}
 
 
 def _dither(dither):

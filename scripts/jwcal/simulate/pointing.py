@@ -6,12 +6,29 @@ The inverse is by Newton's method on the forward polynomials: the SIAF's own inv
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from . import instruments
 
 ARCSEC = np.pi / 180 / 3600
+
+
+@dataclass(frozen=True)
+class Error:
+    """By how much the telescope misses what it was told and the header says.
+
+    What is seen at a pixel lies `east`, `north` [arcsec] of where the header's WCS puts it, and is turned by `roll` [deg, east of north]
+    about the target. It is of the whole telescope: all detectors of an exposure share it.
+    """
+
+    east: float = 0.0
+    north: float = 0.0
+    roll: float = 0.0
+
+    def __bool__(self):
+        return bool(self.east or self.north or self.roll)
 
 
 @dataclass(frozen=True)
@@ -71,14 +88,9 @@ class Pointing:
         return x - sub.xstart, y - sub.ystart
 
     def area(self):
-        """Area of each pixel over the nominal one (`nominal_area`), (row, col), and the nominal one [arcsec^2]."""
-        full, sub = self.setup.geometry, self.setup.subarray
-        x, y = np.meshgrid(np.arange(sub.xsize, dtype=float), np.arange(sub.ysize, dtype=float))
-        x, y = self._full(x, y)
-        dx = np.subtract(full.sci_to_idl(x + 0.5, y), full.sci_to_idl(x - 0.5, y))
-        dy = np.subtract(full.sci_to_idl(x, y + 0.5), full.sci_to_idl(x, y - 0.5))
+        """Area of each pixel over the nominal one (`nominal_area`), (row, col), not to be changed, and the nominal one [arcsec^2]."""
         nominal = nominal_area(self.setup)
-        return np.abs(dx[0] * dy[1] - dx[1] * dy[0]) / nominal, nominal
+        return _areas(self.setup.instrument, self.setup.geometry.AperName, self.setup.subarray) / nominal, nominal
 
     def corners(self):
         """RA, Dec [deg] of the four outer corners, counter-clockwise on the detector from the lower left."""
@@ -95,7 +107,7 @@ class Pointing:
         return np.asarray(x, float) + sub.xstart, np.asarray(y, float) + sub.ystart
 
 
-def point(setup, target, *, roll=0.0, dither=(0.0, 0.0), aim=None, va_scale=1.0):
+def point(setup, target, *, roll=0.0, dither=(0.0, 0.0), aim=None, va_scale=1.0, error=None):
     """Point the telescope.
 
     Parameters
@@ -109,11 +121,15 @@ def point(setup, target, *, roll=0.0, dither=(0.0, 0.0), aim=None, va_scale=1.0)
     aim : str, optional
         The aperture in which the target is put; by default the exposure's own. Several detectors that observe together have the same one.
     va_scale : float
+    error : Error, optional
+        What the telescope does beside: the result is where it really looks.
 
     Returns
     -------
     Pointing
     """
+    if error:
+        target, roll = moved(target, error.east, error.north), roll + error.roll
     apertures = instruments.siaf(setup.instrument)
     own, aimed = apertures[setup.aperture], apertures[aim or setup.aperture]
     turn = rotations()
@@ -136,6 +152,48 @@ def point(setup, target, *, roll=0.0, dither=(0.0, 0.0), aim=None, va_scale=1.0)
         yref,
         *(_scales(setup, own)),
     )
+
+
+@lru_cache(maxsize=4)
+def _areas(instrument, aperture, sub):
+    """Area of each pixel of a subarray [arcsec^2], (row, col)."""
+    full = instruments.siaf(instrument)[aperture]
+    x, y = np.meshgrid(np.arange(sub.xsize, dtype=float) + sub.xstart, np.arange(sub.ysize, dtype=float) + sub.ystart)
+    dx = np.subtract(full.sci_to_idl(x + 0.5, y), full.sci_to_idl(x - 0.5, y))
+    dy = np.subtract(full.sci_to_idl(x, y + 0.5), full.sci_to_idl(x, y - 0.5))
+    return np.abs(dx[0] * dy[1] - dx[1] * dy[0])
+
+
+def moved(place, east, north):
+    """A position [deg] moved by some arcsec."""
+    ra, dec = place
+    return (ra + east / 3600 / np.cos(np.radians(dec))) % 360, dec + north / 3600
+
+
+def draw_errors(number, rms, roll=0.0, seed=1):
+    """Pointing errors of that many exposures.
+
+    Parameters
+    ----------
+    number : int
+    rms : float
+        Of each coordinate [arcsec].
+    roll : float
+        deg.
+
+    Returns
+    -------
+    list of Error
+    """
+    rng = np.random.default_rng([seed, 577])
+    return [Error(*(rms * rng.standard_normal(2)).tolist(), roll * rng.standard_normal()) for _ in range(number)]
+
+
+def error_of_pixels(look, dx, dy, place):
+    """The pointing error that puts what is at a place on the sky (RA, Dec) dx, dy pixels from where the header's WCS has it."""
+    x, y = (float(c[0]) for c in look.sky_to_pixel(*place))
+    ra, dec = look.pixel_to_sky(x + dx, y + dy)
+    return Error(float((place[0] - ra + 180) % 360 - 180) * 3600 * np.cos(np.radians(place[1])), float(place[1] - dec) * 3600)
 
 
 def nominal_area(setup):
@@ -166,10 +224,15 @@ def _invert(aperture, xidl, yidl, iterations=5):
     x, y = (np.asarray(c, float) for c in aperture.idl_to_sci(xidl, yidl))
     inside = (np.abs(x) < 8000) & (np.abs(y) < 8000)
     x, y = np.where(inside, x, np.nan), np.where(inside, y, np.nan)
+    models = aperture.distortion_transform("sci", "idl")  # once, not at each look
+
+    def ideal(x, y):
+        return tuple(model(x - aperture.XSciRef, y - aperture.YSciRef) for model in models)
+
     for _ in range(iterations):
-        fx, fy = aperture.sci_to_idl(x, y)
-        (ax, ay), (bx, by) = aperture.sci_to_idl(x + 0.5, y), aperture.sci_to_idl(x, y + 0.5)
-        (cx, cy), (dx, dy) = aperture.sci_to_idl(x - 0.5, y), aperture.sci_to_idl(x, y - 0.5)
+        fx, fy = ideal(x, y)
+        (ax, ay), (bx, by) = ideal(x + 0.5, y), ideal(x, y + 0.5)
+        (cx, cy), (dx, dy) = ideal(x - 0.5, y), ideal(x, y - 0.5)
         xx, yx, xy, yy = ax - cx, ay - cy, bx - dx, by - dy
         det = xx * yy - xy * yx
         rx, ry = xidl - fx, yidl - fy

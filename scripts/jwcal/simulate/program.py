@@ -2,23 +2,30 @@
 
 import hashlib
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 from astropy.time import Time, TimeDelta
 
 from ..vocabulary.errors import ConfigError, InputError
-from . import instruments
+from . import instruments, pointing, scene, series
 from .detector import make_detector
-from .exposures import simulate_exposure
+from .exposures import segments, simulate_exposure, take
 from .headers import Identity
-from .references import types_for, write_references
-from .scene import make_scene
+from .references import scope, stage3_types, types_for, write_references
 
 log = logging.getLogger(__name__)
 DEMO = Path(__file__).resolve().parents[3] / "config/demo_program.yaml"
 NEEDED = ("program", "target", "exposures")
-KNOWN = (*NEEDED, "start", "seed", "roll", "aim", "shift", "sky", "detectors", "dithers")
+KNOWN = (
+    *(*NEEDED, "start", "seed", "roll", "aim", "shift", "sky", "detectors", "dithers"),
+    *("pointing_error", "sky_steps", "cosmic_rays", "stage3"),
+)
+GENERAL = {"dithers": [[0.0, 0.0]], "shift": [0.0, 0.0], "roll": 0.0, "aim": None, "target": None, "detectors": None, "sky": None}
+OWN = ("observation", "star", "series", "segments", "moving", "wfs", "ruined")
+WFS = {"VISITYPE": "PRIME_WFSC_SENSING_CONTROL"}
+CATALOGUE = "catalogue.ecsv"
 SETTLING = 90.0  # s, between two dither positions
 
 
@@ -31,12 +38,32 @@ def make_program(out, description=DEMO):
     ----------
     out : path
     description : path or dict
-        See config/demo_program.yaml.
+        See config/demo_program.yaml. What is not in there:
+
+        pointing_error : {rms: arcsec, roll: deg}; of every exposure, unknown to its header
+        sky_steps : MJy/sr, added to the sky of one exposure after the other, from the start again after the last
+        cosmic_rays : hits a second and pixel
+        stage3 : true writes apcorr, abvegaoffset and tsophot references and a catalogue of the stars, makes flats of counts,
+            and leaves the columns of MIRI's imager dark that the field does not fall on
+        sky : also `fwhm` [pixels] and `core` of the PSF, `separation` of the sources [arcsec]
+
+        and of an exposure, beside what `instruments.setup` takes (keywords in capitals, as `BKGDTARG: true`, too):
+
+        detectors, dithers, shift, aim, roll, target, sky : its own
+        observation : number
+        star : Jy, of a star on the target
+        series : {transit: {depth: ..., ...}, jitter: pixels, drift: [x, y]}: see `series.Series`
+        segments : integrations in each file
+        moving : [east, north] arcsec an hour: the target, from where it is at the program's start
+        wfs : [x, y] pixels by which the last dither misses, a pair for wavefront sensing
+        ruined : numbers of the dithers, from 1, of which nothing is left
+
+        A detector is read with one subarray in a program: few references are chosen by the subarray.
 
     Returns
     -------
     dict
-        `data`, `references`: lists of paths; `crds`: its folder.
+        `data`, `references`: lists of paths; `crds`: its folder; with `stage3` also `catalogue`.
 
     Raises
     ------
@@ -52,12 +79,14 @@ def make_program(out, description=DEMO):
     if done:
         log.info("%s is already there: %d exposures", out, len(done["data"]))
         return done
-    data, references = _exposures(out, described)
+    field = _field(described)
+    data, references = _exposures(out, described, field)
     crds = _cache(out / "crds", references)
+    catalogue = {"catalogue": scene.write_catalogue(field, out / CATALOGUE)} if described.get("stage3") else {}
     made = {"data": [str(p.relative_to(out)) for p in data], "references": [str(p.relative_to(out)) for p in references]}
     note.write_text(yaml.safe_dump({"digest": digest, "description": described} | made, sort_keys=False))
     log.info("%s: %d exposures, %d references", out, len(data), len(references))
-    return {"data": data, "references": references, "crds": crds}
+    return {"data": data, "references": references, "crds": crds} | catalogue
 
 
 def _read(description):
@@ -92,70 +121,160 @@ def _done(note, digest):
     found = {kind: [note.parent / name for name in made[kind]] for kind in ("data", "references")}
     crds = note.parent / "crds"
     whole = all(p.exists() for p in found["data"] + found["references"]) and (crds / "config/jwst/server_config").exists()
-    return found | {"crds": crds} if whole else None
+    catalogue = note.parent / CATALOGUE
+    return found | {"crds": crds} | ({"catalogue": catalogue} if catalogue.exists() else {}) if whole else None
 
 
-def _exposures(out, described):
-    planned = [_plan(described, exposure) for exposure in described["exposures"]]
-    sensors, references = _sensors(out, [setup for _, setups in planned for setup in setups])
-    target, seed, shift = tuple(described["target"]), described.get("seed", 1), described.get("shift", [0.0, 0.0])
+def _field(described):
+    """What is in the sky."""
     sky = dict(described.get("sky", {}))
-    field = make_scene(*target, sky=sky.pop("level", 0.25), seed=seed, **sky)
-    dithers = described.get("dithers", [[0.0, 0.0]])
-    start = Time(described.get("start", "2023-10-02T00:00:00"), scale="utc", precision=3)
-    data = []
-    for activity, (options, setups) in enumerate(planned, start=1):
-        for position, offset in enumerate(dithers, start=1):
+    psf = scene.Psf(**{key: sky.pop(key) for key in ("fwhm", "core") if key in sky})
+    return scene.make_scene(*described["target"], sky=sky.pop("level", 0.25), seed=described.get("seed", 1), psf=psf, **sky)
+
+
+def _exposures(out, described, field):
+    planned = [(*_plan(described, exposure), _own(described, exposure)) for exposure in described["exposures"]]
+    sensors, references = _sensors(out, [setup for _, setups, _ in planned for setup in setups], described.get("stage3", False), field.psf)
+    seed = described.get("seed", 1)
+    errors = _errors(described, sum(len(own["dithers"]) for *_, own in planned))
+    steps = described.get("sky_steps") or [0.0]
+    first = start = Time(described.get("start", "2023-10-02T00:00:00"), scale="utc", precision=3)
+    cosmic_rays = {"cosmic_rays": float(described["cosmic_rays"])} if "cosmic_rays" in described else {}
+    data, exposed = [], 0
+    for activity, (options, setups, own) in enumerate(planned, start=1):
+        for position, offset in enumerate(own["dithers"], start=1):
+            target, sky = _at(
+                own,
+                _above(own["field"] or field, steps[exposed % len(steps)]),
+                start + TimeDelta(setups[0].readout.duration / 2, format="sec") - first,
+            )
+            pointed = {
+                "target": target,
+                "roll": own["roll"],
+                "aim": own["aim"],
+                "start": start.isot,
+                "dither": _dither(own, offset, position),
+            }
+            error = _missed(errors[exposed], own, position, options, setups[0], pointed)
+            identity = Identity(
+                program=described["program"], observation=own["observation"] or 1, activity=f"{activity:02d}", exposure=position
+            )
             for setup in setups:
-                made = simulate_exposure(
-                    out / "data",
-                    **(options | {"detector": setup.detector}),
-                    target=target,
-                    roll=described.get("roll", 0.0),
-                    aim=described.get("aim"),
-                    dither={"x": shift[0] + offset[0], "y": shift[1] + offset[1], "number": position, "total": len(dithers)},
-                    start=start.isot,
-                    identity=Identity(program=described["program"], activity=f"{activity:02d}", exposure=position),
-                    field=field,
-                    sensor=sensors[setup.detector, setup.subarray],
-                    seed=seed + 1000 * (len(data) + 1),
-                )
-                log.info("%s", made.uncal.name)
-                data.append(made.uncal)
+                for part in _parts(identity, setup, own["segments"]):
+                    made = simulate_exposure(
+                        out / "data",
+                        **(options | {"detector": setup.detector} | part),
+                        **pointed,
+                        field=sky,
+                        sensor=sensors[setup.detector, setup.subarray],
+                        seed=seed + 1000 * (len(data) + 1),
+                        pointing_error=error,
+                        moving=bool(own["moving"]),
+                        series=_series(own["series"]),
+                        ruined=position in (own["ruined"] or ()),
+                        **cosmic_rays,
+                    )
+                    log.info("%s", made.uncal.name)
+                    data.append(made.uncal)
             start = start + TimeDelta(setups[0].readout.duration + SETTLING, format="sec")
+            exposed += 1
     return data, references
 
 
 def _plan(described, exposure):
     """An exposure's options, and its setup on each detector."""
-    options = dict(exposure)
-    detectors = options.pop("detectors", described.get("detectors")) or [None]
+    options = {key: value for key, value in exposure.items() if key not in OWN and key not in GENERAL}
+    if exposure.get("wfs"):
+        options = WFS | options
+    detectors = _own(described, exposure)["detectors"] or [None]
     return options, [instruments.setup(**(options | {"detector": options.get("detector") or name})) for name in detectors]
 
 
-def _sensors(out, setups):
+def _own(described, exposure):
+    """What an exposure is told to this module: its own, or the program's, or the usual; and its own field, if it has one."""
+    own = {key: exposure.get(key) for key in OWN}
+    own |= {key: exposure.get(key, described.get(key, usual)) for key, usual in GENERAL.items()}
+    special = {key: exposure[key] for key in ("sky", "target") if key in exposure}
+    return own | {"field": _field(described | special) if "sky" in exposure else None}
+
+
+def _dither(own, offset, position):
+    pattern = {"pattern": "WFSC"} if own["wfs"] else {}
+    x, y = own["shift"][0] + offset[0], own["shift"][1] + offset[1]
+    return {"x": x, "y": y, "number": position, "total": len(own["dithers"])} | pattern
+
+
+def _above(field, step):
+    return replace(field, sky=field.sky + step) if step else field
+
+
+def _at(own, field, elapsed):
+    """The target in the middle of an exposure, and the scene, with the star that is on the target."""
+    target = tuple(own["target"])
+    if own["moving"]:
+        target = tuple(float(c) for c in pointing.moved(target, *(rate * elapsed.to_value("h") for rate in own["moving"])))
+    return target, scene.with_star(field, *target, float(own["star"])) if own["star"] else field
+
+
+def _errors(described, number):
+    given = described.get("pointing_error") or {}
+    if not given:
+        return [None] * number
+    return pointing.draw_errors(number, given.get("rms", 0.0), given.get("roll", 0.0), described.get("seed", 1))
+
+
+def _missed(error, own, position, options, setup, pointed):
+    """An exposure's pointing error; the last one of a pair for wavefront sensing misses by whole pixels."""
+    if not own["wfs"] or position < len(own["dithers"]):
+        return error
+    look = take(**(options | {"detector": setup.detector}), **pointed).look
+    missed, error = pointing.error_of_pixels(look, *own["wfs"], pointed["target"]), error or pointing.Error()
+    return pointing.Error(missed.east + error.east, missed.north + error.north, error.roll)
+
+
+def _parts(identity, setup, each):
+    """What differs between the files of an exposure: its identity, and how many integrations are in each."""
+    if not each:
+        return [{"identity": identity}]
+    parts = segments(identity, setup.readout.nints, each)
+    return [{"identity": part, "nints": part.segment[3] - part.segment[2] + 1} for part in parts]
+
+
+def _series(given):
+    if not given:
+        return None
+    dip = given.get("transit")
+    return series.Series(**(given | {"transit": series.Transit(**dip) if dip else None}))
+
+
+def _sensors(out, setups, stage3, psf):
     """The detectors of the program, and their references: a dark is read as the exposures are, where they are all read alike."""
-    sensors, references, offsets = {}, [], set()
+    sensors, references, there = {}, [], set()
+
+    def write(setup, types, number, **options):
+        types = [kind for kind in types if scope(kind, setup) not in there]
+        there.update(scope(kind, setup) for kind in types)
+        sensor = sensors[setup.detector, setup.subarray]
+        references.extend(
+            write_references(
+                out / "references", sensor, setup=setup, types=types, number=number, psf=psf, counts_flat=stage3, **options
+            ).values()
+        )
+
     for setup in setups:
         key = (setup.detector, setup.subarray)
         if key in sensors:
             continue
-        sensors[key] = make_detector(setup.instrument, setup.detector, setup.subarray)
+        sensors[key] = make_detector(setup.instrument, setup.detector, setup.subarray, blanked=stage3)
         same = [s for s in setups if (s.detector, s.subarray) == key]
         longest = max(same, key=lambda s: s.readout.frames)
         patterns = {(s.readout.nframes, s.readout.groupgap) for s in same}
-        optics = (
-            setup.instrument,
-            setup.keywords.get("MODULE"),
-            setup.keywords.get("CHANNEL"),
-        )  # filter offsets are of these, not of a detector
-        types = [kind for kind in types_for(setup) if kind != "filteroffset" or optics not in offsets]
-        offsets.add(optics)
         pattern = patterns.pop() if len(patterns) == 1 else None
-        number = 9000 + len(sensors)
-        references += write_references(
-            out / "references", sensors[key], setup=longest, types=types, number=number, dark_pattern=pattern
-        ).values()
+        write(longest, types_for(setup), 9000 + len(sensors), dark_pattern=pattern)
+    for setup in setups if stage3 else ():
+        number = 9001 + list(sensors).index((setup.detector, setup.subarray))
+        series_only = () if setup.keywords.get("TSOVISIT") else ("tsophot",)
+        write(setup, [kind for kind in stage3_types(setup) if kind not in series_only], number)
     return sensors, references
 
 

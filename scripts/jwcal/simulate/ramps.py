@@ -72,7 +72,7 @@ def make_ramp(detector, light, readout, *, seed=1, cosmic_rays=COSMIC_RAYS, zero
 
 def collected(detector, light):
     """Electrons a second that the pixels collect of the light, their dark current included, (row, col)."""
-    dark_only = (detector.dq & (dqbits.DEAD | dqbits.REFERENCE_PIXEL)) != 0
+    dark_only = (detector.dq & (dqbits.DEAD | dqbits.REFERENCE_PIXEL | dqbits.NON_SCIENCE)) != 0
     response = np.where((detector.dq & dqbits.LOW_QE) != 0, 0.6, 1.0) * detector.flat
     return np.where(dark_only, 0.0, light * response) + detector.dark
 

@@ -1,5 +1,6 @@
 """Reference files that undo exactly what the simulator does, in the archive's formats."""
 
+import re
 from math import comb
 from pathlib import Path
 
@@ -7,10 +8,11 @@ import asdf
 import numpy as np
 from astropy.io import fits
 from astropy.modeling.models import Mapping, Polynomial2D, Shift
+from astropy.table import Table
 
 from ..files import storage
 from ..vocabulary import dq as dqbits
-from . import instruments, pointing
+from . import instruments, pointing, scene
 
 USEAFTER = "2021-01-01T00:00:00"
 DATE = "2023-01-01T00:00:00.000"
@@ -18,6 +20,8 @@ NEAR_INFRARED = ("mask", "saturation", "superbias", "linearity", "dark", "gain",
 MIRI = ("mask", "saturation", "linearity", "dark", "gain", "readnoise", "flat", "reset", "rscd")
 IMAGING = ("photom", "area", "distortion", "filteroffset")
 GUIDER = ("mask", "gain", "readnoise", "flat")
+STAGE3 = ("apcorr", "abvegaoffset", "tsophot")  # written only if they are asked for
+ENCLOSED = (0.10, 0.20, 0.30, 0.40, 0.50, 0.60, 0.70, 0.80)  # parts of the light that apertures catch
 MODELS = {
     "mask": "MaskModel",
     "saturation": "SaturationModel",
@@ -35,6 +39,12 @@ MODELS = {
     "distortion": "DistortionModel",
     "filteroffset": "FilteroffsetModel",
 }
+STAGE3_MODELS = {
+    "apcorr": {"NIRCAM": "NrcImgApcorrModel", "NIRISS": "NisImgApcorrModel", "MIRI": "MirImgApcorrModel", "FGS": "FgsImgApcorrModel"},
+    "abvegaoffset": "ABVegaOffsetModel",
+    "tsophot": "TsoPhotModel",
+}
+TIME_SERIES = ("NRC_TSIMAGE", "MIR_IMAGE")  # that tsophot is for
 FLAGS = {
     "mask": ("DO_NOT_USE", "REFERENCE_PIXEL", "DEAD", "HOT", "WARM", "RC", "LOW_QE"),
     "saturation": ("DO_NOT_USE", "NO_SAT_CHECK"),
@@ -63,7 +73,10 @@ def write_references(out, sensor, *, setup=None, types=None, number=9001, useaft
         In the names: jwst_nircam_superbias_9001.fits. Detectors of one program need different ones.
     **options
         dark_groups : int, frames of the dark (as many as the exposure's longest integration, or 30, if that is less);
-        inverse_linearity : bool, add INV_COEFFS; gain_factor : float, GAINFACT of the gain reference; dark_pattern : (NFRAMES, GROUPGAP).
+        inverse_linearity : bool, add INV_COEFFS; gain_factor : float, GAINFACT of the gain reference; dark_pattern : (NFRAMES, GROUPGAP);
+        counts_flat : bool, the flat holds how the gain differs from pixel to pixel too, as one made from counts does, and none of
+        reference pixels;
+        psf : scene.Psf, of apcorr and tsophot.
 
     Returns
     -------
@@ -73,18 +86,39 @@ def write_references(out, sensor, *, setup=None, types=None, number=9001, useaft
     setup = setup or _usual(sensor)
     out = Path(out)
     files = {}
-    for kind in types or types_for(setup):
+    for kind in types_for(setup) if types is None else types:
         head = _header(kind, sensor, setup, useafter)
         name = f"jwst_{sensor.instrument.lower()}_{kind}_{number:04d}"
-        if kind in ("distortion", "filteroffset"):
-            files[kind] = _write_asdf(out / f"{name}.asdf", head, MAKERS[kind](sensor, setup, options))
+        made = (MAKERS | STAGE3_MAKERS)[kind](sensor, setup, options)
+        if kind in ("distortion", "filteroffset", "abvegaoffset", "tsophot"):
+            files[kind] = _write_asdf(out / f"{name}.asdf", head, made, setup.pupil)
         else:
-            files[kind] = _write_fits(out / f"{name}.fits", head, kind, MAKERS[kind](sensor, setup, options))
+            files[kind] = _write_fits(out / f"{name}.fits", head, kind, made)
     return files
 
 
+def stage3_types(setup):
+    """The reference types that an image's stage 3 can use beside those of stage 1 and 2."""
+    if setup.guider or not setup.imaging or setup.instrument == "NIRSPEC":
+        return ()
+    return STAGE3 if setup.exp_type in TIME_SERIES else STAGE3[:-1]
+
+
+def scope(kind, setup):
+    """What a reference is for, beyond which there must be another one: optics, an instrument, a detector and subarray..."""
+    if kind == "filteroffset":
+        return kind, setup.instrument, setup.keywords.get("MODULE"), setup.keywords.get("CHANNEL")
+    if kind == "apcorr" and setup.instrument == "FGS":
+        return kind, setup.detector
+    if kind in ("apcorr", "abvegaoffset"):
+        return kind, setup.instrument
+    if kind == "tsophot":
+        return kind, setup.exp_type
+    return kind, setup.detector, setup.subarray
+
+
 def types_for(setup):
-    """The reference types that an exposure's chains can use."""
+    """The reference types that an exposure's stages 1 and 2 can use."""
     if setup.guider:
         return GUIDER
     if not setup.imaging or setup.instrument == "NIRSPEC":
@@ -100,7 +134,7 @@ def _usual(sensor):
 
 def _header(kind, sensor, setup, useafter):
     """Keywords of every reference. What is absent restricts nothing, so a file that is good for all EXP_TYPEs or READPATTs names none."""
-    model = MODELS[kind]
+    model = (MODELS | STAGE3_MODELS)[kind]
     sub = sensor.subarray
     values = {
         "DATE": (DATE, "UTC date file created"),
@@ -125,6 +159,15 @@ def _header(kind, sensor, setup, useafter):
     for keyword in ("MODULE", "CHANNEL", "BAND"):
         if keyword in setup.detector_table.get("keywords", {}):
             values[keyword] = (setup.detector_table["keywords"][keyword], "")
+    if kind in STAGE3:
+        one = kind == "apcorr" and sensor.instrument == "FGS"
+        for keyword in ("SUBARRAY", "SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2", "FASTAXIS", "SLOWAXIS", "MODULE", "CHANNEL", "BAND"):
+            values.pop(keyword, None)
+        if not one:
+            values["DESCRIP"] = (f"Simulated {kind} of {sensor.instrument}", "Description")
+            values.pop("DETECTOR")
+    if kind == "tsophot":
+        values |= {"EXP_TYPE": (setup.exp_type, ""), "TSOVISIT": (True, "")}
     return values
 
 
@@ -202,7 +245,11 @@ def _flat(sensor, setup, options):
     """Response to uniform light; low-QE pixels are in it."""
     low = (sensor.dq & dqbits.LOW_QE) != 0
     none = _few(sensor, 14)
+    if options.get("counts_flat"):
+        none = none | sensor.reference_pixels  # which have no response
     response = np.where(low, 0.6, 1.0) * sensor.flat
+    if options.get("counts_flat"):
+        response = response * (sensor.gain.mean() / sensor.gain)
     response[none] = np.nan
     dq = np.where(none, dqbits.NO_FLAT_FIELD | dqbits.DO_NOT_USE, 0) | np.where(low, dqbits.UNRELIABLE_FLAT, 0)
     return {"SCI": response, "ERR": np.full(sensor.shape, 0.002), "DQ": dq}
@@ -328,6 +375,75 @@ def _filteroffset(sensor, setup, options):
     return {"filters": entries}
 
 
+def _sigma(setup, psf, fwhm):
+    return (psf.fwhm or fwhm) * scene.SIGMA
+
+
+def _annulus(psf, sigma):
+    """Inner and outer radius [pixels] of the ring in which the sky is measured: where the halo has nearly ended."""
+    inner = 3 * scene.HALO_SCALE * sigma
+    return round(inner, 2), round(inner + max(4.0, scene.HALO_SCALE * sigma), 2)
+
+
+def _apcorr(sensor, setup, options):
+    """Radii of apertures on the detector's pixels and what their sums are multiplied with; a star's light in the sky's ring is in it."""
+    psf = options.get("psf") or scene.Psf()
+    subarrays = sorted({*setup.instrument_table["frame_time"], setup.subarray.name}) if sensor.instrument == "MIRI" else [None]
+    columns = {"NIRCAM": ("filter", "pupil"), "NIRISS": ("filter", "pupil"), "MIRI": ("filter", "subarray"), "FGS": ()}[sensor.instrument]
+    rows = []
+    for element, _ in _elements(setup) if columns else [({}, None)]:
+        sigma = _sigma(setup, psf, _fwhm(setup, element))
+        skyin, skyout = _annulus(psf, sigma)
+        ring = (psf.enclosed(skyout, sigma) - psf.enclosed(skyin, sigma)) / (skyout**2 - skyin**2)
+        for part in ENCLOSED:
+            radius = psf.radius(part, sigma)
+            correction = 1 / (part - ring * radius**2)
+            for name in subarrays:
+                named = element | {"subarray": name}
+                rows.append((*(named[c] for c in columns), part, radius, correction, skyin, skyout))
+    numbers = [(name, "f4") for name in ("eefraction", "radius", "apcorr", "skyin", "skyout")]
+    kinds = [(c, {"filter": "S12", "pupil": "S15", "subarray": "S17"}[c]) for c in columns] + numbers
+    return {"APCORR": np.array(rows, dtype=kinds)}
+
+
+def _fwhm(setup, element):
+    """Of the filter that is in one of the wheels [pixels]."""
+    filters = setup.instrument_table["filters"]
+    found = next((name for name in (element.get("pupil"), element.get("filter"), "NA") if name in filters), None)
+    return filters[found][1] if found else setup.optics[1]
+
+
+def _abvegaoffset(sensor, setup, options):
+    """AB magnitude less Vega's, for a Vega that falls as the square of the wavelength and has 1.69 at 1.99 um."""
+    if sensor.instrument == "FGS":
+        names = sorted(setup.instrument_table["detectors"])
+        return {"abvega_offset": Table({"detector": names, "abvega_offset": np.full(len(names), _vega(2.5), np.float32)})}
+    elements = [element for element, _ in _elements(setup)]
+    columns = ("filter",) if sensor.instrument == "MIRI" else ("filter", "pupil")
+    table = {c: [element[c] for element in elements] for c in columns}
+    table["abvega_offset"] = np.array([_vega(_wavelength(element)) for element in elements], np.float32)
+    return {"abvega_offset": Table(table)}
+
+
+def _vega(wavelength):
+    return 1.69 + 5 * np.log10(wavelength / 1.99)
+
+
+def _wavelength(element):
+    """Of a filter, from its name: F200W is 2.00 um."""
+    names = [re.fullmatch(r"F(\d+)[A-Z]\d?", element.get(key) or "") for key in ("pupil", "filter")]
+    return next((int(name[1]) / 100 for name in names if name), 2.0)
+
+
+def _tsophot(sensor, setup, options):
+    """Radii [pixels] of the aperture (it catches 95 % of the light) and the sky's ring, one for every pupil."""
+    psf = options.get("psf") or scene.Psf()
+    sigma = _sigma(setup, psf, setup.optics[1])
+    skyin, skyout = _annulus(psf, sigma)
+    radius = round(float(psf.radius(0.95, sigma)), 2)
+    return {"radii": [{"pupil": "ANY", "radius": radius, "radius_inner": skyin, "radius_outer": skyout}]}
+
+
 def _few(sensor, salt):
     """A handful of pixels, never reference pixels, the same ones each time."""
     rng = np.random.default_rng([salt, sensor.subarray.xstart, sensor.subarray.ystart])
@@ -335,6 +451,7 @@ def _few(sensor, salt):
 
 
 MAKERS = {kind: globals()[f"_{kind}"] for kind in MODELS}
+STAGE3_MAKERS = {kind: globals()[f"_{kind}"] for kind in STAGE3_MODELS}
 
 
 def _write_fits(path, head, kind, parts):
@@ -348,7 +465,9 @@ def _write_fits(path, head, kind, parts):
     hdus = fits.HDUList([primary])
     for name, data in parts.items():
         if name == "DQ":
-            bits, definitions = own_bits(np.asarray(data).astype(np.uint32), FLAGS[kind])
+            flags = np.asarray(data).astype(np.uint32)
+            blanked = ("NON_SCIENCE",) if (flags & dqbits.NON_SCIENCE).any() else ()
+            bits, definitions = own_bits(flags, FLAGS[kind] + blanked)
             hdus.append(fits.ImageHDU(bits, name="DQ"))
             hdus.append(fits.BinTableHDU(definitions, name="DQ_DEF"))
         elif data.dtype.names:
@@ -386,8 +505,8 @@ def own_bits(standard, names):
     return bits, np.array(rows, dtype=[("BIT", "i4"), ("VALUE", "i4"), ("NAME", "S40"), ("DESCRIPTION", "S80")])
 
 
-def _write_asdf(path, head, tree):
-    """Keywords as metadata, in the schema's places."""
+def _write_asdf(path, head, tree, pupil=None):
+    """Keywords as metadata, in the schema's places. NIRCam's are for the open pupil, and a filter or weak lens in its place."""
     value = {k: v for k, (v, *_) in head.items()}
     meta = {
         "date": value["DATE"],
@@ -399,7 +518,7 @@ def _write_asdf(path, head, tree):
         "description": value["DESCRIP"],
         "author": value["AUTHOR"],
         "useafter": value["USEAFTER"],
-        "instrument": {"name": value["INSTRUME"], "detector": value["DETECTOR"]},
+        "instrument": {"name": value["INSTRUME"]} | ({"detector": value["DETECTOR"]} if "DETECTOR" in value else {}),
         "subarray": {"name": "GENERIC"},
         "input_units": "pixel",
         "output_units": "arcsec",
@@ -407,8 +526,13 @@ def _write_asdf(path, head, tree):
     for keyword in ("MODULE", "CHANNEL", "BAND"):
         if keyword in value:
             meta["instrument"][keyword.lower()] = value[keyword]
-    if value["INSTRUME"] == "NIRCAM":
-        meta["instrument"]["p_pupil"] = "CLEAR|"
+    if value["REFTYPE"].lower() in STAGE3:
+        del meta["subarray"], meta["input_units"], meta["output_units"]
+        if "EXP_TYPE" in value:
+            meta |= {"exposure": {"type": value["EXP_TYPE"]}, "visit": {"tsovisit": value["TSOVISIT"]}}
+    elif value["INSTRUME"] == "NIRCAM":
+        other = f"{pupil}|" if re.match(r"F\d|WL", pupil or "") else ""
+        meta["instrument"]["p_pupil"] = "CLEAR|" + other
     with storage.replaced(path) as temporary:
         asdf.AsdfFile({"meta": meta} | tree).write_to(temporary)
     return path
