@@ -1,12 +1,16 @@
 """The simulator's truth of imaging at stage 3 is what its files hold."""
 
+import json
+
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
 from photutils.aperture import CircularAperture
+from stdatamodels.jwst import datamodels
 
 from jwcal import associations
+from jwcal.model.references import References
 from jwcal.products import stored
 from jwcal.program import index as files
 from jwcal.simulate import calibrated, instruments, pointing, program, references, scene
@@ -14,8 +18,9 @@ from jwcal.simulate.detector import make_detector
 from jwcal.simulate.exposures import TARGET
 from jwcal.simulate.series import Series, Transit
 from jwcal.vocabulary import dq as bits
+from peer import needs_peer, peer_pipeline
 
-SMALL = dict(detector="NRCB1", subarray="SUB160", tframe=10.7, ngroups=8)
+SMALL = dict(detector="NRCB1", subarray="SUB160", tframe=10.7, ngroups=8, sip=False)
 
 
 def one_star(x=0.0, y=0.0, flux=2e-6, **psf):
@@ -39,7 +44,7 @@ def arcsec(ra, dec, about):
     return (ra - about[0]) * 3600 * np.cos(np.radians(about[1])), (dec - about[1]) * 3600
 
 
-@pytest.mark.parametrize("mode", [SMALL, dict(exp_type="MIR_IMAGE", subarray="SUB128", roll=200.0)])
+@pytest.mark.parametrize("mode", [SMALL, dict(exp_type="MIR_IMAGE", subarray="SUB128", roll=200.0, sip=False)])
 def test_star_is_where_the_header_and_the_pointing_error_say(mode):
     error = pointing.Error(east=0.06, north=-0.04, roll=0.02)
     made = calibrated.simulate_cal(**mode, field=one_star(0.5, 0.3), pointing_error=error, noise=False)
@@ -87,15 +92,18 @@ def test_noise_is_what_the_variances_say():
 def test_mosaic_shares_errors_and_sky_steps_within_an_exposure():
     made = calibrated.simulate_mosaic(
         filters=["F200W", "F150W"],
-        detectors=["NRCB1", "NRCB2"],
+        detectors=["NRCB1", "NRCB3"],
         dithers=[(0, 0), (0.5, 0.3)],
         subarray="SUB160",
         errors=0.05,
         sky_steps=[0.0, 0.2],
         ruined={3},
         cosmic_rays=15,
+        sip=False,
     )
     assert len(made) == 8 and len({m.exposure.name for m in made}) == 8
+    levels = [np.nanmedian(m.exposure.sci) for m in (made[0], made[2])]
+    assert levels[1] - levels[0] == pytest.approx(0.2, abs=0.01)
     assert [m.truth.sky for m in made] == [0.25, 0.25, 0.45, 0.45] * 2
     assert made[0].truth.error == made[1].truth.error != made[2].truth.error
     assert [m.exposure.header["FILTER"] for m in made] == ["F200W"] * 4 + ["F150W"] * 4
@@ -107,12 +115,28 @@ def test_mosaic_shares_errors_and_sky_steps_within_an_exposure():
         assert np.median(sci[hits["row"], hits["col"]] - m.truth.image[hits["row"], hits["col"]] - hits["added"]) < 0.2
 
 
-def test_written_files_are_read_again(tmp_path):
+def test_frames_need_not_overlap():
+    made = calibrated.simulate_mosaic(detectors=["NRCB1", "NRCB2"], dithers=[(0, 0), (30.0, 0.0)], subarray="SUB160", sip=False)
+    places = [m.plan.look.pixel_to_sky(80.0, 80.0) for m in made]
+    far = [np.hypot(*arcsec(*places[0], place)) for place in places[1:]]
+    assert 25 < far[1] < 35 and min(far) > 8 and min(len(m.truth.sources) for m in made) >= 3
+    assert np.allclose(made[0].plan.look.attitude, made[1].plan.look.attitude, atol=1e-11)  # one telescope
+
+
+def test_written_program_is_read_again(tmp_path):
     made = calibrated.simulate_cal(**SMALL, pointing_error=pointing.Error(0.01, 0.02), cosmic_rays=3)
-    cal, truth = made.write(tmp_path / "data")
+    there = calibrated.write_program(tmp_path, [made])
+    cal, truth = there["data"][0], tmp_path / "truth/jw01234001001_02101_00001_nrcb1_truth.fits"
     again = stored.read(cal)
+    (association,) = (json.loads(path.read_text()) for path in there["associations"])
+    assert [member["expname"] for member in association["products"][0]["members"]] == [cal.name]
+    chosen = {path.name.split("_")[2] for path in (tmp_path / "crds/references/jwst/nircam").iterdir()}
+    assert {"apcorr", "abvegaoffset", "area", "gain", "readnoise"} <= chosen
     assert np.array_equal(again.sci, made.exposure.sci, equal_nan=True) and again.header["S_PHOTOM"] == "COMPLETE"
     assert np.allclose(again.wcs(10.0, 20.0), made.exposure.wcs(10.0, 20.0), atol=1e-12)
+    with datamodels.open(cal, strict_validation=True) as model:
+        assert type(model).__name__ == "ImageModel" and model.meta.bunit_data == "MJy/sr" and model.meta.photometry.pixelarea_steradians > 0
+        assert np.allclose(model.meta.wcs(10.0, 20.0), made.exposure.wcs(10.0, 20.0), atol=1e-12)
     with fits.open(truth) as hdus:
         assert hdus[0].header["ERREAST"] == 0.01 and len(hdus["COSMIC_RAYS"].data) == len(made.truth.cosmic_rays)
 
@@ -121,7 +145,7 @@ def test_written_files_are_read_again(tmp_path):
 
 
 def test_second_of_a_pair_misses_by_whole_pixels():
-    pair = calibrated.simulate_pair(hidden=(2, -1))
+    pair = calibrated.simulate_pair(hidden=(2, -1), sip=False)
     for made, missed in zip(pair, ((0, 0), (2, -1)), strict=True):
         star, header = made.truth.sources[0], made.exposure.header
         x, y = made.exposure.wcs.invert(star["ra"], star["dec"], with_bounding_box=False)
@@ -131,7 +155,7 @@ def test_second_of_a_pair_misses_by_whole_pixels():
 
 
 def test_moving_target_stays_on_its_pixel_and_stars_do_not():
-    first, *others = calibrated.simulate_moving((30.0, -10.0), number=3, gap=300)
+    first, *others = calibrated.simulate_moving((30.0, -10.0), number=3, gap=300, sip=False)
     rest = [(m.truth.sources[-1]["x"], m.truth.sources[-1]["y"]) for m in (first, *others)]
     assert np.ptp(rest, axis=0).max() < 1e-3
     for one in others:
@@ -146,7 +170,7 @@ def test_moving_target_stays_on_its_pixel_and_stars_do_not():
 def test_transit_is_as_deep_as_was_asked_for(mode):
     field = one_star(flux=2e-3)
     series = Series(Transit(depth=0.02, middle=0.5, duration=0.5), jitter=0.02)
-    parts = calibrated.simulate_segments(series, nints=30, each=20, field=field, **mode)
+    parts = calibrated.simulate_segments(series, nints=30, each=20, field=field, sip=False, **mode)
     assert [m.exposure.suffix for m in parts] == ["calints"] * 2 and [len(m.exposure.sci) for m in parts] == [20, 10]
     light = np.concatenate([(m.truth.image - m.truth.sky).sum(axis=(1, 2)) for m in parts])
     factors = np.concatenate([m.truth.curve["factor"] for m in parts])
@@ -163,8 +187,17 @@ def test_transit_is_as_deep_as_was_asked_for(mode):
     assert "XREF_SCI" in one and "-seg002_" in parts[1].exposure.name
 
 
+def test_written_series_is_a_cube_with_times(tmp_path):
+    made = calibrated.simulate_cal(exp_type="NRC_TSIMAGE", subarray="SUB64P", nints=3, series=Series(), sip=False)
+    cal, truth = made.write(tmp_path / "data")
+    with datamodels.open(cal, strict_validation=True) as model:
+        assert type(model).__name__ == "CubeModel" and list(model.int_times["integration_number"]) == [1, 2, 3]
+        assert model.meta.wcsinfo.siaf_xref_sci is not None and model.meta.visit.tsovisit
+    assert len(fits.getdata(truth, "LIGHT_CURVE")) == 3
+
+
 def test_photon_noise_of_a_series():
-    made = calibrated.simulate_cal(exp_type="NRC_TSIMAGE", nints=60, field=one_star(flux=5e-3), series=Series(None))
+    made = calibrated.simulate_cal(exp_type="NRC_TSIMAGE", nints=60, field=one_star(flux=5e-3), series=Series(None), sip=False)
     star, exposure = made.truth.sources[0], made.exposure
     rows, columns = np.mgrid[: exposure.sci.shape[1], : exposure.sci.shape[2]]
     near = (np.hypot(columns - star["x"], rows - star["y"]) < 5) & (exposure.dq[0] & bits.DO_NOT_USE == 0)
@@ -176,7 +209,7 @@ def test_photon_noise_of_a_series():
 # --- instruments --------------------------------------------------------------------------------------------------------------------
 
 
-def test_columns_of_miri_that_the_field_misses_are_blanked():
+def test_columns_of_miri_that_the_field_misses_are_blanked(tmp_path):
     sub = instruments.Subarray("FULL", 301, 401, 100, 20, 4)
     detector = make_detector("MIRI", "MIRIMAGE", sub, blanked=True)
     blank = detector.dq & bits.NON_SCIENCE != 0
@@ -186,6 +219,17 @@ def test_columns_of_miri_that_the_field_misses_are_blanked():
     )
     assert np.isnan(made.exposure.sci[blank]).all() and (made.truth.image[blank] == 0).all()
     assert len(made.truth.sources) == 0  # a field without stars
+    files = references.write_references(tmp_path, detector, setup=made.setup, types=["mask"])
+    assert np.array_equal(References(files, made.exposure.header)["mask"].dq() & bits.NON_SCIENCE != 0, blank)
+
+
+def test_reference_pixels_are_of_no_use():
+    made = calibrated.simulate_cal(subarray=instruments.Subarray("FULL", 1, 1, 40, 30, 1))
+    border = np.ones((30, 40), bool)
+    border[4:, 4:] = False
+    assert (made.exposure.dq[border] & bits.DO_NOT_USE).all() and np.isnan(made.exposure.sci[border]).all()
+    flat = references.MAKERS["flat"](made.detector, made.setup, {"counts_flat": True})
+    assert (flat["DQ"][border] & bits.DO_NOT_USE).all()
 
 
 @pytest.mark.parametrize(
@@ -193,7 +237,7 @@ def test_columns_of_miri_that_the_field_misses_are_blanked():
     [
         dict(exp_type="NIS_IMAGE", subarray="SUB64"),
         dict(exp_type="FGS_IMAGE", subarray="32X32"),
-        dict(exp_type="NRC_IMAGE", detector="NRCALONG", filter="F444W", subarray="SUB64P"),
+        dict(exp_type="NRC_IMAGE", detector="NRCBLONG", filter="F444W", subarray="SUB64P"),
     ],
 )
 def test_other_imagers(mode):
@@ -225,8 +269,6 @@ def test_growth_of_apertures():
     [("NRC_TSIMAGE", ["filter", "pupil"]), ("MIR_IMAGE", ["filter", "subarray"]), ("NIS_IMAGE", ["filter", "pupil"]), ("FGS_IMAGE", [])],
 )
 def test_references_of_stage_3_are_what_stdatamodels_wants(tmp_path, exp_type, columns):
-    from stdatamodels.jwst import datamodels
-
     setup = instruments.setup(exp_type, subarray=instruments.Subarray("FULL", 1, 1, 32, 32))
     detector = make_detector(setup.instrument, setup.detector, setup.subarray)
     files = references.write_references(tmp_path, detector, setup=setup, types=references.stage3_types(setup))
@@ -244,7 +286,7 @@ def test_references_of_stage_3_are_what_stdatamodels_wants(tmp_path, exp_type, c
             assert model.radii[0].radius < model.radii[0].radius_inner < model.radii[0].radius_outer
 
 
-def test_flat_of_counts_holds_the_gain(tmp_path):
+def test_flat_of_counts_holds_the_gain():
     detector = make_detector("NIRCAM", "NRCB1", instruments.Subarray("FULL", 101, 101, 32, 32))
     plain, counts = (references.MAKERS["flat"](detector, None, {"counts_flat": c})["SCI"] for c in (False, True))
     assert np.allclose(counts * detector.gain / detector.gain.mean(), plain, equal_nan=True)
@@ -295,6 +337,8 @@ def test_program_holds_what_was_asked_for(made_program):
     pair = primary[2:4]
     assert all(h["PATTTYPE"] == "WFSC" and "WFSC" in h["VISITYPE"] for h in pair) and pair[0]["OBS_ID"] == pair[1]["OBS_ID"]
     assert [(h["INTSTART"], h["INTEND"], h["NINTS"]) for h in primary[4:6]] == [(1, 3, 5), (4, 5, 5)]
+    for name in ("INT_TIMES", "GROUP"):
+        assert sorted(set(fits.getdata(made["data"][5], name)["integration_number"])) == [4, 5]
     errors = [(h["ERREAST"], h["ERRNORTH"], h["ERRROLL"]) for h in (fits.getheader(truth_of(p)) for p in made["data"])]
     assert len(set(errors)) == 7 and errors[4] == errors[5]  # the segments are of one exposure
     curve = np.concatenate([fits.getdata(truth_of(p), "LIGHT_CURVE") for p in made["data"][4:6]])
@@ -320,3 +364,25 @@ def test_rules_make_the_associations_of_the_program(made_program):
     pool = associations.from_exposures(files.index(folder / "data").exposures)
     kinds = [a.asn_type for a in associations.generate(pool, candidates=True, discover=False)]
     assert {kind: kinds.count(kind) for kind in ("image3", "wfs-image3", "tso3")} == {"image3": 2, "wfs-image3": 1, "tso3": 1}
+
+
+# --- the peer -----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parity
+@needs_peer
+def test_peer_makes_a_mosaic_of_it(tmp_path):
+    made = calibrated.simulate_mosaic(subarray="SUB320", errors=0.05, sky_steps=[0.0, 0.1, 0.05, 0.2], cosmic_rays=20)
+    there = calibrated.write_program(tmp_path, made)
+    steps = {"tweakreg": {"abs_refcat": str(there["catalogue"]), "abs_minobj": 5, "minobj": 5}}
+    peer_pipeline("image3", there["associations"][0], tmp_path, there["crds"], steps=steps)
+    (catalogue,) = tmp_path.glob("*_cat.ecsv")
+    found, stars = Table.read(catalogue), Table.read(there["catalogue"])
+    ra, dec, flux = found["sky_centroid"].ra.deg, found["sky_centroid"].dec.deg, np.asarray(found["isophotal_flux"])
+    misses, ratios = [], []
+    for star in stars[stars["flux"] > 2e-6]:
+        away = np.hypot(*arcsec(ra, dec, (star["RA"], star["DEC"])))
+        if away.min() < 0.05:
+            misses.append(away.min())
+            ratios.append(flux[away.argmin()] / star["flux"])
+    assert len(misses) >= 5 and np.median(misses) < 0.005 and 0.93 < np.median(ratios) < 1.03

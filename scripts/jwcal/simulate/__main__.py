@@ -2,6 +2,7 @@
 
 python -m jwcal.simulate demo FOLDER [--program FILE]
 python -m jwcal.simulate exposure FOLDER EXP_TYPE [name=value ...] [--references]
+python -m jwcal.simulate mosaic FOLDER [name=value ...]
 """
 
 import argparse
@@ -26,6 +27,11 @@ def _parser():
     one.add_argument("exp_type", metavar="EXP_TYPE")
     one.add_argument("options", nargs="*", metavar="name=value", help="as detector=NRCB1 subarray=SUB160 ngroups=6 seed=3")
     one.add_argument("--references", action="store_true", help="write the references too, in FOLDER/references")
+    mosaic = commands.add_parser("mosaic", help="calibrated, dithered exposures with their associations, for stage 3 alone")
+    mosaic.add_argument("out", type=Path, metavar="FOLDER")
+    mosaic.add_argument(
+        "options", nargs="*", metavar="name=value", help="as filters=[F200W] subarray=SUB320 errors=0.05 cosmic_rays=50: see calibrated.py"
+    )
     return parser
 
 
@@ -36,6 +42,11 @@ def main(arguments=None):
     try:
         if given.command == "demo":
             program.make_program(given.out, given.program)
+        elif given.command == "mosaic":
+            from . import calibrated  # which loads the steps
+
+            made = calibrated.simulate_mosaic(**program.parse_options(given.options))
+            print(*calibrated.write_program(given.out, made)["associations"], sep="\n")
         else:
             made = simulate_exposure(given.out / "data", exp_type=given.exp_type, **program.parse_options(given.options))
             print(made.uncal)

@@ -22,6 +22,7 @@
     tracked = calibrated.simulate_moving((30.0, -10.0))                  # a moving target
     parts = calibrated.simulate_segments(series, exp_type="NRC_TSIMAGE", nints=100, each=40)
     refs = calibrated.write_references("references", made)["NRCB1"]      # type -> file: apcorr, abvegaoffset, gain...
+    there = calibrated.write_program("folder", made)                     # all of it, with a CRDS cache and the associations
 
 Same arguments, same arrays. Left out are the detector's nonlinearity, its 1/f noise, and jumps that stage 1 finds: `cosmic_rays` are those
 that it missed.
@@ -36,12 +37,14 @@ import numpy as np
 from astropy.table import Table, vstack
 from astropy.time import Time, TimeDelta
 
+from .. import associations
 from ..model.exposure import Exposure, Header, Pixels
 from ..products import stored
+from ..program import index
 from ..run.loop import COMPLETE
 from ..steps import assign_wcs
 from ..vocabulary import dq as bits
-from . import exposures, pointing, references, scene
+from . import crds_cache, exposures, instruments, pointing, references, scene
 from .detector import make_detector
 from .headers import Identity
 from .pointing import draw_errors
@@ -168,7 +171,7 @@ def simulate_cal(
     setup = plan.setup
     sensor = sensor or _detector(setup.instrument, setup.detector, setup.subarray)
     gain = float(sensor.gain.mean())
-    field = field or _field(plan)
+    field = field or _stars(plan.look)
     field = replace(field, sky=field.sky + sky_step)
     light, catalogue, curve = exposures.light_on(plan, gain, field, series)
     integrations = light.ndim == 3 or setup.keywords.get("TSOVISIT", False)
@@ -185,7 +188,7 @@ def simulate_cal(
     _keywords(exposure, setup)
     if area:
         pixels.extra["AREA"] = plan.look.area()[0].astype(np.float32)
-    refs = {"distortion": SimpleNamespace(tree={"model": _distortion(setup.instrument, setup.geometry.AperName, setup)}, path="")}
+    refs = {"distortion": SimpleNamespace(tree={"model": _distortion(setup.instrument, setup.geometry.AperName)}, path="")}
     assign_wcs.apply(exposure, refs, sip_approx=sip)
     exposure.steps = {step: (COMPLETE, "") for step in STEPS}
     truth = Truth(catalogue, image, field.sky, pointing_error or pointing.Error(), plan.look, plan.seen, field, hits, curve)
@@ -197,22 +200,18 @@ def _detector(instrument, name, subarray):
     return make_detector(instrument, name, subarray, blanked=True)
 
 
-_models = {}
+@lru_cache(maxsize=16)
+def _distortion(instrument, aperture):
+    return references.distortion_model(SimpleNamespace(geometry=instruments.siaf(instrument)[aperture]))
 
 
-def _distortion(instrument, aperture, setup):
-    if (instrument, aperture) not in _models:
-        _models[instrument, aperture] = references.distortion_model(setup)
-    return _models[instrument, aperture]
-
-
-def _field(plan):
-    """Stars alone, about the middle of what is seen, none within eight pixels of another."""
-    sub = plan.setup.subarray
-    ra, dec = (float(c) for c in plan.look.pixel_to_sky((sub.xsize - 1) / 2, (sub.ysize - 1) / 2))
-    half = 0.7 * max(sub.shape) * plan.look.xscale
-    number = int(np.clip(0.6 * half**2, 20, 500))
-    return scene.make_scene(ra, dec, radius=half, stars=number, galaxies=0, faintest=5e-7, separation=8 * plan.look.xscale)
+def _stars(look, seed=1):
+    """Stars alone on a detector and a margin about it, none within eight pixels of another."""
+    sub = look.setup.subarray
+    ra, dec = (float(c) for c in look.pixel_to_sky((sub.xsize - 1) / 2, (sub.ysize - 1) / 2))
+    half = 0.7 * max(sub.shape) * look.xscale
+    number = int(np.clip(0.6 * half**2, 30, 500))
+    return scene.make_scene(ra, dec, radius=half, stars=number, galaxies=0, faintest=5e-7, separation=8 * look.xscale, seed=seed)
 
 
 def _measure(rng, sensor, setup, light, cosmic_rays, noise, ruined):
@@ -223,7 +222,7 @@ def _measure(rng, sensor, setup, light, cosmic_rays, noise, ruined):
     """
     gain, photmjsr = sensor.gain.astype(float), setup.optics[0]
     flat = references.MAKERS["flat"](sensor, setup, {})
-    see = sensor.dq & bits.NON_SCIENCE == 0
+    see = sensor.dq & (bits.NON_SCIENCE | bits.REFERENCE_PIXEL) == 0
     response, flags = flat["SCI"].astype(float), sensor.dq | flat["DQ"].astype(np.uint32)
     dark = sensor.dark / gain
     light = light * see / gain.mean()  # the flat field takes out how the gain differs from pixel to pixel
@@ -241,7 +240,7 @@ def _measure(rng, sensor, setup, light, cosmic_rays, noise, ruined):
     planes.var_poisson = (np.maximum(rate + dark, 0) / (gain * length) * to_surface**2).astype(np.float32)
     planes.var_rnoise = np.broadcast_to(read * to_surface**2, sci.shape).astype(np.float32)
     planes.dq[groups < setup.readout.ngroups] |= bits.SATURATED
-    planes.dq[(groups < 1) | np.isnan(response) | ruined] |= bits.DO_NOT_USE
+    planes.dq[(groups < 1) | np.isnan(response) | ~see | ruined] |= bits.DO_NOT_USE
     hits = _cosmic_rays(rng, planes, cosmic_rays)
     planes.var_flat = (planes.sci / response * flat["ERR"]).astype(np.float32) ** 2
     planes.err = np.sqrt(planes.var_poisson + planes.var_rnoise + planes.var_flat)
@@ -328,7 +327,7 @@ def simulate_mosaic(
     filters : sequence of str
         FILTER of each, or (FILTER, PUPIL).
     dithers : sequence of (x, y)
-        arcsec, in the aim's ideal frame.
+        arcsec, in the ideal frame of the aim: the first detector's aperture, if `aim` does not name another.
     errors, roll_errors : float, or a list of pointing.Error, one for each exposure
         rms of the pointing error in east and north [arcsec], and in roll [deg], of each exposure; its detectors share it.
     sky_steps : sequence of float
@@ -356,7 +355,8 @@ def simulate_mosaic(
             common = others | {"filter": element, "pupil": pupil, "target": target, "start": begins.isot}
             common |= {"tframe": tframe, "ngroups": ngroups}
             common["dither"] = {"x": x, "y": y, "number": position, "total": len(dithers)}
-            common["identity"] = Identity(program=program, activity=f"{activity:02d}", exposure=position)
+            common["identity"] = Identity(program=index, activity=f"{activity:02d}", exposure=position)
+            common.setdefault("aim", simulate_plan(**common, detector=detectors[0]).setup.aperture)
             field = field or _wide_field(common, detectors, dithers)
             for detector in detectors:
                 one = simulate_cal(
@@ -375,24 +375,24 @@ def simulate_mosaic(
 
 
 def _wide_field(common, detectors, dithers):
-    """Stars where the detectors look, none within eight pixels of another."""
-    how = {k: v for k, v in common.items() if k in ("exp_type", "target", "roll", "aim", "start") or k in _OF_SETUP}
+    """Stars all over what the detectors see, none within eight pixels of another."""
+    looks = [simulate_plan(**(common | {"dither": {"x": x, "y": y}, "detector": d})).look for d in detectors for x, y in dithers]
     parts = []
-    for number, detector in enumerate(detectors):
-        looks = [exposures.take(**({"exp_type": "NRC_IMAGE"} | how), dither={"x": x, "y": y}, detector=detector).look for x, y in dithers]
-        ra, dec = (np.concatenate(c) for c in zip(*(look.corners() for look in looks), strict=True))
-        around = (ra - ra[0] + 180) % 360 - 180
-        middle = float(ra[0] + around.mean()) % 360, float(dec.mean())
-        half = 1800 * max(np.ptp(around) * np.cos(np.radians(middle[1])), np.ptp(dec))
-        stars = int(np.clip(0.6 * half**2, 30, 500))
-        separation = 8 * looks[0].xscale
-        parts.append(scene.make_scene(*middle, radius=half, stars=stars, galaxies=0, faintest=5e-7, separation=separation, seed=number + 1))
-    sources = vstack([part.sources for part in parts])
+    for number, look in enumerate(looks):
+        part = _stars(look, seed=number + 1)
+        ra, dec = (np.asarray(part.sources[name], float) for name in ("ra", "dec"))
+        new = np.ones(len(ra), bool)
+        for earlier in looks[:number]:
+            new &= ~_within(earlier, *earlier.sky_to_pixel(ra, dec), margin=8)
+        parts.append(part.sources[new])
+    sources = vstack(parts)
     sources["id"] = np.arange(1, len(sources) + 1)
-    return replace(parts[0], sources=sources)
+    return replace(part, sources=sources)
 
 
-_OF_SETUP = ("filter", "pupil", "subarray", "aperture", "readpatt", "ngroups", "nints")
+def _within(look, x, y, margin):
+    sub = look.setup.subarray
+    return (x > -margin) & (y > -margin) & (x < sub.xsize + margin) & (y < sub.ysize + margin)
 
 
 def simulate_pair(hidden=(2, -1), *, dithers=((0.0, 0.0), (0.62, 0.31)), error=None, flux=1e-4, **others):
@@ -515,7 +515,7 @@ def write_references(folder, made, **options):
     folder : path
     made : sequence of Calibrated
     **options
-        As `references.write_references` takes them.
+        As `references.write_references` takes them; the PSF is that of the first one's field.
 
     Returns
     -------
@@ -524,6 +524,7 @@ def write_references(folder, made, **options):
         `crds_cache.build(folder, files)` can take all of them.
     """
     there, files = set(), {}
+    options = {"psf": made[0].truth.field.psf} | options
     for one in made:
         setup = one.setup
         types = [*references.types_for(setup), *references.stage3_types(setup)]
@@ -533,3 +534,29 @@ def write_references(folder, made, **options):
             new = references.write_references(folder, one.detector, setup=setup, types=types, number=9001 + len(files), **options)
             files.setdefault(setup.detector, {}).update(new)
     return files
+
+
+def write_program(folder, made, **options):
+    """Write all that stage 3 needs of what was made.
+
+    Parameters
+    ----------
+    folder : path
+        Gets data (cal files), truth, references, crds (a CRDS cache), catalogue.ecsv (true places of the stars) and associations.
+    made : sequence of Calibrated
+    **options
+        As `references.write_references` takes them.
+
+    Returns
+    -------
+    dict
+        `data`, `references`, `associations` (those of stage 3, beside the data): lists of paths; `crds`, `catalogue`: paths.
+    """
+    folder = Path(folder)
+    data = [one.write(folder / "data")[0] for one in made]
+    files = [path for kinds in write_references(folder / "references", made, **options).values() for path in kinds.values()]
+    crds_cache.build(folder / "crds", files, pars=crds_cache.operations())
+    catalogue = scene.write_catalogue(made[0].truth.field, folder / "catalogue.ecsv")
+    found = associations.generate(associations.from_exposures(index.index(folder / "data").exposures), candidates=True, discover=False)
+    written = associations.write([one for one in found if one.asn_type.endswith("3")], folder / "data")
+    return {"data": data, "references": files, "associations": written, "crds": folder / "crds", "catalogue": catalogue}

@@ -178,7 +178,7 @@ class Taken:
         if self.setup.guider:
             return []
         about = (self.setup, self.began, self.craft, self.target)
-        return [_group_table(*about), _int_times(*about, self.identity)]
+        return [_group_table(*about, self.identity), _int_times(*about, self.identity)]
 
 
 def take(exp_type, target=TARGET, roll=30.0, dither=None, aim=None, start=START, identity=None, pointing_error=None, **options):
@@ -322,11 +322,12 @@ def metadata(primary, science):
     return tree
 
 
-def _group_table(setup, start, craft, target):
+def _group_table(setup, start, craft, target, identity):
     """When each group ended."""
     r, sub = setup.readout, setup.subarray
+    first = identity.segment[2] if identity.segment else 1
     rows = []
-    for i in range(r.nints):
+    for i in range(first - 1, first - 1 + r.nints):
         for g in range(r.ngroups):
             last = r.drpfrms1 + (g + 1) * r.nframes + g * r.groupgap
             end = start + TimeDelta(i * r.period + last * r.tframe, format="sec")

@@ -133,15 +133,15 @@ def _field(described):
 
 
 def _exposures(out, described, field):
-    planned = [_plan(described, exposure) for exposure in described["exposures"]]
-    sensors, references = _sensors(out, [setup for _, _, setups in planned for setup in setups], described.get("stage3", False), field.psf)
+    planned = [(*_plan(described, exposure), _own(described, exposure)) for exposure in described["exposures"]]
+    sensors, references = _sensors(out, [setup for _, setups, _ in planned for setup in setups], described.get("stage3", False), field.psf)
     seed = described.get("seed", 1)
-    errors = _errors(described, sum(len(own["dithers"]) for _, own, _ in planned))
+    errors = _errors(described, sum(len(own["dithers"]) for *_, own in planned))
     steps = described.get("sky_steps") or [0.0]
     first = start = Time(described.get("start", "2023-10-02T00:00:00"), scale="utc", precision=3)
     cosmic_rays = {"cosmic_rays": float(described["cosmic_rays"])} if "cosmic_rays" in described else {}
     data, exposed = [], 0
-    for activity, (options, own, setups) in enumerate(planned, start=1):
+    for activity, (options, setups, own) in enumerate(planned, start=1):
         for position, offset in enumerate(own["dithers"], start=1):
             target, sky = _at(
                 own,
@@ -182,16 +182,20 @@ def _exposures(out, described, field):
 
 
 def _plan(described, exposure):
-    """An exposure's options, what this module does with it, and its setup on each detector."""
-    options = dict(exposure)
-    own = {key: options.pop(key, None) for key in OWN}
-    own["field"] = _field(described | {key: exposure[key] for key in ("sky", "target") if key in exposure}) if "sky" in exposure else None
-    for key, usual in GENERAL.items():
-        own[key] = options.pop(key, described.get(key, usual))
-    if own["wfs"]:
+    """An exposure's options, and its setup on each detector."""
+    options = {key: value for key, value in exposure.items() if key not in OWN and key not in GENERAL}
+    if exposure.get("wfs"):
         options = WFS | options
-    detectors = own["detectors"] or [None]
-    return options, own, [instruments.setup(**(options | {"detector": options.get("detector") or name})) for name in detectors]
+    detectors = _own(described, exposure)["detectors"] or [None]
+    return options, [instruments.setup(**(options | {"detector": options.get("detector") or name})) for name in detectors]
+
+
+def _own(described, exposure):
+    """What an exposure is told to this module: its own, or the program's, or the usual; and its own field, if it has one."""
+    own = {key: exposure.get(key) for key in OWN}
+    own |= {key: exposure.get(key, described.get(key, usual)) for key, usual in GENERAL.items()}
+    special = {key: exposure[key] for key in ("sky", "target") if key in exposure}
+    return own | {"field": _field(described | special) if "sky" in exposure else None}
 
 
 def _dither(own, offset, position):

@@ -74,7 +74,8 @@ def write_references(out, sensor, *, setup=None, types=None, number=9001, useaft
     **options
         dark_groups : int, frames of the dark (as many as the exposure's longest integration, or 30, if that is less);
         inverse_linearity : bool, add INV_COEFFS; gain_factor : float, GAINFACT of the gain reference; dark_pattern : (NFRAMES, GROUPGAP);
-        counts_flat : bool, the flat holds how the gain differs from pixel to pixel too, as one made from counts does;
+        counts_flat : bool, the flat holds how the gain differs from pixel to pixel too, as one made from counts does, and none of
+        reference pixels;
         psf : scene.Psf, of apcorr and tsophot.
 
     Returns
@@ -244,6 +245,8 @@ def _flat(sensor, setup, options):
     """Response to uniform light; low-QE pixels are in it."""
     low = (sensor.dq & dqbits.LOW_QE) != 0
     none = _few(sensor, 14)
+    if options.get("counts_flat"):
+        none = none | sensor.reference_pixels  # which have no response
     response = np.where(low, 0.6, 1.0) * sensor.flat
     if options.get("counts_flat"):
         response = response * (sensor.gain.mean() / sensor.gain)

@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from ..arithmetic.outliers.options import Options, bad_bits, numbers
+from ..machine.parts import part
 from ..vocabulary.parameters import Range
 
 TAKES = "members"
