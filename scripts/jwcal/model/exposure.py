@@ -425,6 +425,7 @@ class Members:
     def _with_book(self, exposure):
         """A member with what was done to all of them in its own books."""
         exposure.steps.update(self.steps)
+        exposure.seconds.update(self.seconds)
         exposure.references.update(self.references)
         exposure.recipe = self.recipe or exposure.recipe
         return exposure

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..products import catalogues
 from ..settings.chains import root_and_suffix
 from ..vocabulary.errors import JwcalError
 from . import drawing, measure, pictures
@@ -34,6 +35,7 @@ def picture(path, png):
         drawn = axes.imshow(first.values, origin="lower", norm=drawing.norm(first), cmap=colours, interpolation="nearest", aspect="auto")
         figure.colorbar(drawn, label=first.unit, shrink=0.85)
         axes.set_box_aspect(np.clip(np.divide(*first.values.shape), 0.2, 2))
+        _circle_sources(axes, path)
     else:
         drawing.draw_curves(axes, first)
     keywords, flags = measure.keywords(path), measure.flags(path)
@@ -46,6 +48,15 @@ def picture(path, png):
     pyplot.close(figure)
 
 
+def _circle_sources(axes, path):
+    """Circles around the sources of the catalogue beside a mosaic."""
+    catalogue = Path(str(path).replace("_i2d.fits", "_cat.ecsv"))
+    if catalogue == Path(path) or not catalogue.exists():
+        return
+    sources = catalogues.read(catalogue)
+    axes.scatter(sources["xcentroid"], sources["ycentroid"], s=40, facecolors="none", edgecolors="tab:orange", linewidths=0.6)
+
+
 def main(arguments=None):
     """Draw the first product of each kind (or all of them); returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m jwcal.report.preview", description=__doc__)
@@ -54,7 +65,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     drawn = []
     for suffix in pictures.DRAWINGS if options.all else SUFFIXES:
-        found = sorted(options.results.glob(f"stage*/*_{suffix}.fits"))
+        found = sorted(options.results.glob(f"stage*/*_{suffix}.fits"), key=lambda path: (-int(path.parent.name[-1]), path.name))
         for path in found if options.all else found[:1]:
             png = options.results / "previews" / f"{root_and_suffix(path)[0]}_{suffix}.png"
             picture(path, png)

@@ -163,3 +163,4 @@ def start_logging(path=None, level=logging.INFO):
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
+    logging.getLogger("tweakwcs").setLevel(logging.WARNING)  # the step says what came of it
