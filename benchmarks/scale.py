@@ -191,7 +191,7 @@ def count_opened(folder):
         "import sys, yaml\n"
         "opened = []\n"
         "sys.addaudithook(lambda event, values: event == 'open' and opened.append(str(values[0])))\n"
-        "from jwcal import plan\n"
+        "from jwcal.workflow import plan\n"
         "plan.make(yaml.safe_load(open('mine.yaml')))\n"
         "print(sum(path.endswith('_uncal.fits') for path in opened))\n"
     )

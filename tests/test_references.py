@@ -604,8 +604,8 @@ def test_crds_may_be_imported_by_others_before(tiny):
         "import crds\n"
         "for name in [name for name in os.environ if name.startswith('CRDS_')]:\n"
         "    del os.environ[name]\n"
-        "from jwcal import products, references\n"
-        "print(references.resolve(products.header(sys.argv[1]), ['gain'], crds_path=sys.argv[2]).names['gain'])\n"
+        "from jwcal.crds import choose\nfrom jwcal.products import stored\n"
+        "print(choose.resolve(stored.header(sys.argv[1]), ['gain'], crds_path=sys.argv[2]).names['gain'])\n"
     )
     done = subprocess.run([sys.executable, "-c", code, tiny.image, tiny.crds], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

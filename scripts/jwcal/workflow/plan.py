@@ -18,7 +18,7 @@ from ..settings.tables import table
 from ..vocabulary.errors import ConfigError, JwcalError
 from . import requests, stale
 from .patterns import apart
-from .resources import resources
+from .resources import mosaic_pixels, resources
 from .stale import STATE
 from .verdicts import Verdicts
 
@@ -378,7 +378,8 @@ def _plan_association(plan, association, going, files, config, asked, refusals):
     chain = chains.chain(association.pipeline, first.header)
     root, reads = science[0]
     try:
-        job, recipe = _job(first, "stage3", chain, reads, files[root][reads], config, association, files)
+        size = mosaic_pixels([going[name].header for name, _ in science], first.shape[-2:])
+        job, recipe = _job(first, "stage3", chain, reads, files[root][reads], config, association, files, size)
     except JwcalError as error:
         refusals.append((association.product, error))
         return
@@ -470,7 +471,7 @@ def _wanted(chain, asked, parameters):
     return wanted
 
 
-def _job(exposure, stage, chain, reads, source, config, association=None, files=()):
+def _job(exposure, stage, chain, reads, source, config, association=None, files=(), mosaic=0):
     """One job and its recipe. With an association its products have that one's name, and the steps read its members."""
     results = str(config.results)
     recipe = recipe_for(chain.pipeline, exposure.header, config, str(exposure.path))
@@ -485,7 +486,8 @@ def _job(exposure, stage, chain, reads, source, config, association=None, files=
         raise ConfigError(f"{chain.pipeline} makes no product: the step that makes it is skipped", exposure.path, "Set `until` or `save`")
     path = os.path.join(results, STATE, "recipes", f"{name}{pair}.{chain.pipeline}{'' if reads in chain.reads else f'.{reads}'}.json")
     shape = exposure.shape if reads == "uncal" else (*exposure.shape[: int(reads.endswith("ints"))], *exposure.shape[-2:])
-    mem_mb, runtime = resources(stage, shape, whole=not set(outputs) <= {"rate", "rateints"}, members=1 + len(recipe.members))
+    ramps = not set(outputs) <= {"rate", "rateints"}
+    mem_mb, runtime = resources(stage, shape, whole=ramps, members=1 + len(recipe.members), mosaic=mosaic)
     job = Job(name, stage, chain.pipeline, str(source), outputs, path, mem_mb, runtime, [member["path"] for member in recipe.members], pair)
     return job, recipe
 

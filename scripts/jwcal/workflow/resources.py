@@ -13,11 +13,12 @@ PIXEL, SAMPLE, WALKED_SAMPLE, PRODUCT = 56, 6, 12, 24
 LARGEST_RAMP, PIECE = sizes.LARGE, sizes.PIECE  # bytes of the samples of a ramp that is not walked, and that a walk holds at once
 # In stage 2 bytes of a pixel, and of a pixel of each integration.
 IMAGE2_PIXEL, IMAGE2_CUBE = 125, 60
-# In stage 3 bytes of a pixel of the member that is open, and of a pixel of each member in what is made of all.
-MEMBER_PIXEL, MEMBER_MOSAIC = 125, 30
+# In stage 3 bytes of a pixel of the member that is open, and of a pixel of the mosaic.
+MEMBER_PIXEL, MOSAIC_PIXEL = 125, 90
+HELD = 768 * 2**20  # bytes at most of the drizzled images that outlier_detection holds in memory
 
 
-def resources(stage, shape, whole=False, members=1):
+def resources(stage, shape, whole=False, members=1, mosaic=0):
     """Memory (MB) and time (minutes) that a job asks for, from the shape of its data.
 
     Parameters
@@ -29,6 +30,8 @@ def resources(stage, shape, whole=False, members=1):
         The ramp is itself a product, so that it is not walked in pieces.
     members : int
         Number of files that a job of stage 3 reads, one after the other.
+    mosaic : int
+        Pixels of what it combines them in, as `mosaic_pixels` gives them.
 
     Returns
     -------
@@ -43,6 +46,35 @@ def resources(stage, shape, whole=False, members=1):
     else:
         size = IMAGE2_PIXEL * pixels + (IMAGE2_CUBE * values if nints > 1 else 0)
     if stage == "stage3":
-        size += MEMBER_PIXEL * pixels + MEMBER_MOSAIC * pixels * members
+        size += min(HELD, 4 * members * max(mosaic, pixels))
+        size += MEMBER_PIXEL * pixels + MOSAIC_PIXEL * max(mosaic, pixels)
         values *= members
     return IMPORTS_MB + SNAKEMAKE_MB + int(size / 2**20), 5 + int(values / 2e7)
+
+
+def mosaic_pixels(headers, shape):
+    """How many pixels a mosaic has, roughly and rather too many: from the pointings, or as if the images lay side by side.
+
+    Parameters
+    ----------
+    headers : list of mapping
+        RA_REF, DEC_REF [degrees] and the pixel scale, CDELT1 [degrees].
+    shape : (int, int)
+        Of one image.
+
+    Returns
+    -------
+    int
+    """
+    side_by_side = len(headers) * math.prod(shape)
+    try:
+        scale = abs(float(headers[0]["CDELT1"]))
+        places = {(round(float(h["RA_REF"]), 7), round(float(h["DEC_REF"]), 7)) for h in headers}
+        narrow = math.cos(math.radians(max(dec for _, dec in places)))
+        across = [(ra - min(places)[0] + 180) % 360 - 180 for ra, _ in places]
+        width, height = (max(across) - min(across)) * narrow / scale, (max(d for _, d in places) - min(d for _, d in places)) / scale
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return side_by_side
+    # the detectors' orientation is not looked at, nor where they lie in the aperture
+    beside = math.ceil(math.sqrt(len({header.get("DETECTOR") for header in headers}))) * math.hypot(*shape)
+    return int(min(side_by_side, (width + beside) * (height + beside)))
