@@ -258,7 +258,12 @@ def test_job_of_a_wrong_file(image, tmp_path):
     path = tmp_path / "data" / image.rate.name
     path.parent.mkdir()
     shutil.copy(image.rate, path)
-    given = {"data": str(path.parent), "results": str(tmp_path / "results"), "references": {"crds_path": str(image.crds)}}
+    given = {
+        "data": str(path.parent),
+        "results": str(tmp_path / "results"),
+        "until": "stage2",
+        "references": {"crds_path": str(image.crds)},
+    }
     (job,) = plan.make(given).jobs
     edited(image.rate, path, {"ERR": lambda x: x[:, :80]})
     assert jobs.run(job.recipe, tmp_path / "log") == 1

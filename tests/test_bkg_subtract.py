@@ -238,7 +238,7 @@ def test_an_association_that_can_not_be_run_by_hand(observed, tmp_path):
         jwcal.run_pipeline("image2", shutil.copy(observed, tmp_path))
     document = json.loads(observed.read_text())
     (observed.parent / "two_asn.json").write_text(json.dumps(document | {"products": 2 * document["products"]}))
-    with pytest.raises(ConfigError, match="one product of stage 2"):
+    with pytest.raises(ConfigError, match="one product"):
         jwcal.run_pipeline("image2", observed.parent / "two_asn.json")
 
 

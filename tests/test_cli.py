@@ -199,7 +199,7 @@ def test_as_a_program(tiny, tmp_path):
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert {path.name for path in folder.glob("*.fits")} == {tiny.image.name.replace("uncal", s) for s in ("uncal", "rate", "rateints")}
-    assert "jwcal.run.loop.one_step: jump COMPLETE" in done.stderr
+    assert "jwcal.run.one_step: jump COMPLETE" in done.stderr
     helped = subprocess.run([*command[:3], "--help"], env=environment, capture_output=True, text=True)
     assert helped.returncode == 0
     assert all(f"--{name}" in helped.stdout for name in ("out", "set", "skip", "run", "override", "params", "save", "crds-path"))

@@ -11,6 +11,7 @@ import pytest
 from astropy.io import fits
 
 import jwcal
+from jwcal.products import stored
 from jwcal.program import index
 from jwcal.settings import facts
 from jwcal.vocabulary import keywords, limits
@@ -18,7 +19,7 @@ from jwcal.vocabulary.errors import InputError
 from jwcal.workflow import plan
 
 pytestmark = pytest.mark.usefixtures("no_crds")
-PACKAGE = Path(limits.__file__).parent
+PACKAGE = Path(limits.__file__).parents[1]
 NAME = "jw01234001001_{:05}_00001_nrcb1"
 
 RIGHT = {
@@ -207,7 +208,7 @@ def test_from_the_level_of_the_file_on(tiny_rate, tmp_path, suffix, refused):
 
 
 def test_exposure_in_memory(tiny_rate):
-    exposure = jwcal.products.read(tiny_rate)
+    exposure = stored.read(tiny_rate)
     exposure.header["VPARITY"] = 0
     with pytest.raises(InputError, match="VPARITY is 0, -1 or 1 was expected"):
         exposure.header.get("VPARITY")

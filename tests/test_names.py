@@ -69,7 +69,7 @@ def test_names_that_are_refused(tiny, tmp_path, root):
     made = plan.make(settings(tiny, tmp_path))
     (message,) = made.problems
     assert message.encode().startswith(os.fsencode(path.parent)) and f": {REFUSED[root]}" in message and message.endswith(". Rename it.")
-    assert [job.exposure for job in made.jobs] == [NAME.format(1)] * 2
+    assert [job.exposure for job in made.jobs if job.stage != "stage3"] == [NAME.format(1)] * 2
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

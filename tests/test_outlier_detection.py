@@ -334,8 +334,6 @@ def test_parameters_that_can_not_be_read(empty):
         outlier_detection.apply(empty, scale="a b")
     with pytest.raises(ConfigError, match="good_bits"):
         outlier_detection.apply(empty, good_bits="NO_SUCH_BIT")
-    with pytest.raises(ConfigError, match="mode"):
-        outlier_detection.apply(empty, mode="other")
     with pytest.raises(InputError, match="no exposures|gWCS"):
         bare = [copy.deepcopy(exposure) for exposure in empty]
         bare[1].wcs = None

@@ -27,7 +27,8 @@ def planned(tiny, tmp_path):
     def make(*files, **others):
         references = {"crds_path": str(tiny.crds), **others.pop("references", {})}
         data = [str(file) for file in files] or str(tiny.image)
-        return plan.make({"data": data, "results": str(tmp_path / "results"), "references": references, **others})
+        until = others.pop("until", "stage2")  # stage 3 has tests of its own
+        return plan.make({"data": data, "results": str(tmp_path / "results"), "until": until, "references": references, **others})
 
     return make
 

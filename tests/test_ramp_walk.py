@@ -153,6 +153,7 @@ def test_a_step_goes_through_all_before_and_after(steps, ramp_of_noise, monkeypa
 
     modules = {step.name: step_modules.step_module(step.name) for step in steps} | {"above": Above}
     monkeypatch.setattr(step_modules, "step_module", modules.get)
+    monkeypatch.setattr(step_modules, "parameters_of", lambda name: declared_by(modules[name]))
     monkeypatch.setattr(ramp, "LARGE", 1024)
     recipe = Recipe("toy", [steps[0], Step("above"), steps[3]], {"above": {"times": 2}})
     exposure = exposure_of(ramp_of_noise)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jwcal.workflow import plan
+from jwcal.workflow import plan, resources
 
 # Each job is a process of its own, which tells its peak: a child's usage as its parent sees it is never below the parent's own.
 JOB = """
@@ -71,8 +71,8 @@ def check(folder, data, crds, steps):
         assert done.returncode == 0, done.stderr
         peak = int(done.stdout.split()[-1]) / 1024
         print(f"{job.pipeline}: asks for {job.mem_mb} MB, takes {peak:.0f} MB")
-        if not peak + plan.SNAKEMAKE_MB <= job.mem_mb <= 2 * peak + 300:
-            wrong.append(f"{job.pipeline} asks for {job.mem_mb} MB and takes {peak:.0f} MB, and Snakemake {plan.SNAKEMAKE_MB} MB")
+        if not peak + resources.SNAKEMAKE_MB <= job.mem_mb <= 2 * peak + 300:
+            wrong.append(f"{job.pipeline} asks for {job.mem_mb} MB and takes {peak:.0f} MB, and Snakemake {resources.SNAKEMAKE_MB} MB")
     return wrong
 
 

@@ -141,7 +141,7 @@ def test_an_interrupted_run_says_so(folder):
 
 SLOW = """
 import sys, time
-from jwcal import jobs
+from jwcal.workflow import jobs
 def wait(*_):
     print("begun", flush=True)
     time.sleep(600)
@@ -157,7 +157,7 @@ def test_what_a_job_that_is_stopped_leaves(tiny, folder, number, message):
     """By itself, as on a cluster: interrupted, cancelled or out of time, or killed."""
     job = planned(tiny, folder, until="stage1").jobs[0]
     command = [sys.executable, "-c", SLOW, job.recipe, "--log", str(folder / "log")]
-    scripts = str(Path(jobs.__file__).parents[1])
+    scripts = str(Path(jobs.__file__).parents[2])
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": scripts})
     assert process.stdout.readline() == "begun\n"
     os.kill(process.pid, number)

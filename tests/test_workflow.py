@@ -115,7 +115,13 @@ def config(folder):
         made = write_references(folder / "leitstern", sensor, types=["mask", "gain", "readnoise", "flat"])
         files = {kind: str(path.relative_to(folder)) for kind, path in made.items()}
         overrides, data = [{"match": {"INSTRUME": "FGS"}, "files": files}], [*data, str(REAL_GUIDER)]
-    return {"data": data, "results": "die produkte", "save": ["ramp"], "references": {"crds_path": "crds", "overrides": overrides}}
+    return {
+        "data": data,
+        "results": "die produkte",
+        "until": "stage2",
+        "save": ["ramp"],
+        "references": {"crds_path": "crds", "overrides": overrides},
+    }
 
 
 @pytest.fixture(scope="module")
@@ -272,7 +278,7 @@ def bad_folder(tiny, tiny_rate, tmp_path_factory):
 @pytest.fixture(scope="module")
 def bad_config(tiny):
     overrides = [{"match": {"OBSERVTN": "002"}, "files": {"gain": "gain.fits"}}]
-    return {"data": "data", "results": "results", "references": {"crds_path": str(tiny.crds), "overrides": overrides}}
+    return {"data": "data", "results": "results", "until": "stage2", "references": {"crds_path": str(tiny.crds), "overrides": overrides}}
 
 
 @pytest.fixture(scope="module")

@@ -119,7 +119,6 @@ def test_what_was_inferred_and_what_waits_is_said(first, folder):
         in first.summary
     )
     assert "1 stage 2 association waits for spec2, and for the mosaic of a direct image" in first.summary
-    assert "2 stage 3 associations wait for image3" in first.summary
     assert "1 stage 3 association waits for spec3" in first.summary
     written = {path.name: json.loads(path.read_text()) for path in (folder / "results/associations").iterdir()}
     assert len(written) == 7
@@ -152,11 +151,12 @@ def planned(tiny, tiny_rate, tmp_path, no_crds):
     def make(**others):
         settings = {"data": str(tmp_path / "data"), "results": str(tmp_path / "results"), "references": {"crds_path": str(tiny.crds)}}
         made = plan.make(settings | others)
-        recipes = {job.exposure: json.loads(Path(job.recipe).read_text()) for job in made.jobs}
-        for job in made.jobs:
+        jobs = [job for job in made.jobs if job.stage != "stage3"]
+        recipes = {job.exposure: json.loads(Path(job.recipe).read_text()) for job in jobs}
+        for job in jobs:
             assert [m["path"] for m in recipes[job.exposure]["members"]] == job.members
             assert all(m["exptype"] == "background" for m in recipes[job.exposure]["members"])
-        return {j.exposure: ([Path(m).name for m in j.members], recipes[j.exposure]["association"]["table"]) for j in made.jobs}, made
+        return {j.exposure: ([Path(m).name for m in j.members], recipes[j.exposure]["association"]["table"]) for j in jobs}, made
 
     return make
 
