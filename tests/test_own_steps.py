@@ -71,7 +71,7 @@ def snakemake(folder, settings, *arguments):
 
 @pytest.fixture(scope="module")
 def made(tiny, tmp_path_factory):
-    """The documentation's configuration on two images and a time series, run once; wisps of 100 times the template are in the first rate."""
+    """The documentation's configuration on two images and a series, run once; wisps of 100 times the template are in the first rate."""
     folder = tmp_path_factory.mktemp("own")
     for name in ("data", "my_steps"):
         (folder / name).mkdir()
@@ -286,7 +286,10 @@ def test_on_the_command_line(made, tiny, tmp_path, monkeypatch, capsys):
 def test_edited_between_two_calls(tiny, tiny_rate, write):
     """As in a notebook."""
     path = write("def apply(exposure, refs):\n    exposure.sci = exposure.sci * 2\n    return exposure\n")
-    run = lambda **more: jwcal.run_pipeline("image2", tiny_rate, crds_path=str(tiny.crds), **more).sci
+
+    def run(**more):
+        return jwcal.run_pipeline("image2", tiny_rate, crds_path=str(tiny.crds), **more).sci
+
     plain = run()
     assert np.array_equal(run(**inserted(path)), plain * 2, equal_nan=True)
     path.write_text(path.read_text().replace("* 2", "* np.float32(4)").replace("def", "import numpy as np\n\n\ndef", 1))
@@ -307,7 +310,10 @@ def test_stage_1_in_pieces(tiny, write, monkeypatch):
     from jwcal.model import ramp
 
     path = write("def apply(exposure, refs):\n    exposure.sci += 10 * exposure.sci.shape[1]\n    return exposure\n")
-    run = lambda **more: jwcal.run_pipeline("tso1", tiny.series, crds_path=str(tiny.crds), every=True, **more)["rateints"].sci
+
+    def run(**more):
+        return jwcal.run_pipeline("tso1", tiny.series, crds_path=str(tiny.crds), every=True, **more)["rateints"].sci
+
     whole = run(**inserted(path, "tso1", before="linearity"))
     assert not np.array_equal(whole, run(), equal_nan=True)
     monkeypatch.setattr(ramp, "LARGE", 1)
@@ -336,8 +342,13 @@ def test_it_raises_by_hand(tiny, tiny_rate, write, caplog):
 
 def test_places():
     image2 = chain("image2", {"EXP_TYPE": "NRC_IMAGE"})
-    names = lambda *inserts: [e.name if isinstance(e, Step) else dict(e.suffixes) for e in own_steps.put_in(image2, inserts).entries]
-    insert = lambda place, at, step="mine": own_steps.Insert(place, at, step, f"/{step}.py")
+
+    def names(*inserts):
+        return [e.name if isinstance(e, Step) else dict(e.suffixes) for e in own_steps.put_in(image2, inserts).entries]
+
+    def insert(place, at, step="mine"):
+        return own_steps.Insert(place, at, step, f"/{step}.py")
+
     bsub = {"rate": "bsub", "rateints": "bsubints"}
     assert names(insert("after", "bkg_subtract"))[:4] == ["bkg_subtract", {"combinedbackground": "combinedbackground"}, bsub, "mine"]
     assert names(insert("before", "bkg_subtract"))[:2] == ["mine", "bkg_subtract"]

@@ -27,9 +27,17 @@ class Recipe:
     origins: dict = field(default_factory=dict)  # step -> {parameter that is not the step's default: where its value came from}
 
     @property
+    def steps(self):
+        return [entry for entry in self.entries if isinstance(entry, Step)]
+
+    @property
+    def saves(self):
+        return [entry for entry in self.entries if isinstance(entry, Save)]
+
+    @property
     def own(self):
         """Steps of the user's own: name -> path of the module."""
-        return {e.name: e.own for e in self.entries if isinstance(e, Step) and e.own}
+        return {step.name: step.own for step in self.steps if step.own}
 
     def to_dict(self):
         """The recipe as plain data, for JSON."""
