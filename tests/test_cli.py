@@ -199,7 +199,7 @@ def test_as_a_program(tiny, tmp_path):
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert {path.name for path in folder.glob("*.fits")} == {tiny.image.name.replace("uncal", s) for s in ("uncal", "rate", "rateints")}
-    assert "jwcal.run.loop.one_step: jump COMPLETE" in done.stderr
+    assert "jwcal.run.one_step: jump COMPLETE" in done.stderr
     helped = subprocess.run([*command[:3], "--help"], env=environment, capture_output=True, text=True)
     assert helped.returncode == 0
     assert all(f"--{name}" in helped.stdout for name in ("out", "set", "skip", "run", "override", "params", "save", "crds-path"))
@@ -259,3 +259,17 @@ def test_run_pipeline_says_what_is_wrong(tiny):
 def test_select_in_python():
     assert list(jwcal.select("NRC_IMAGE")) == ["detector1", "image2", "image3"]
     assert jwcal.select("NRC_TSIMAGE", tsovisit=True, nints=20).stage3 == "tso3"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_all_doors_are_named(arguments, capsys):
+    if arguments:
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        assert end.value.code == 0
+    else:
+        assert main(arguments) == 2
+    said = capsys.readouterr().out
+    for door in ("snakemake", "select", "jwcal.simulate", "jwcal.associations", "jwcal.report", "jwcal.jobs", "run_pipeline"):
+        assert door in said
+    assert all(pipeline in said.replace("\n", " ") for pipeline in ("detector1", "wfs-image3", "tso3"))

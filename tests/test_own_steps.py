@@ -15,11 +15,14 @@ from astropy.io import fits
 
 import jwcal
 from jwcal.__main__ import main
+from jwcal.model.exposure import Members
 from jwcal.products import stored
 from jwcal.provenance import records
+from jwcal.run import loop
 from jwcal.settings import config, facts, own_steps, step_modules
 from jwcal.settings.chains import Save, Step, chain
-from jwcal.vocabulary.errors import ConfigError, JwcalError
+from jwcal.settings.recipe import Recipe
+from jwcal.vocabulary.errors import ConfigError, JwcalError, ReferenceError
 from jwcal.workflow import jobs as one_job
 from jwcal.workflow import plan
 
@@ -318,6 +321,48 @@ def test_stage_1_in_pieces(tiny, write, monkeypatch):
     assert not np.array_equal(whole, run(), equal_nan=True)
     monkeypatch.setattr(ramp, "LARGE", 1)
     assert np.array_equal(whole, run(**inserted(path, "tso1", before="linearity")), equal_nan=True)
+
+
+def test_a_reference_that_nobody_gives(tiny, tiny_rate, write):
+    """One that it needs is an error with the way out; without (N/A) the step is skipped; one that it can do without is not there."""
+    path = write("REFERENCES = ('wisp',)\n\n\ndef apply(exposure, refs):\n    return exposure\n")
+    with pytest.raises(ReferenceError, match="wisp.*references: overrides: {wisp: FILE}"):
+        jwcal.run_pipeline("image2", tiny_rate, crds_path=str(tiny.crds), **inserted(path))
+    made = jwcal.run_pipeline("image2", tiny_rate, overrides={"wisp": "N/A"}, crds_path=str(tiny.crds), **inserted(path))
+    assert made.steps["mine"] == ("SKIPPED", "its wisp reference is N/A")
+    path.write_text("OPTIONAL = ('wisp',)\n\n\ndef apply(exposure, refs):\n    assert 'wisp' not in refs\n    return exposure\n")
+    made = jwcal.run_pipeline("image2", tiny_rate, crds_path=str(tiny.crds), **inserted(path))
+    assert made.steps["mine"] == ("COMPLETE", "") and made.references["wisp"] == "N/A"
+    with pytest.raises(ConfigError, match="there is no reference type 'wips'. The nearest is wisp"):
+        config.load({**inserted(path), "references": {"overrides": {"wips": "N/A"}}})
+
+
+def test_switched_off_and_skipped(tiny, tiny_rate, write):
+    path = write(
+        "from jwcal.vocabulary.errors import Skip\n\nSKIP = True\n\n\ndef apply(exposure, refs):\n    raise Skip('no wisps here')\n"
+    )
+
+    def status(**steps):
+        return jwcal.run_pipeline("image2", tiny_rate, steps, crds_path=str(tiny.crds), **inserted(path)).steps["mine"]
+
+    assert status() == ("SKIPPED", "switched off")
+    assert status(mine={"skip": False}) == ("SKIPPED", "no wisps here")
+
+
+def test_all_members_of_an_association(tiny_rate, write):
+    """A step of stage 3 has what ours have."""
+    path = write(
+        "TAKES = 'members'\n\n\ndef apply(members, refs, *, by: float = 2.0):\n    for exposure in members.each('science'):\n"
+        "        exposure.header['SCALED'] = by\n    return members\n"
+    )
+    insert = config.load(inserted(path, "image3", after="tweakreg")).insert["image3"]
+    whole = own_steps.put_in(chain("image3", {"EXP_TYPE": "NRC_IMAGE"}), insert)
+    assert [step.name for step in whole.steps][:3] == ["tweakreg", "mine", "skymatch"]
+    mine = [entry for entry in whole.entries if getattr(entry, "own", "")]
+    members = Members([(stored.read(tiny_rate), "science"), (stored.read(tiny_rate), "science")])
+    (left,) = loop.run(Recipe("image3", mine, {"mine": {"skip": False, "by": 3.0}}, takes="members"), members)
+    assert left is members and members.steps["mine"] == ("COMPLETE", "")
+    assert [shell.header["SCALED"] for shell in members.shells()] == [3.0, 3.0]
 
 
 @pytest.mark.parametrize(("returned", "word"), [("None", "NoneType"), ("exposure.sci", "ndarray"), ("[]", "list")])
