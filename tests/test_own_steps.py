@@ -219,6 +219,15 @@ def test_the_file_beside_it_counts(program, monkeypatch):
     assert jobs == {("image2", root): "step code: wisps (own/fits_of_wisps)" for root in roots}
 
 
+def test_an_entry_that_does_nothing_is_said(program, monkeypatch):
+    folder, settings, *_ = program
+    monkeypatch.chdir(folder)
+    shutil.copy("my_steps/wisps.py", "my_steps/others.py")
+    settings["insert"]["guider"] = [{"before": "flat_field", "step": "my_steps/others.py"}]
+    made = plan.make(settings)
+    assert made.remarks == ["insert.guider: no exposure of this run goes through others"] and all(job.is_current for job in made.jobs)
+
+
 def test_where_it_raises_the_others_go_on(program):
     folder, settings, root, other = program
     broken = 'if exposure.header["EXPOSURE"] == "00009":\n        return 1 // (exposure.sci.ndim - 2)\n    if factor is None:'
