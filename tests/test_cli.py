@@ -259,3 +259,17 @@ def test_run_pipeline_says_what_is_wrong(tiny):
 def test_select_in_python():
     assert list(jwcal.select("NRC_IMAGE")) == ["detector1", "image2", "image3"]
     assert jwcal.select("NRC_TSIMAGE", tsovisit=True, nints=20).stage3 == "tso3"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_all_doors_are_named(arguments, capsys):
+    if arguments:
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        assert end.value.code == 0
+    else:
+        assert main(arguments) == 2
+    said = capsys.readouterr().out
+    for door in ("snakemake", "select", "jwcal.simulate", "jwcal.associations", "jwcal.report", "jwcal.jobs", "run_pipeline"):
+        assert door in said
+    assert all(pipeline in said.replace("\n", " ") for pipeline in ("detector1", "wfs-image3", "tso3"))

@@ -82,7 +82,7 @@ def test_every_key_has_a_comment_and_a_place_in_the_schema():
     assert all(lines[i - 1].startswith("#") or lines[i] == "references:" for i in keys)
     names = {lines[i].split(":")[0] for i in keys}
     assert names == set(table("schema")["properties"])
-    assert names == {"data", "results", "until", "associations", "links", "references", "steps", "exp_types", "save"}
+    assert names == {"data", "results", "until", "associations", "links", "references", "steps", "exp_types", "save", "insert"}
     assert set(table("config")["references"]) == {"crds_path", "crds_context", "crds_server_url", "overrides"}
 
 

@@ -225,7 +225,6 @@ def test_the_folded_waves_can_be_used_as_a_reference(reference, tmp_path):
 @pytest.mark.parametrize(
     ("keywords", "parameters", "error", "message"),
     [
-        ({"INSTRUME": "NIRCAM"}, {}, Skip, "only for MIRI"),
         ({"READPATT": "FASTR100"}, {}, Skip, "FASTR100 is not one of"),
         ({"NGROUPS": 2}, {}, Skip, "fewer than 3 groups"),
         ({"NGROUPS": 3}, {"algorithm": "sequential"}, Skip, "fewer than 4 groups"),

@@ -9,6 +9,7 @@ from astropy.io import fits
 
 import make
 from jwcal.kernels.images import photom as kernel
+from jwcal.settings.chains import chain
 from jwcal.steps import photom
 from jwcal.vocabulary import dq
 from jwcal.vocabulary.errors import InputError, ReferenceError, Skip
@@ -174,7 +175,14 @@ def test_pixel_areas_are_attached_and_cut(tmp_path):
 def test_integrations_of_niriss_stay_count_rates(tmp_path):
     exposure = rate((2, 8, 8), INSTRUME="NIRISS")
     with pytest.raises(Skip, match="NIRISS"):
-        photom.apply(exposure, make.references(tmp_path, exposure, photom={"PHOTOM": nircam(), **AREA}))
+        photom.apply(exposure, make.references(tmp_path, exposure, photom={"PHOTOM": nircam(), **AREA}), **arguments("NIRISS"))
+    assert arguments("NIRCAM") == {}
+
+
+def arguments(instrument):
+    """What the table gives the step."""
+    (step,) = [step for step in chain("image2", {"INSTRUME": instrument, "EXP_TYPE": "NIS_AMI"}).steps if step.name == "photom"]
+    return step.arguments
 
 
 @pytest.mark.parametrize("divide", [False, True])

@@ -20,7 +20,7 @@ from .workflow import plan, requests, work
 log = logging.getLogger(__name__)
 
 
-def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, every=False, save=(), **references):
+def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, every=False, save=(), insert=None, **references):
     """Run one pipeline on one exposure.
 
     Parameters
@@ -40,6 +40,8 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
         Return all products by suffix.
     save : list of str
         Suffixes of optional products.
+    insert : dict, optional
+        Steps of your own, as in the configuration: {"image2": [{"after": "flat_field", "step": "my_steps/wisps.py"}]}.
     **references
         crds_path, crds_context, crds_server_url: as in the configuration.
 
@@ -63,6 +65,7 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
     if not chains.is_built(pipeline):
         raise ConfigError(f"the pipeline {pipeline} is not available in this version", do=f"There are {', '.join(table('pipelines'))}")
     settings = {"steps": steps or {}, "save": list(save), "references": {**references, "overrides": overrides or {}}}
+    settings["insert"] = insert or {}
     config = configuration.load(settings)
     given = isinstance(source, Exposure)
     association = None if given or Path(source).suffix != ".json" else _association(source)
@@ -88,7 +91,7 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
     else:
         root, start = chains.root_and_suffix(source.name if given else str(source))
         start = source.suffix if given else start
-        paths = plan.products_of(chains.chain(pipeline, header), start, recipe)
+        paths = plan.products_of(config.chain(pipeline, header), start, recipe)
         name = association.product if association else root
         shelf = work.Shelf({suffix: Path(out, chains.placed(name, end)) for suffix, end in paths.items()}, by_hand=True)
         inputs = [] if given else [(source, "science"), *((member["path"], member["exptype"]) for member in recipe.members)]

@@ -1,4 +1,7 @@
-"""numba kernels: arrays and scalars in, arrays out. Where numba keeps them is in `keep`."""
+"""numba kernels, by subject: arrays and scalars in, arrays out. Where numba keeps them is in `keep`.
+
+They know nothing else of the package.
+"""
 
 import os
 import sys

@@ -48,6 +48,11 @@ class Header:
     def __init__(self, primary, sci, name=""):
         self.primary, self.sci, self.name = primary, sci, name
 
+    @property
+    def instrument(self):
+        """The instrument's name, to look something up or to write it down: what depends on it the tables of config/ say."""
+        return self["INSTRUME"]
+
     def __contains__(self, keyword):
         return keyword in self.primary or keyword in self.sci
 

@@ -17,13 +17,14 @@ NOT_IN_PRODUCTS = {
     "vocabulary/errors",
     "vocabulary/nearest",
     "vocabulary/parameters",
+    "settings/contract",
     "settings/facts",
     "settings/step_modules",
     "provenance/records",
     "files/fingerprint",
     "machine/memory",
 }
-FORMAT = 2  # of what is remembered of a module
+FORMAT = 4  # of what is remembered of a module
 NOT_IN_NUMBERS = {"yaml"}
 DISTRIBUTIONS = {"spherical_geometry": "spherical-geometry"}  # where the name differs from what is imported
 
@@ -76,7 +77,11 @@ class Code:
         return self._once(self._find_modules, tuple(roots))
 
     def _find_modules(self, roots):
-        return {_label(name): self.parsed(name)["digest"] for name in sorted(self.closure([*SHARED, *roots]))}
+        found = {}
+        for name in sorted(self.closure([*SHARED, *roots])):
+            label = _label(name)  # two folders of the user's may have files of one name
+            found[label] = " ".join(filter(None, [found.get(label), self.parsed(name)["digest"]]))
+        return found
 
     def libraries(self, roots):
         """The libraries that these modules import: {distribution: version}."""
@@ -107,6 +112,10 @@ class Code:
         if (find.__name__, question) not in self._asked:
             self._asked[find.__name__, question] = find(*question)
         return self._asked[find.__name__, question]
+
+    def own(self, path):
+        """A module of the user's own, and those beside it that it imports, as a record calls them: {"own/wisps": digest...}."""
+        return {name: digest for name, digest in self.modules([path]).items() if name.startswith("own/")}
 
     def has(self, name):
         """Whether there is such a module: "steps/jump"."""
@@ -151,7 +160,7 @@ class Code:
     def _file(self, name):
         if name not in self._files:
             paths = (f"{self.package}/{name}.py", f"{self.package}/{name}/__init__.py")  # every job asks for dozens, so no Path
-            paths = (name,) if name.startswith("/") else paths
+            paths = (name, f"{name}.py") if name.startswith("/") else paths  # of the user's own
             self._files[name] = next((path for path in paths if os.path.isfile(path)), None)
         return self._files[name]
 
@@ -171,7 +180,9 @@ class Code:
                 else:
                     found |= self._modules_of(within, [alias.name for alias in node.names])
             elif isinstance(node, ast.Import):
-                outside |= {alias.name.split(".")[0] for alias in node.names}
+                names = [alias.name.split(".") for alias in node.names]
+                outside |= {first for first, *_ in names}
+                found |= {"/".join(inner) for first, *inner in names if first == self.package.name and self._file("/".join(inner))}
         return {
             "digest": hashlib.sha256(_meaning(tree).encode()).hexdigest()[:16],
             "modules": sorted(found),

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from ..files import fingerprint, storage
 from ..machine.threads import side_by_side
-from ..settings.chains import Save, Step
 
 FORMAT = 1
 TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -53,14 +52,14 @@ def ingredients(recipe, code, digests):
     InputError
         A reference file of the user's own can't be read.
     """
-    on = [e for e in recipe.entries if isinstance(e, Step) and not recipe.parameters.get(e.name, {}).get("skip")]
+    on = [e for e in recipe.steps if not recipe.parameters.get(e.name, {}).get("skip")]
     steps = [e.name for e in on]
     roots = [*(f"products/{form}" for form in recipe.forms), *(m for e in on for m in code.of_step(e.name, e.arguments, e.own))]
     return {
         "pipeline": recipe.pipeline,
         "chain": [[e.name, dict(e.arguments)] for e in on],
         "association": recipe.association,
-        "models": {new: e.model for e in recipe.entries if isinstance(e, Save) and e.model for new in e.suffixes.values()},
+        "models": {new: e.model for e in recipe.saves if e.model for new in e.suffixes.values()},
         "parameters": {step: {k: _value(v, digests) for k, v in recipe.parameters.get(step, {}).items()} for step in steps},
         "references": {kind: _reference(recipe, kind, digests) for kind in sorted(recipe.references)},
         "code": code.modules(roots),

@@ -41,6 +41,7 @@ def run(recipe, source, write=None, scratch=None):
     JwcalError
     """
     memory.keep_freed()
+    facts.take_in(recipe.own)
     if recipe.takes == "members":
         return _run_members(recipe, source, write, scratch)
     given = isinstance(source, Exposure)

@@ -2,7 +2,9 @@
 
 import logging
 import time
+import traceback
 
+from ..model.exposure import Exposure, Members
 from ..settings import step_modules
 from ..vocabulary.errors import InputError, JwcalError, ReferenceError, Skip
 
@@ -36,6 +38,9 @@ def apply(entry, exposure, refs, recipe):
         record(exposure, entry.name, SKIPPED, str(why), 0.0, _product(exposure, recipe))
         return [exposure]
     results = after if isinstance(after, list) else [after]
+    if entry.own and not (results and all(isinstance(result, (Exposure, Members)) for result in results)):
+        what = f"the step {entry.name} gave {type(after).__name__} back, not the exposure ({entry.own})"
+        raise JwcalError(what, exposure.name, "End its `apply` with `return exposure`")
     seconds = time.perf_counter() - began  # of all of them: they are made together
     for result in results:
         record(result, entry.name, COMPLETE, "", seconds, _product(result, recipe))
@@ -60,6 +65,14 @@ def call(function, entry, exposure, refs, recipe):
         raise type(error)(error.what, error.file or exposure.name, error.do) from error
     except MemoryError:
         raise JwcalError(f"{entry.name} ran out of memory", exposure.name, "Give the job more memory (mem_mb)") from None
+    except (Skip, JwcalError):
+        raise
+    except Exception as error:
+        if not entry.own:
+            raise
+        log.error("%s", traceback.format_exc())
+        what = f"the step {entry.name} raised {step_modules.in_words(error, entry.own)} in {entry.own}"
+        raise JwcalError(what, exposure.name, "Correct the step; the log has the traceback") from error
 
 
 def _product(exposure, recipe):

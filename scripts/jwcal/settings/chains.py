@@ -110,6 +110,14 @@ def is_built(pipeline):
     return pipeline in table("pipelines")
 
 
+@cache
+def steps_of(pipeline):
+    """The steps of a pipeline, of all its variants."""
+    row = table("pipelines")[pipeline]
+    entries = [entry for part in (row, *row.get("variants", ())) for entry in part.get("steps", ())]
+    return tuple(dict.fromkeys(e if isinstance(e, str) else e["step"] for e in entries if isinstance(e, str) or "step" in e))
+
+
 def chain(pipeline, header):
     """The chain of a pipeline for the exposure with this header.
 

@@ -10,7 +10,7 @@ from ..crds.session import environment_of
 from ..vocabulary import keywords, parameters
 from ..vocabulary.errors import ConfigError
 from ..vocabulary.nearest import nearest, suggestion
-from . import facts
+from . import chains, facts, own_steps
 from .pars import PLUMBING, pars_type
 from .tables import matches, table
 
@@ -46,6 +46,7 @@ class Config:
     steps: dict = field(default_factory=dict)  # step -> {parameter: value}
     exp_types: dict = field(default_factory=dict)  # EXP_TYPE -> step -> {parameter: value}
     save: tuple = ()
+    insert: dict = field(default_factory=dict)  # pipeline -> tuple of own_steps.Insert
     known: dict = field(default_factory=dict, repr=False, compare=False)  # what was found with it for one kind of exposures
 
     @cached_property
@@ -65,6 +66,15 @@ class Config:
     def override(self, kind, header):
         """The file to take for a reference type: a path, "N/A", or None where there is no override."""
         return self.overrides(header).get(kind)
+
+    def chain(self, pipeline, header):
+        """The chain of a pipeline for the exposure with this header, with the steps of the user's own."""
+        found, inserts = chains.chain(pipeline, header), self.insert.get(pipeline)
+        if not inserts:
+            return found
+        if ("chain", id(found)) not in self.known:
+            self.known["chain", id(found)] = found, own_steps.put_in(found, inserts)
+        return self.known["chain", id(found)][1]
 
     def chain_parameters(self, chain, exp_type, pars):
         """The parameters of all steps of a chain, and where each came from: two dicts by step; see `step_parameters`."""
@@ -131,6 +141,8 @@ def load(given):
     exp_types = merged["exp_types"] or {}
     for exp_type in exp_types:
         _known(exp_type, table("exp_types")["exp_types"], f"exp_types.{exp_type}", "EXP_TYPE")
+    insert = own_steps.read(merged["insert"])
+    own = {item.step for inserts in insert.values() for item in inserts}
     save = [merged["save"]] if isinstance(merged["save"], str) else merged["save"] or []
     for number, suffix in enumerate(save):
         _known(suffix, _suffixes(), f"save[{number}]", "product suffix")
@@ -144,11 +156,12 @@ def load(given):
             crds_path=references["crds_path"] and str(_path(references["crds_path"]).absolute()),
             crds_context=references["crds_context"],
             crds_server_url=references["crds_server_url"],
-            overrides=_overrides(references["overrides"]),
+            overrides=_overrides(references["overrides"], own),
         ),
-        steps=_steps(merged["steps"], "steps"),
-        exp_types={name: _steps(steps, f"exp_types.{name}") for name, steps in exp_types.items()},
+        steps=_steps(merged["steps"], "steps", own),
+        exp_types={name: _steps(steps, f"exp_types.{name}", own) for name, steps in exp_types.items()},
         save=tuple(save),
+        insert=insert,
     )
 
 
@@ -225,11 +238,11 @@ def _suffixes():
     return {suffix for suffixes in as_lists for suffix in suffixes}
 
 
-def _steps(given, key):
+def _steps(given, key, own):
     """{step: {parameter: value}} with the values as the steps take them."""
     checked = {}
     for step, values in (given or {}).items():
-        _known(step, _chain_steps(), f"{key}.{step}", "step")
+        _known(step, _chain_steps() | own, f"{key}.{step}", "step")
         about = facts.about(step)
         if about is None:
             raise ConfigError(f"{key}.{step}: the step {step} is not available in this version", do="Leave it out of the configuration")
@@ -284,23 +297,24 @@ def _header_keywords():
     return {keyword for keyword, *_ in keywords.core().values()} | {"DMS_NOTE"}
 
 
-def _overrides(given):
+def _overrides(given, own):
     key = "references.overrides"
+    kinds = _reference_types() | {kind for step in own for kind in (*facts.about(step).required, *facts.about(step).optional)}
     if not isinstance(given, list):
-        return (({}, _files(given, key)),) if given else ()
+        return (({}, _files(given, key, kinds)),) if given else ()
     checked = []
     for number, entry in enumerate(given):
         match = entry.get("match") or {}
         for keyword in match:
             _known(keyword, _header_keywords(), f"{key}[{number}].match.{keyword}", "keyword")
-        checked.append((match, _files(entry["files"], f"{key}[{number}].files")))
+        checked.append((match, _files(entry["files"], f"{key}[{number}].files", kinds)))
     return tuple(checked)
 
 
-def _files(given, key):
+def _files(given, key, kinds):
     files = {}
     for kind, value in given.items():
-        _known(kind, _reference_types(), f"{key}.{kind}", "reference type")
+        _known(kind, kinds, f"{key}.{kind}", "reference type")
         if value != "N/A" and not value.startswith("crds://"):
             path = _path(value).absolute()
             if not path.is_file():

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from ..files import storage
 from ..provenance import codebase
 from ..vocabulary import limits, parameters
-from . import step_modules
+from . import contract, step_modules
 
-TYPES = {kind.__name__: kind for kind in (type(None), bool, int, float, str, list)}
+TYPES = {kind.__name__: kind for kind in contract.TYPES}
 CACHE = codebase.PACKAGE / "__pycache__/facts.json"
 
 
@@ -26,10 +26,10 @@ class Facts(NamedTuple):
 @cache
 def about(step):
     """The facts about a step, as its module and all that it imports are now; None where there is no step of that name."""
-    code = _code()
-    if not step.isidentifier() or not code.has(f"steps/{step}"):
+    code, root = _code(), _root(step)
+    if not step.isidentifier() or not code.has(root):
         return read(step)
-    key, known = code.digest([f"steps/{step}", "vocabulary/parameters", "vocabulary/limits"]), storage.noted(CACHE)
+    key, known = code.digest([root, "vocabulary/parameters", "vocabulary/limits"]), storage.noted(CACHE)
     code.remember()
     try:
         remembered_key, plain = known[step]
@@ -44,11 +44,32 @@ def about(step):
     return found
 
 
+def take_in(own):
+    """Make steps of the user's own known, as their modules are now.
+
+    Parameters
+    ----------
+    own : dict
+        Step -> absolute path of its module.
+    """
+    if own:
+        step_modules.OWN.update(own)
+        for remembered in (about, _code, step_modules.own_module, step_modules.parameters_of):
+            remembered.cache_clear()
+
+
+def _root(step):
+    """The module of a step as `codebase` calls it."""
+    return step_modules.OWN.get(step, f"steps/{step}")
+
+
 def read(step):
     """The same from the module itself."""
     module = step_modules.step_module(step)
     if module is None:
         return None
+    if step in step_modules.OWN:
+        contract.check(step, module)
     types = (tuple(getattr(module, name, ())) for name in ("REFERENCES", "OPTIONAL", "MEMBERS"))
     return Facts(step_modules.parameters_of(step), *types, _keywords(step))
 
@@ -56,7 +77,7 @@ def read(step):
 def _keywords(step):
     """The keywords that stand in the code of a step or of what it imports."""
     code, found = _code(), set()
-    for name in code.closure([f"steps/{step}"]) - {"vocabulary/limits"}:
+    for name in code.closure([_root(step)]) - {"vocabulary/limits"}:
         found.update(node.value for node in ast.walk(code.tree(name)) if isinstance(node, ast.Constant) and isinstance(node.value, str))
     return tuple(keyword for keyword in limits.KNOWN if keyword in found and keyword not in limits.ALWAYS)
 

@@ -26,6 +26,19 @@ class Recipe:
     doubts: list = field(default_factory=list)  # in words: what of the user's own references speaks against using them here
     origins: dict = field(default_factory=dict)  # step -> {parameter that is not the step's default: where its value came from}
 
+    @property
+    def steps(self):
+        return [entry for entry in self.entries if isinstance(entry, Step)]
+
+    @property
+    def saves(self):
+        return [entry for entry in self.entries if isinstance(entry, Save)]
+
+    @property
+    def own(self):
+        """Steps of the user's own: name -> path of the module."""
+        return {step.name: step.own for step in self.steps if step.own}
+
     def to_dict(self):
         """The recipe as plain data, for JSON."""
         entries = [{"kind": type(e).__name__, **vars(e)} for e in self.entries]

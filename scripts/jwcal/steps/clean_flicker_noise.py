@@ -10,13 +10,12 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from ..arithmetic.detector.reference_pixels.near_infrared import readout_of
 from ..arithmetic.ramps.draft import draft
-from ..files import fitsio
 from ..files.reference_file import understood
 from ..kernels.columns.clipped_statistics import gather, mask_beyond, sort
 from ..kernels.images.flat_field import usable as usable_flat
 from ..kernels.noise import background, flicker_noise, flicker_settings, soss_trace
 from ..machine.threads import side_by_side
-from ..model import aligned
+from ..model import aligned, named_files
 from ..model.exposure import Pixels
 from ..model.ramp import put_together
 from ..vocabulary.dq import DO_NOT_USE, JUMP_DET, NO_FLAT_FIELD, NON_SCIENCE
@@ -318,11 +317,7 @@ def _scene(exposure, rate, flat, known, options, single):
 
 def _user_mask(path, exposure):
     """The first image of a FITS file, (row, col) or (int, row, col), as bool."""
-    try:
-        with fitsio.open_fits(path) as hdus:
-            image = next((hdu.data for hdu in hdus if hdu.is_image and hdu.data is not None), None)
-    except InputError as error:
-        raise ReferenceError(f"user_mask can't be read: {error.what}", path, error.do) from None
+    image = named_files.first_image(path, "user_mask")
     shape = exposure.sci.shape[-2:]
     if image is not None and image.shape[-2:] == shape:
         if image.ndim == 2:

@@ -4,11 +4,10 @@ import logging
 
 import numpy as np
 
-from ..files import fitsio
 from ..machine.threads import by_rows, side_by_side
-from ..model import aligned
+from ..model import aligned, named_files
 from ..vocabulary.dq import DO_NOT_USE
-from ..vocabulary.errors import InputError, ReferenceError
+from ..vocabulary.errors import ReferenceError
 
 log = logging.getLogger(__name__)
 
@@ -53,17 +52,13 @@ def apply(exposure, refs, *, user_supplied_dq: str | None = None):
 
 def _users_flags(path, exposure):
     """The first image of a FITS file as flags of the exposure's pixels."""
-    try:
-        with fitsio.open_fits(path) as hdus:
-            images = [hdu.data for hdu in hdus if hdu.is_image and hdu.data is not None]
-    except InputError as error:
-        raise ReferenceError(f"user_supplied_dq can't be read: {error.what}", path, error.do) from None
+    image = named_files.first_image(path, "user_supplied_dq")
     shape = exposure.sci.shape[-2:]
-    if not images or images[0].shape[-2:] != shape or images[0].ndim != 2 or images[0].dtype.kind not in "iu":
-        found = f"{images[0].shape} {images[0].dtype.name}" if images else "no image"
+    if image is None or image.shape[-2:] != shape or image.ndim != 2 or image.dtype.kind not in "iu":
+        found = "no image" if image is None else f"{image.shape} {image.dtype.name}"
         raise ReferenceError(
             f"user_supplied_dq holds {found}, integers of the shape {shape} were expected",
             path,
             "Give a file whose first image holds the flags of this exposure's pixels",
         )
-    return fitsio.native(images[0]).astype(np.uint32)
+    return image.astype(np.uint32)

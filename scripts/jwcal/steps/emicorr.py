@@ -10,8 +10,9 @@ from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
-from ..files.reference_file import open_reference, understood
+from ..files.reference_file import understood
 from ..kernels.detector import emi_joint, emi_sequential
+from ..model import named_files
 from ..vocabulary.errors import ConfigError, InputError, ReferenceError, Skip
 from ..vocabulary.parameters import Range
 
@@ -211,8 +212,6 @@ class Options(NamedTuple):
 
 def _options(header, refs, **given):
     """Raise where the step does not apply; what is to be done where it does."""
-    if header["INSTRUME"] != "MIRI":
-        raise Skip("only for MIRI")
     readpatt, ngroups, columns = header["READPATT"].upper(), int(header["NGROUPS"]), int(header["SUBSIZE1"])
     if readpatt not in READPATTS:
         raise Skip(f"READPATT {readpatt} is not one of {', '.join(READPATTS)}")
@@ -264,7 +263,7 @@ def _tree(refs, path):
     """The reference, and where it came from."""
     if path is not None:
         log.warning("emicorr: user_supplied_reffile is deprecated: give the file under references: overrides: emicorr")
-        return open_reference(path, "emicorr").tree, path
+        return named_files.tree(path, "emicorr"), path
     if "emicorr" not in refs:
         raise Skip("its emicorr reference is N/A")
     return refs["emicorr"].tree, refs["emicorr"].path
@@ -451,7 +450,7 @@ def _waves(found, exposure, options):
     entries = {one.wave.name: {"frequency": one.wave.frequency, "phase_amplitudes": one.folded} for one in found}
     freqs = names if _speed(header) == "FAST" else {header["DETECTOR"]: names}
     case = {"rowclocks": options.row, "frameclocks": options.reset, "freqs": {_speed(header): freqs}}
-    meta = {"reftype": "emicorr", "telescope": "JWST", "instrument": {"name": "MIRI"}, "pedigree": "GROUND", "author": "jwcal"}
+    meta = {"reftype": "emicorr", "telescope": "JWST", "instrument": {"name": header.instrument}, "pedigree": "GROUND", "author": "jwcal"}
     meta |= {"description": f"Waves found in {Path(header.name).name}", "useafter": f"{header['DATE-OBS']}T00:00:00"}
     product = exposure.aside("emi_ref_waves")
     product.tree = {"meta": meta, "frequencies": entries, "subarray_cases": {_case(header): case}}

@@ -25,10 +25,8 @@ def apply(exposure, refs, *, bright_use_group1: bool = True):
     Raises
     ------
     Skip
-        Not MIRI; fewer than 4 groups.
+        Fewer than 4 groups.
     """
-    if exposure.header["INSTRUME"] != "MIRI":
-        raise Skip("only for MIRI")
     if exposure.groupdq.shape[1] < 4:
         raise Skip("fewer than 4 groups")
     if not bright_use_group1:

@@ -14,14 +14,21 @@ log = logging.getLogger(__name__)
 
 OPTIONAL = ("ipc",)  # operations switch the step off with a parameter reference: it correlates the noise of neighbours
 
-BORDER = 4  # reference pixels along an edge of the detector; MIRI's have them at the ends of rows only
+BORDER = 4  # reference pixels along an edge of the detector
 
 
-def apply(exposure, refs):
+def apply(exposure, refs, border: str = ""):
     """Convolve every group with the deconvolution kernel of the reference.
 
     The kernel is one for all pixels, (row, col), or one for each, (row, col, detector row, detector column).
     Reference pixels are left as they are, and lend nothing to their neighbours.
+
+    Parameters
+    ----------
+    exposure : Exposure
+    refs : References
+    border : {"", "columns"}
+        The table's: reference pixels are at all edges of the detector, or at the ends of its rows only.
 
     Raises
     ------
@@ -35,7 +42,7 @@ def apply(exposure, refs):
         raise Skip("there is no ipc reference")
     rows = irs2_layout.science_rows(exposure)
     shape = (rows.size, exposure.sci.shape[-1])
-    kernel, active = _kernel(reference, exposure, shape), _active(exposure, shape)
+    kernel, active = _kernel(reference, exposure, shape), _active(exposure, shape, border)
     if irs2_layout.is_irs2(exposure.sci.shape):  # neighbours on the detector are not neighbours in the raw image
         for place in np.ndindex(*exposure.sci.shape[:2]):
             science = exposure.sci[place][rows]
@@ -62,17 +69,16 @@ def _kernel(reference, exposure, pixels):
     return reference.array().astype(np.float32, copy=False)
 
 
-def _active(exposure, pixels):
+def _active(exposure, pixels, border):
     """The pixels that see light: first row and row after the last, first column and column after the last."""
     wrong = limits.off_detector(exposure.header)
     if wrong:
         raise InputError(wrong, exposure.name, limits.CORRECT)
     first_column, first_row = (int(exposure.header[k]) - 1 for k in ("SUBSTRT1", "SUBSTRT2"))
     ny, nx = pixels
-    instrument = exposure.header["INSTRUME"]
-    columns, rows = limits.detector_size(instrument)
+    columns, rows = limits.detector_size(exposure.header.instrument)
     across = _inside(first_column, nx, columns)
-    return (0, ny, *across) if instrument == "MIRI" else (*_inside(first_row, ny, rows), *across)
+    return (0, ny, *across) if border == "columns" else (*_inside(first_row, ny, rows), *across)
 
 
 def _inside(start, size, full):

@@ -10,10 +10,8 @@ def apply(exposure, refs):
     Raises
     ------
     Skip
-        Not MIRI; fewer than 3 groups.
+        Fewer than 3 groups.
     """
-    if exposure.header["INSTRUME"] != "MIRI":
-        raise Skip("only for MIRI")
     if exposure.groupdq.shape[1] < 3:
         raise Skip("fewer than 3 groups")
     exposure.groupdq[:, -1] |= DO_NOT_USE

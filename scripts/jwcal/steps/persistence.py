@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files.reference_file import open_reference, understood
+from ..files.reference_file import understood
 from ..kernels.detector.persistence import flag_persistence
+from ..model import named_files
 from ..vocabulary.dq import DO_NOT_USE, PERSISTENCE, SATURATED
 from ..vocabulary.errors import ReferenceError, Skip
 
@@ -98,7 +99,7 @@ def _open_windows(path, exposure, duration):
     if not Path(path).exists():
         log.warning("%s does not exist: no window is open at the start", path)
         return until
-    entry = open_reference(path, "persistence").tree.get(exposure.header["DETECTOR"])
+    entry = named_files.tree(path, "persistence").get(exposure.header["DETECTOR"])
     if entry is None:
         log.info("%s has nothing for %s: no window is open at the start", path, exposure.header["DETECTOR"])
         return until
@@ -124,7 +125,7 @@ def _open_windows(path, exposure, duration):
 
 def _windows(exposure, until, duration, path):
     """The windows that are open at the end, as a product; with those of other detectors in the file that was read."""
-    tree = open_reference(path, "persistence").tree if path is not None and Path(path).exists() else {}
+    tree = named_files.tree(path, "persistence") if path is not None and Path(path).exists() else {}
     tree = {name: entry for name, entry in tree.items() if name not in ("asdf_library", "history")}
     rows, columns = np.nonzero(until)
     found = {"rows": rows, "cols": columns, "vals": until[rows, columns]}

@@ -20,7 +20,9 @@ UJY_ARCSEC2 = 1e12 * SQUARE_ARCSEC  # microjansky per square arcsec in one MJy/s
 COLUMNS = {"filter": "FILTER", "pupil": "PUPIL", "subarray": "SUBARRAY"}  # a row is found by those that its table has
 
 
-def apply(exposure, refs, *, inverse: bool = False, source_type: str | None = None, apply_time_correction: bool = True):
+def apply(
+    exposure, refs, integrations: str = "", *, inverse: bool = False, source_type: str | None = None, apply_time_correction: bool = True
+):
     """Convert an image or integrations to surface brightness.
 
     Sets PHOTMJSR (MJy/sr for 1 DN/s) and PHOTUJA2 (the same in uJy/arcsec2), PIXAR_SR and PIXAR_A2 (the nominal pixel's area) and
@@ -32,6 +34,8 @@ def apply(exposure, refs, *, inverse: bool = False, source_type: str | None = No
         (row, col) or (int, row, col).
     refs : References
         photom: table PHOTOM, and TIMECOEFF_* where the sensitivity changes with time. area: SCI, optional.
+    integrations : {"", "uncalibrated"}
+        The table's: whether single integrations are calibrated.
     inverse : bool
         Divide: back to DN/s.
     source_type : str, optional
@@ -42,13 +46,13 @@ def apply(exposure, refs, *, inverse: bool = False, source_type: str | None = No
     Raises
     ------
     Skip
-        The reference has no row for the exposure.
+        The reference has no row for the exposure; integrations that are not calibrated.
     ReferenceError
         It has several, one without a conversion, or its tables do not belong together.
     """
     from ..kernels.images import photom as kernel
 
-    if exposure.header["INSTRUME"] == "NIRISS" and exposure.sci.ndim == 3:
+    if integrations == "uncalibrated" and exposure.sci.ndim == 3:
         raise Skip("integrations of NIRISS are compared with each other in DN/s: they have no flux calibration")
     photom, area = refs["photom"], refs.get("area")
     row = find_row(photom, exposure.header)

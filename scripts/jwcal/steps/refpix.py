@@ -121,7 +121,7 @@ def apply(
     if irs2_layout.is_irs2(exposure.sci.shape):
         readout = "irs2"
     if refpix_algorithm == "sirs" and readout:
-        log.info("the algorithm sirs is not for %s: without effect", "MIRI" if readout == "miri" else "IRS2 readout")
+        log.info("the algorithm sirs is not for %s readout: without effect", readout.upper())
     if readout == "irs2":
         part(PARTS["readout"], readout).correct_exposure(
             exposure, refs, ovr_corr_mitigation_ftr, preserve_irs2_refpix, options if irs2_mean_subtraction else None

@@ -7,7 +7,7 @@ import numpy as np
 from ..kernels.detector.average_frames import subtract_frame
 from ..machine.threads import side_by_side
 from ..model import aligned
-from ..vocabulary.errors import ReferenceError, Skip
+from ..vocabulary.errors import ReferenceError
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +26,9 @@ def apply(exposure, refs):
 
     Raises
     ------
-    Skip
-        Not MIRI.
     ReferenceError
         SCI has other axes.
     """
-    if exposure.header["INSTRUME"] != "MIRI":
-        raise Skip("only for MIRI")
     reset = refs["reset"]
     shape = reset.shape("SCI")
     if shape is None or len(shape) != 4:

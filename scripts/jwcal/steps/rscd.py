@@ -32,11 +32,9 @@ def apply(exposure, refs):
     Raises
     ------
     Skip
-        Not MIRI; fewer than 3 groups; no row for this subarray and readout.
+        Fewer than 3 groups; no row for this subarray and readout.
     """
     header = exposure.header
-    if header["INSTRUME"] != "MIRI":
-        raise Skip("only for MIRI")
     ngroups = exposure.groupdq.shape[1]
     first, later = _numbers(refs["rscd"], header["SUBARRAY"], header["READPATT"])
     if ngroups < NEEDED:

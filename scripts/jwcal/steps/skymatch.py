@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from ..arithmetic.align.groups import by_moment
+from ..model import named_files
 from ..vocabulary.errors import ConfigError, InputError, Skip
 from ..vocabulary.parameters import Range
 
@@ -231,12 +232,8 @@ def _listed(members, path):
     """The level of each member from a text file of names and levels."""
     if not path:
         raise ConfigError("skymethod of skymatch is user, but no skylist is given", do="Give a file of names and levels")
-    try:
-        lines = Path(path).read_text().splitlines()
-    except OSError as error:
-        raise ConfigError(f"the skylist of skymatch can't be read ({error.strerror})", path, "Give a file of names and levels") from None
     levels = {}
-    for line in lines:
+    for line in named_files.lines(path, "the skylist of skymatch", "Give a file of names and levels"):
         words = line.split("#")[0].split()
         if not words:
             continue

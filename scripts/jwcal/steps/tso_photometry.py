@@ -17,16 +17,6 @@ TAKES = "members"
 OPTIONAL = ("gain",)
 
 FILLED = ("WLP8", "SUB64P")  # PUPIL and SUBARRAY: the defocused star is larger than the image
-# Of the table's meta data.
-ABOUT = {
-    "instrument": "INSTRUME",
-    "detector": "DETECTOR",
-    "channel": "CHANNEL",
-    "subarray": "SUBARRAY",
-    "filter": "FILTER",
-    "pupil": "PUPIL",
-    "target_name": "TARGNAME",
-}
 FIT = ("centroid_x", "centroid_y", "psf_width_x", "psf_width_y", "psf_flux")
 UNITLESS = ("annulus_sum", "annulus_sum_err", "annulus_mean", "annulus_mean_err", "aperture_bkg", "aperture_bkg_err")
 
@@ -131,7 +121,7 @@ def _light_curve(exposure, refs, radii, boxes, moving, bad_pixels):
     place_x, place_y = _aperture_place(fit, x, y, moving, len(cube))
     columns = series.whole_image_flux(cube, error) if filled else series.aperture_flux(cube, error, place_x, place_y, *radii)
     counts = _count(bad, place_x, place_y, radii, filled)
-    about = {name: exposure.header.get(keyword) for name, keyword in ABOUT.items()}
+    about = {name: exposure.header.get(keyword) for name, keyword in series.ABOUT.items()}
     about["apertures"] = _words(radii, filled)
     where = {"aperture_x": place_x, "aperture_y": place_y}
     where["aperture_ra_icrs"], where["aperture_dec_icrs"] = exposure.wcs(place_x, place_y, with_bounding_box=False)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..machine.garbage import seldom_collected
-from ..vocabulary.errors import JwcalError, ReferenceError
+from ..vocabulary.errors import ConfigError, JwcalError, ReferenceError
 from . import warm
 
 STOPPED = "it was stopped before its end: killed, or out of memory. Run again, with more memory (mem_mb) if that was it."
@@ -118,7 +118,9 @@ def _make(plain, scratch):
         logging.getLogger(__name__).info("the inputs came out the same as before: the products stay as they are")
         return
     _check_references(plain["references"], made_from["references"])
-    work.make(Recipe.from_dict(plain), made_from, source, inputs, work.Shelf(outputs), scratch)
+    recipe = Recipe.from_dict(plain)
+    _check_own(recipe.own, made_from["code"])
+    work.make(recipe, made_from, source, inputs, work.Shelf(outputs), scratch)
 
 
 def _check_references(paths, named):
@@ -129,6 +131,17 @@ def _check_references(paths, named):
         own, _, planned = name.rpartition(" ")
         if own and fingerprint.digest(paths[kind]) != planned:
             raise ReferenceError(f"the {kind} reference changed after the run was planned", paths[kind], "Run again")
+
+
+def _check_own(own, planned):
+    """Raise ConfigError where a step of the user's own is not what it was when the run was planned."""
+    from ..provenance.codebase import Code
+
+    for step, path in own.items():
+        if not Path(path).is_file():
+            raise ConfigError(f"the file of the step {step} is not there", path, "Put it where this machine finds it too")
+        if not Code().own(path).items() <= planned.items():
+            raise ConfigError(f"the step {step} changed after the run was planned", path, "Run again")
 
 
 def failure_file(recipe):

@@ -345,7 +345,7 @@ def _plan_stage(plan, exposure, stage, files, associations, config, asked, refus
         return True
     if not chains.is_built(pipeline):
         return plan.stop(number, f"{pipeline} is not available")
-    chain = chains.chain(pipeline, exposure.header)
+    chain = config.chain(pipeline, exposure.header)
     mine = files[exposure.root]
     made = {}
     for association in (associations.of_exposure(exposure.root) if stage == "stage2" else ()) or (None,):
@@ -375,7 +375,7 @@ def _plan_association(plan, association, going, files, config, asked, refusals):
     if first is None or any(root not in going or suffix not in files[root] for root, suffix in science):
         plan.wait(association, "products that are not made")
         return
-    chain = chains.chain(association.pipeline, first.header)
+    chain = config.chain(association.pipeline, first.header)
     root, reads = science[0]
     try:
         size = mosaic_pixels([going[name].header for name, _ in science], first.shape[-2:])
@@ -415,13 +415,14 @@ def recipe_for(pipeline, header, config, name=""):
     JwcalError
         A parameter is wrong or a reference is missing.
     """
-    chain = chains.chain(pipeline, header)
+    chain = config.chain(pipeline, header)
     steps = [step.name for step in chain.steps]
+    ours = [step.name for step in chain.steps if not step.own]  # CRDS knows no others
     where = {**config.crds, "overrides": config.overrides(header), "file": name, "known": config.known}
-    from_crds = pars.parameter_references(header, pipeline, steps, **where)
+    from_crds = pars.parameter_references(header, pipeline, ours, **where)
     kind = id(chain), id(from_crds), header.get("EXP_TYPE")  # exposures that are alike share the objects; `known` keeps them
     if kind not in config.known:
-        values = pars.parameters_in(from_crds.files, pipeline, steps)
+        values = pars.parameters_in(from_crds.files, pipeline, ours)
         parameters, origins = config.chain_parameters(chain, header.get("EXP_TYPE"), values)
         origins = {step: {name: o for name, o in by_name.items() if o != configuration.DEFAULT} for step, by_name in origins.items()}
         wanted = _wanted(chain, config.save, parameters)

@@ -2,11 +2,10 @@
 
 import os
 from collections import Counter, defaultdict
-from functools import cache
 
 from ..files.fitsheaders import read_headers
 from ..settings import facts, pars
-from ..settings.chains import Step
+from ..settings.chains import Step, steps_of
 from ..settings.tables import matches, table
 from ..vocabulary.errors import ConfigError, InputError, JwcalError
 
@@ -106,14 +105,6 @@ def _word(value):
 # --- what a pipeline can take at all ---
 
 
-@cache
-def steps_of(pipeline):
-    """The steps of a pipeline, of all its variants."""
-    row = table("pipelines")[pipeline]
-    entries = [entry for part in (row, *row.get("variants", ())) for entry in part.get("steps", ())]
-    return tuple(dict.fromkeys(e if isinstance(e, str) else e["step"] for e in entries if isinstance(e, str) or "step" in e))
-
-
 def takes(pipeline, steps):
     """The reference types that some steps of a pipeline can take, those of their parameters included."""
     abouts = [facts.about(step) for step in steps]
@@ -121,7 +112,7 @@ def takes(pipeline, steps):
     return kinds | set(map(pars.pars_type, steps)) | {f"pars-{table('pipelines')[pipeline]['crds']}"}
 
 
-def check(pipeline, steps, overrides):
+def check(pipeline, steps, overrides, own=()):
     """Make sure that a pipeline has the steps and takes the reference types that it is asked for, for whatever exposure.
 
     Parameters
@@ -129,18 +120,21 @@ def check(pipeline, steps, overrides):
     pipeline : str
     steps, overrides : dict
         Name of a step, or a reference type -> the option that asks for it.
+    own : iterable of str
+        Steps of the user's own in it.
 
     Raises
     ------
     ConfigError
         It has not, or does not: that can only be a mistake.
     """
+    mine = (*steps_of(pipeline), *own)
     for step, option in steps.items():
-        if step not in steps_of(pipeline):
+        if step not in mine:
             others = [other for other in table("pipelines") if step in steps_of(other)]
             raise ConfigError(f"{option}: {pipeline} has no step {step}", do=f"Leave it out: the step is one of {', '.join(others)}")
     for kind, option in overrides.items():
-        if kind not in takes(pipeline, steps_of(pipeline)):
+        if kind not in takes(pipeline, mine):
             others = [other for other in table("pipelines") if kind in takes(other, steps_of(other))]
             do = f"Leave it out: {', '.join(others)} can take it" if others else "Leave it out"
             raise ConfigError(f"{option}: no step of {pipeline} takes a {kind} reference", do=do)
@@ -246,6 +240,9 @@ class Asked:
     def _of_steps(self):
         everywhere = {step for recipe in self._recipes.values() for step in recipe.parameters}
         said = [f"steps.{step}: no exposure of this run goes through {step}" for step in self._config.steps if step not in everywhere]
+        for pipeline, inserts in self._config.insert.items():
+            absent = [insert.step for insert in inserts if insert.step not in everywhere]
+            said += [f"insert.{pipeline}: no exposure of this run goes through {step}" for step in absent]
         for exp_type, steps in self._config.exp_types.items():
             if exp_type not in self._exp_types:
                 said.append(f"exp_types.{exp_type}: no exposure is one")

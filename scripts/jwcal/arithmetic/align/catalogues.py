@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...model import named_files
 from ...vocabulary.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -38,13 +39,7 @@ def listed(path):
         It can't be read, or a line has three words.
     """
     path, found = Path(path), {}
-    try:
-        lines = path.read_text().splitlines()
-    except OSError as error:
-        raise ConfigError(
-            f"catfile of tweakreg can't be read ({error.strerror})", path, "Give a text file of images and catalogues"
-        ) from None
-    for line in lines:
+    for line in named_files.lines(path, "catfile of tweakreg", "Give a text file of images and catalogues"):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
@@ -61,7 +56,7 @@ def of_image(path):
     -------
     x, y, flux : float64 (n,)
     """
-    table = _table(path)
+    table = named_files.table(path, "the catalogue")
     columns = []
     for axis in ("x", "y"):
         names = [name for name in (axis, f"{axis}centroid", f"{axis}_centroid") if name in table.colnames]
@@ -71,15 +66,6 @@ def of_image(path):
     flux = _numbers(table, "flux") if "flux" in table.colnames else np.full(len(table), np.nan)
     known = np.isfinite(columns[0]) & np.isfinite(columns[1])
     return np.array([*columns, flux])[:, known]
-
-
-def _table(path):
-    from astropy.table import Table
-
-    try:
-        return Table.read(path)
-    except Exception as error:  # noqa: BLE001 - astropy's readers raise whatever the file makes them
-        raise ConfigError(f"the catalogue can't be read ({str(error).splitlines()[0]})", path, "Give a table that astropy reads") from None
 
 
 def _numbers(table, name):
@@ -117,7 +103,7 @@ def of_sky(path, epoch, motions="apply", without="drop"):
     ConfigError
         The table can't be read, or has not these columns.
     """
-    table = _table(path)
+    table = named_files.table(path, "the catalogue")
     lower = {}
     for name in table.colnames:
         lower.setdefault(name.lower(), []).append(name)

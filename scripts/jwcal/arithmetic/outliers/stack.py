@@ -1,11 +1,9 @@
 """Images of parts of one grid, and their median, without all of them in memory."""
 
-import os
-import tempfile
-
 import numpy as np
 
 from ...kernels.outliers.median_image import median_image
+from ...machine.scratch import Scratch, part_of
 
 BLOCK = 64 * 2**20  # bytes of the images' rows that are in memory at once
 MOST = 768 * 2**20  # bytes of images that are kept in memory, if they may be
@@ -25,27 +23,22 @@ class Stack:
     """
 
     def __init__(self, shape, in_memory=True, scratch=None):
-        self.shape, self._in_memory, self._scratch = shape, in_memory, scratch
-        self._images, self._bytes, self._folder = [], 0, None
+        self.shape, self._in_memory, self._scratch = shape, in_memory, Scratch("jwcal-outliers-", scratch)
+        self._images, self._bytes = [], 0
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self._images.clear()
-        if self._folder is not None:
-            self._folder.cleanup()
+        self._scratch.close()
 
     def append(self, image, window):
         """Add an image, float32, on its (rows, columns): slices of the grid."""
         self._bytes += image.nbytes
         image = np.ascontiguousarray(image, np.float32)
         if not self._in_memory or self._bytes > MOST:
-            if self._folder is None:
-                self._folder = tempfile.TemporaryDirectory(prefix="jwcal-outliers-", dir=self._scratch)
-            path = os.path.join(self._folder.name, f"{len(self._images)}.bin")
-            image.tofile(path)
-            image = path
+            image = self._scratch.put(f"{len(self._images)}.bin", image)
         self._images.append((window, image))
 
     def median(self):
@@ -71,4 +64,4 @@ def _rows(image, window, first, last):
     above, width = window[0].start, window[1].stop - window[1].start
     if isinstance(image, np.ndarray):
         return image[first - above : last - above]
-    return np.fromfile(image, np.float32, (last - first) * width, offset=4 * (first - above) * width).reshape(-1, width)
+    return part_of(image, np.float32, (first - above) * width, (last - first) * width).reshape(-1, width)

@@ -11,6 +11,17 @@ REJECT = 5.0  # times the noise: what is further from the series' median in the 
 RUNNING = 5  # integrations of which the median is taken to follow a drift
 SCATTER = 1.4826  # standard deviation of a normal distribution in median absolute deviations
 
+# Of the table's meta data: name -> keyword.
+ABOUT = {
+    "instrument": "INSTRUME",
+    "detector": "DETECTOR",
+    "channel": "CHANNEL",
+    "subarray": "SUBARRAY",
+    "filter": "FILTER",
+    "pupil": "PUPIL",
+    "target_name": "TARGNAME",
+}
+
 
 def replace_bad(cube, error, background, ring):
     """Replace pixels without a value by those of the other integrations, scaled and moved to the star of theirs.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...files.reference_file import open_reference
+from ...model import named_files
 from ...vocabulary.errors import ConfigError, InputError
 from ..wcs import sip
 from .union import clipped, union
@@ -122,7 +122,7 @@ def custom_grid(path, header, wcs, shape, output_shape=None):
     ConfigError
         There is no WCS in the file, it is not celestial, or nothing tells the shape.
     """
-    tree = open_reference(path, "output_wcs").tree
+    tree = named_files.tree(path, "output_wcs")
     made = tree.get("wcs")
     if getattr(getattr(made, "output_frame", None), "naxes", None) != 2:
         raise ConfigError("there is no celestial gWCS under the key wcs", path, "Make the file of resample: output_wcs again")

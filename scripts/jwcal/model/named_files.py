@@ -1,0 +1,47 @@
+"""Files that a parameter of a step names: images, trees, tables and lists of the user's. The steps' only door to them."""
+
+from pathlib import Path
+
+from ..files import fitsio
+from ..files.reference_file import open_reference
+from ..vocabulary.errors import ConfigError, InputError, ReferenceError
+
+
+def first_image(path, name):
+    """The first image of a FITS file in native byte order, None where it has none.
+
+    Raises
+    ------
+    ReferenceError
+        It can't be read; `name` is the parameter that names it.
+    """
+    try:
+        with fitsio.open_fits(path) as hdus:
+            images = [hdu.data for hdu in hdus if hdu.is_image and hdu.data is not None]
+            return fitsio.native(images[0]) if images else None
+    except InputError as error:
+        raise ReferenceError(f"{name} can't be read: {error.what}", path, error.do) from None
+
+
+def tree(path, kind):
+    """The tree of an ASDF file; ReferenceError where it can't be read."""
+    return open_reference(path, kind).tree
+
+
+def lines(path, what, do):
+    """The lines of a text file; ConfigError with what it is and what to do where it can't be read."""
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError as error:
+        raise ConfigError(f"{what} can't be read ({error.strerror})", path, do) from None
+
+
+def table(path, what):
+    """A table in any form that astropy reads; ConfigError where it can't."""
+    from astropy.table import Table
+
+    try:
+        return Table.read(path)
+    except Exception as error:  # noqa: BLE001 - astropy's readers raise whatever the file makes them
+        what = f"{what} can't be read ({str(error).splitlines()[0]})"
+        raise ConfigError(what, path, "Give a table that astropy reads") from None
