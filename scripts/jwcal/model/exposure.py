@@ -266,8 +266,9 @@ class Exposure:
     def only(self):
         """The only pixel grid; InputError where there are several, or none."""
         if len(self.pixels) != 1:
-            found = f"{len(self.pixels)} slits" if self.pixels else f"no image ({len(self.spectra)} spectra)" if self.spectra else "no image"
-            raise InputError(f"it has {found}, one image was expected", file=self.name)
+            found = f"{len(self.pixels)} slits" if self.pixels else "no image"
+            spectra = f" but {len(self.spectra)} spectra" if self.spectra else ""
+            raise InputError(f"it has {found}{spectra}, one image was expected", file=self.name)
         return self.pixels[0]
 
     def slits(self):
