@@ -282,6 +282,8 @@ def hdus(exposure, filename, tree=None):
         images += [(array, extension, number, sci) for extension, array in pixels.extra.items()]
         images += [(getattr(pixels, plane), extension, number, sci) for plane, extension in AFTER.items()]
     if tree is None:
+        if len(exposure.pixels) > 1:  # it would open as its first slit
+            raise ValueError(f"{exposure.suffix}: {model(exposure)} holds one image, there are {len(exposure.pixels)}")
         tree = {"meta": {"wcs": exposure.wcs}} if len(exposure.pixels) == 1 and exposure.wcs is not None else {}
     return put_together(exposure, filename, [_image(*image) for image in images if image[0] is not None], tree)
 
