@@ -1,6 +1,7 @@
 """Slits, cubes, spectra, catalogues: written and read again bit for bit, by jwcal and by stdatamodels; what stdatamodels writes, too."""
 
 import hashlib
+import os
 import warnings
 
 import astropy.units as u
@@ -16,13 +17,20 @@ from stdatamodels.jwst import datamodels
 
 import make
 from jwcal.files import arrays, fitsheaders
+from jwcal.machine.parts import part
 from jwcal.model import spectra
 from jwcal.model.exposure import Exposure, Members, Pixels
 from jwcal.products import slits, stored
-from jwcal.settings.chains import Save
+from jwcal.program import index
+from jwcal.provenance import codebase
+from jwcal.run import loop
+from jwcal.settings import chains
+from jwcal.settings.chains import Save, Step
 from jwcal.settings.recipe import Recipe
+from jwcal.settings.tables import table
 from jwcal.vocabulary import keywords
 from jwcal.vocabulary.errors import InputError
+from jwcal.workflow import plan
 
 MAPS = ("WAVELENGTH", "BARSHADOW", "PATHLOSS_PS", "PATHLOSS_UN", "FLATFIELD_PS", "FLATFIELD_UN", "PHOTOM_PS", "PHOTOM_UN", "AREA")
 NAMES = {  # extension -> what stdatamodels calls it
@@ -292,6 +300,19 @@ def test_several_grids_are_no_image_product(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_chain_starts_from_slits(tmp_path):
+    """A file of slits goes through a chain; one that lacks a plane is refused before anything is done."""
+    exposure, written = many_slits(), []
+    path = stored.write(exposure, tmp_path / "jw1_cal.fits")
+    save = Save({"cal": "crf"}, model="MultiSlitModel")
+    loop.run(Recipe("spec2", [save], reads=["cal"], group_flags=True), path, written.extend)
+    again = stored.read(stored.write(written[0], tmp_path / "jw1_crf.fits"))
+    assert len(again.pixels) == 3 and again.suffix == "crf"
+    exposure.pixels[1].err = None
+    with pytest.raises(InputError, match=r"it has no ERR, which flat_field needs: float32 of the shape \(7, 23\) was expected"):
+        loop.run(Recipe("spec2", [Step("flat_field"), save], references={"flat": "N/A"}, reads=["cal"]), exposure, written.extend)
+
+
 # --- images and cubes of integral field units ---
 
 
@@ -484,3 +505,61 @@ def test_catalogue_that_is_none(tmp_path, content, message):
         path.write_bytes(content)
     with pytest.raises(InputError, match=f"jw1_cat.ecsv: {message}"):
         stored.read(path)
+
+
+# --- planning ---
+
+
+def test_an_edit_of_a_form_concerns_only_its_products():
+    """What every product is made by has none of the forms; each form has itself and what it holds."""
+    code = codebase.Code()
+    assert "products/stored" in code.modules(())
+    forms = {path.removesuffix(".py") for path in stored.FORMS.values()}
+    assert not forms & code.modules(()).keys() and "model/spectra" not in code.modules(())
+    for form in forms:
+        assert forms & code.modules((form,)).keys() == {form}
+    assert "model/spectra" in code.modules(("products/spectra",))
+
+
+def test_every_form_has_its_model():
+    """What the tables name is there: modules that write, classes of stdatamodels that can be opened."""
+    assert set(table("models").values()) | {row["form"] for row in table("products").values() if "form" in row} == set(stored.FORMS)
+    assert all(hasattr(datamodels, name) for name in table("models"))
+    writers = dict.fromkeys(stored.FORMS, "hdus") | {"catalogues": "write", "lists": "text"}
+    assert all(hasattr(part(stored.FORMS, form), writer) for form, writer in writers.items())
+
+
+def test_forms_of_a_chain(monkeypatch):
+    """A chain depends on the forms that it writes, and on those in which the exposure's other pipelines write what it reads."""
+    made = {
+        "spec2": chains.Chain("spec2", ("rate",), (Save({"rate": "cal"}, model="MultiSlitModel"), Save({"x1d": "x1d"})), {}, ""),
+        "spec3": chains.Chain("spec3", ("cal",), (Save({"cal": "s3d"}),), {}, ""),
+        "image2": chains.Chain("image2", ("rate",), (Save({"rate": "cal"}),), {}, ""),
+        "image3": chains.Chain("image3", ("cal",), (Save({"cal": "crf"}, name="{member}"), Save({"cat": "cat"})), {}, ""),
+    }
+    monkeypatch.setattr(chains, "is_built", made.__contains__)
+    monkeypatch.setattr(chains, "chain", lambda name, header: made[name])
+    slits, image = {"EXP_TYPE": "NRS_MSASPEC", "NINTS": 1}, {"EXP_TYPE": "NRC_IMAGE", "NINTS": 1}
+    assert plan.forms_of(made["spec2"], slits) == ["slits", "spectra"]
+    assert plan.forms_of(made["spec3"], slits) == ["cubes", "slits"]
+    assert plan.forms_of(made["image2"], image) == []
+    assert plan.forms_of(made["image3"], image) == ["catalogues", "lists"]
+
+
+def test_spectra_beside_an_exposure(tmp_path):
+    """Spectra are found where they belong to an exposure, and read as members of its association; nothing starts from others."""
+    root = "jw01234001001_02101_00001_mirimage"
+    exposure = made([grid((8, 8))], "cal", EXP_TYPE="MIR_LRS-FIXEDSLIT", INSTRUME="MIRI", DETECTOR="MIRIMAGE", NINTS=1)
+    for keyword, value in {"DATE-OBS": "2022-07-01", "TIME-OBS": "12:00:00.000"}.items():
+        exposure.header.primary[keyword] = value
+    stored.write(exposure, tmp_path / f"{root}_cal.fits")
+    for name in (root, "jw01234-o001_t001_miri_p750l", "jw{odd}"):
+        stored.write(several_spectra(""), tmp_path / f"{name}_x1d.fits")
+    found = index.find(tmp_path)
+    assert not found.problems and not found.left_out
+    (one,) = found.exposures
+    assert one.level == "cal" and {suffix: os.path.basename(path) for suffix, path in one.files.items()} == {
+        suffix: f"{root}_{suffix}.fits" for suffix in ("cal", "x1d")
+    }
+    (background,) = Members([(one.files["x1d"], "background")], stored.read).each("background")
+    assert len(background.spectra) == 3

@@ -82,7 +82,7 @@ def opened(path, group_flags=True, of_ramps=True):
             exposure.pixels = [_ramp_planes(hdus, exposure, left_out)]
             exposure.raw = fitsio.RampSamples(hdus, path, group_flags)
         else:
-            exposure.pixels = [_planes(hdus, hdu.ver, found, exposure) for hdu in hdus if hdu.name == "SCI"]
+            exposure.pixels = [_planes(images, number, found, exposure) for number, images in _by_number(hdus).items()]
             exposure.pixels[0].header = header.sci
             if form == "slits":
                 part(FORMS, form).fill(exposure, hdus)
@@ -197,13 +197,22 @@ def _fill_zero_frames(frames, exposure):
         exposure.notes.append(f"ZEROFRAME has {np.count_nonzero(absent)} values that are not finite: there is no zero frame there")
 
 
-def _planes(hdus, number, found, exposure):
-    """The arrays of one pixel grid: the extensions of one EXTVER."""
+def _by_number(hdus):
+    """EXTVER -> its images, in the order of the SCI extensions."""
+    numbered = {}
+    for hdu in hdus[1:]:
+        if isinstance(hdu, fits.ImageHDU):
+            numbered.setdefault(hdu.ver, []).append((hdu.name, hdu))
+    return {number: [hdu for _, hdu in named] for number, named in numbered.items() if any(name == "SCI" for name, _ in named)}
+
+
+def _planes(images, number, found, exposure):
+    """The arrays of one pixel grid: the image extensions of one EXTVER."""
     names = {extension: plane for plane, extension in (BEFORE | AFTER).items() if plane != "groupdq"}  # which images have not
     labels = arrays.is_labels(found)
     pixels = Pixels()
-    for hdu in hdus[1:]:
-        if not isinstance(hdu, fits.ImageHDU) or hdu.ver != number or hdu.data is None:
+    for hdu in images:
+        if hdu.data is None:
             continue
         if hdu.name in arrays.FLAGS:
             array = fitsio.flags(hdu.data, hdu.name, exposure.name)

@@ -440,13 +440,13 @@ def recipe_for(pipeline, header, config, name=""):
         list(chain.reads),
         association={} if "uncal" in chain.reads else dict(ALONE),
         takes=chain.takes,
-        forms=_forms(chain, header),
+        forms=forms_of(chain, header),
         doubts=requests.contradictions(own, header, config.known),
         origins=origins,
     )
 
 
-def _forms(chain, header):
+def forms_of(chain, header):
     """The forms of what a chain reads and writes, but for images: modules of `products`.
 
     A file that it reads has the form in which the exposure's other pipelines write it: a `cal` of slits, or of an image.
