@@ -474,6 +474,24 @@ def test_wrong_spectra(tmp_path, change, message):
         stored.read(path)
 
 
+@pytest.mark.parametrize("data", [None, np.zeros((3, 3), np.float32)])
+def test_spectrum_that_is_an_image(tmp_path, data):
+    path = stored.write(several_spectra(""), tmp_path / "jw1_x1d.fits")
+    with fits.open(path) as hdus:
+        broken = fits.HDUList([hdus[0].copy(), fits.ImageHDU(data, name="EXTRACT1D")])
+    broken.writeto(path, overwrite=True)
+    with pytest.raises(InputError, match="EXTRACT1D is an image, a table was expected"):
+        stored.read(path)
+
+
+def test_neither_images_nor_spectra(tmp_path):
+    path = stored.write(several_spectra(""), tmp_path / "jw1_x1d.fits")
+    with fits.open(path) as hdus:
+        fits.HDUList([hdus[0].copy()]).writeto(tmp_path / "jw2_x1d.fits")
+    with pytest.raises(InputError, match="jw2_x1d.fits: it has no SCI extension with an image"):
+        stored.read(tmp_path / "jw2_x1d.fits")
+
+
 # --- catalogues ---
 
 

@@ -181,7 +181,7 @@ def _same(shape, wanted):
 
 def _fault_of_columns(table):
     if not table.is_table:
-        return f"{table} is an image, a table was expected" if table.shape else ""
+        return f"{table} is an image, a table was expected" if table.shape or table.name in SPECTRA else ""
     missing = [name for name in COLUMNS[table.name] if name not in table.columns]
     if missing:
         return f"the table {table} has no column {missing[0]}"

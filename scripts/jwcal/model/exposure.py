@@ -307,7 +307,7 @@ class Exposure:
         return new
 
     def shell(self):
-        """This exposure without its pixels: the same keywords, WCS and bookkeeping, which stay its own."""
+        """This exposure without its pixels: the same keywords, WCS, spectra and bookkeeping, which stay its own."""
         shell = copy.copy(self)
         shell.pixels = [Pixels(header=p.header, wcs=p.wcs, about=p.about) for p in self.pixels]
         shell.raw = shell.samples = None

@@ -33,6 +33,8 @@ def _entries(tree):
 
 def hdus(exposure, filename):
     """The HDU list of an exposure's slits; see `stored.hdus`."""
+    if len(exposure.pixels) == 1 and exposure.only.header is not None:
+        exposure.header.sci = exposure.only.header  # which a step may have replaced
     slits = [_entry(pixels) for pixels in exposure.pixels]
     if stored.model(exposure) != "MultiSlitModel":
         return stored.hdus(exposure, filename, _entry(exposure.only))
