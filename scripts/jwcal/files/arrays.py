@@ -29,12 +29,14 @@ VALUES = (*PLANES, *MAPS)
 OF_RAMPS = {"ERR": "igrc", "GROUPDQ": "igrc", "PIXELDQ": "rc", "DQ": "rc", "ZEROFRAME": "irc", "REFOUT": "igr*", "AVDRKCUR": "rc"}
 RAMP = "igrc"
 TIMES = "INT_TIMES"
+SPECTRA = ("EXTRACT1D", "COMBINE1D")  # tables of files that have no images
 COLUMNS = {  # that a table must have, and what they hold
     TIMES: (
         "integration_number",
         *(f"int_{part}_{scale}" for scale in ("MJD_UTC", "BJD_TDB") for part in ("start", "mid", "end")),
     ),
     "ASDF": ("ASDF_METADATA",),
+    **dict.fromkeys(SPECTRA, ("WAVELENGTH", "FLUX")),
 }
 NUMBER = re.compile(r"1?[BIJKED] *")  # TFORM of a column with one number a row
 
@@ -86,11 +88,11 @@ def fault(extensions, header):
     Returns
     -------
     str
-        A sentence without its full stop; "" where nothing is wrong, or there is no SCI to compare with.
+        A sentence without its full stop; "" where nothing is wrong, or there is neither SCI to compare with nor a spectrum.
     """
     science = {e.number: e for e in extensions if e.name == "SCI"}
     if not science or not next(iter(science.values())).shape:
-        return ""
+        return _fault_of_spectra(extensions)
     wrong = _doubled(extensions) or _fault_of_science(list(science.values()))
     for extension in extensions:
         wrong = wrong or _fault_of(extension, science, header)
@@ -102,6 +104,25 @@ def _doubled(extensions):
     counts = Counter((e.name, e.number) for e in extensions if e.name in known)
     name, number = next((one for one, n in counts.items() if n > 1), ("", 0))
     return name and f"it has {counts[name, number]} extensions {name} with EXTVER {number}, one was expected"
+
+
+def _fault_of_spectra(extensions):
+    """What is wrong with the spectra of a file without images: tables with a column of wavelengths, all as long as its others."""
+    if not any(e.name in SPECTRA for e in extensions):
+        return ""
+    wrong = _doubled(extensions)
+    for table in (e for e in extensions if e.name in COLUMNS):
+        wrong = wrong or _fault_of_columns(table)
+        if table.name in SPECTRA and not wrong:
+            length, longer = table.columns["WAVELENGTH"], table.columns["FLUX"]
+            if _length(length) != _length(longer):
+                wrong = f"the columns WAVELENGTH and FLUX of {table} are {length} and {longer}, the same length was expected"
+    return wrong
+
+
+def _length(form):
+    """Numbers in a row of a column, by its TFORM."""
+    return int(re.match(r"\d*", form)[0] or 1)
 
 
 def _fault_of_science(science):
@@ -158,17 +179,22 @@ def _same(shape, wanted):
     return len(shape) == len(wanted) and all(w in (None, n) for n, w in zip(shape, wanted, strict=True))
 
 
-def _fault_of_table(table, science, header):
+def _fault_of_columns(table):
     if not table.is_table:
-        return f"{table} is an image, a table was expected" if table.shape else ""
+        return f"{table} is an image, a table was expected" if table.shape or table.name in SPECTRA else ""
     missing = [name for name in COLUMNS[table.name] if name not in table.columns]
     if missing:
         return f"the table {table} has no column {missing[0]}"
     if table.name != TIMES:
-        return "" if table.shape[0] else f"the table {table} has no rows, one was expected"
+        return "" if table.shape[0] or table.name in SPECTRA else f"the table {table} has no rows, one was expected"
     odd = [name for name in COLUMNS[TIMES] if not NUMBER.fullmatch(table.columns[name])]
-    if odd:
-        return f"the column {odd[0]} of {table} is {table.columns[odd[0]]}, one number a row was expected"
+    return f"the column {odd[0]} of {table} is {table.columns[odd[0]]}, one number a row was expected" if odd else ""
+
+
+def _fault_of_table(table, science, header):
+    wrong = _fault_of_columns(table)
+    if wrong or table.name != TIMES or not table.is_table:
+        return wrong
     rows, nints = table.shape[0], science.shape[0]
     if len(science.shape) < 3 or rows in (0, nints) or rows == _of_whole(header, nints):
         return ""
@@ -188,6 +214,8 @@ def _of_whole(header, nints):
 def notes(extensions):
     """What is read otherwise than it is in the file, or assumed: list of sentences."""
     said, science = [], [e for e in extensions if e.name == "SCI"]
+    if not science or not science[0].shape:
+        return said
     is_ramp = len(science[0].shape) == len(RAMP)
     for e in extensions:
         if e.name in FLAGS:

@@ -420,10 +420,16 @@ def _asdf_file(tree):
     return Ordered(tree)
 
 
-def asdf_tree(hdus, path):
-    """The tree in the ASDF extension of a product, its references to FITS arrays unresolved; {} where it has none."""
+def asdf_tree(hdus, path, pick):
+    """What is picked from the tree in the ASDF extension of a product: pick(tree). References to FITS arrays are unresolved.
+
+    Raises
+    ------
+    InputError
+        The extension can't be read.
+    """
     if "ASDF" not in hdus:
-        return {}
+        return pick({})
     import asdf
 
     data = np.asarray(hdus["ASDF"].data["ASDF_METADATA"][0]).tobytes()
@@ -431,7 +437,6 @@ def asdf_tree(hdus, path):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # older library versions than the file's: what we need is read below or fails
             with asdf.open(io.BytesIO(data), lazy_tree=True, lazy_load=False) as file:
-                meta = file.tree.get("meta", {})
-                return {"wcs": meta.get("wcs") if hasattr(meta, "get") else None}
+                return pick(file.tree)
     except Exception as error:  # asdf has no common base for what a broken block raises
         raise InputError(f"its ASDF extension can't be read ({error})", path, AGAIN) from None

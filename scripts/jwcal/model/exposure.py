@@ -9,17 +9,19 @@ ramp                 1: sci (int, group, row, col)           INT_TIMES, GROUP
 rate, cal, i2d       1: sci (row, col)
 rateints, calints    1: sci (int, row, col)                  INT_TIMES
 slits (MOS, FS...)   1 a slit or source, each with its WCS   INT_TIMES
-IFU cube             1: sci (wavelength, row, col)
-spectra              none                                    EXTRACT1D, one a spectrum
+IFU cube             1: sci (wavelength, row, col)           WCS-TABLE
+spectra              none: `spectra` is a list of them       INT_TIMES
+catalogue            none: `catalogue` is a table
 members              a list of exposures, opened on demand   (class `Members`)
 ===================  ======================================  =====================================
 """
 
 import copy
+import itertools
 import logging
 import os
 import tempfile
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -129,6 +131,7 @@ class Pixels:
     extra: dict = field(default_factory=dict)
     header: object = None  # the science extension's keywords, of this slit
     wcs: object = None  # gwcs.WCS
+    about: dict = field(default_factory=dict)  # what has no keyword, of a slit: slit_ymin, slit_ymax, xcen... (`products.slits.ABOUT`)
 
     @property
     def shape(self):
@@ -137,6 +140,19 @@ class Pixels:
     def planes(self):
         """The arrays that are there: (name, array), those of `extra` left out."""
         return [(name, getattr(self, name)) for name in PLANES if getattr(self, name) is not None]
+
+
+class _OfOnlyGrid:
+    """An attribute of the only pixel grid, lent to its exposure; InputError where there is not one grid."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __get__(self, exposure, owner=None):
+        return self if exposure is None else getattr(exposure.only, self.name)
+
+    def __set__(self, exposure, value):
+        setattr(exposure.only, self.name, value)
 
 
 class Exposure:
@@ -150,6 +166,19 @@ class Exposure:
     suffix : str
         What it would be called if it were written now: "uncal", "rate", "cal", "i2d"...
     """
+
+    # An exposure with one pixel grid lends its arrays their short names.
+    sci: np.ndarray = _OfOnlyGrid("sci")
+    err: np.ndarray = _OfOnlyGrid("err")
+    dq: np.ndarray = _OfOnlyGrid("dq")
+    pixeldq: np.ndarray = _OfOnlyGrid("dq")  # what `dq` is called in a ramp, beside `groupdq`
+    groupdq: np.ndarray = _OfOnlyGrid("groupdq")
+    var_poisson: np.ndarray = _OfOnlyGrid("var_poisson")
+    var_rnoise: np.ndarray = _OfOnlyGrid("var_rnoise")
+    var_flat: np.ndarray = _OfOnlyGrid("var_flat")
+    extra: dict = _OfOnlyGrid("extra")
+    wcs: object = _OfOnlyGrid("wcs")
+    about: dict = _OfOnlyGrid("about")
 
     def __init__(self, header, pixels=(), tables=None, suffix=""):
         self.header = header
@@ -238,10 +267,13 @@ class Exposure:
     def dead_groups(self, dead):
         self._dead_groups = dead
 
-    # An exposure with one pixel grid lends its arrays their short names.
-    def _only(self):
+    @property
+    def only(self):
+        """The only pixel grid; InputError where there are several, or none."""
         if len(self.pixels) != 1:
-            raise InputError(f"one image expected, {len(self.pixels)} found", file=self.name)
+            found = f"{len(self.pixels)} slits" if self.pixels else "no image"
+            spectra = f" but {len(self.spectra)} spectra" if self.spectra else ""
+            raise InputError(f"it has {found}{spectra}, one image was expected", file=self.name)
         return self.pixels[0]
 
     def slits(self):
@@ -266,18 +298,23 @@ class Exposure:
         return part
 
     def derive(self, pixels, suffix):
-        """A new exposure with copies of this one's keywords and bookkeeping, and other pixels."""
+        """A new exposure with copies of this one's keywords and bookkeeping, and other pixels.
+
+        Pixels with a header of their own (slits) keep it; that of the first becomes the exposure's science header, as in a file.
+        """
         new = Exposure(self.header.copy(), pixels, self.tables, suffix)
         new.steps, new.seconds, new.references, new.recipe = dict(self.steps), dict(self.seconds), dict(self.references), self.recipe
         new.members = self.members
+        if new.pixels and new.pixels[0].header is not None:
+            new.header.sci = new.pixels[0].header
         for p in new.pixels:
             p.header = new.header.sci if p.header is None else p.header
         return new
 
     def shell(self):
-        """This exposure without its pixels: the same keywords, WCS and bookkeeping, which stay its own."""
+        """This exposure without its pixels: the same keywords, WCS, spectra and bookkeeping, which stay its own."""
         shell = copy.copy(self)
-        shell.pixels = [Pixels(header=p.header, wcs=p.wcs) for p in self.pixels]
+        shell.pixels = [Pixels(header=p.header, wcs=p.wcs, about=p.about) for p in self.pixels]
         shell.raw = shell.samples = None
         return shell
 
@@ -287,29 +324,13 @@ class Exposure:
             if name not in ("pixels", "raw", "samples"):
                 setattr(self, name, value)
         for mine, its in zip(self.pixels, shell.pixels, strict=True):
-            mine.header, mine.wcs = its.header, its.wcs
+            mine.header, mine.wcs, mine.about = its.header, its.wcs, its.about
 
     def aside(self, suffix, **planes):
         """What a step has to show beside the exposure: a product of these planes, without tables; of keywords only if there are none."""
         new = self.derive([Pixels(**planes)] if planes else [], suffix)
         new.tables = {}
         return new
-
-
-def _plane(name):
-    def get(self):
-        return getattr(self._only(), name)
-
-    def put(self, value):
-        setattr(self._only(), name, value)
-
-    return property(get, put, doc=f"`{name}` of the only pixel grid.")
-
-
-for _field in fields(Pixels):
-    if _field.name not in ("header",):
-        setattr(Exposure, _field.name, _plane(_field.name))
-Exposure.pixeldq = _plane("dq")
 
 
 def dead_groups(groupdq):
@@ -338,7 +359,7 @@ class Member:
     source: object  # path, or an Exposure that is in memory
     kind: str = "science"
     shell: Exposure = None  # its keywords, WCS and bookkeeping, as they were left; without pixels
-    kept: dict = field(default_factory=dict)  # plane -> .npy file that has it
+    kept: dict = field(default_factory=dict)  # (plane, number of the pixel grid) -> .npy file that has it
 
     @property
     def path(self):
@@ -423,8 +444,8 @@ class Members:
             exposure.tell_notes()  # once
         else:
             exposure.take_over(member.shell)
-        for plane, path in member.kept.items():
-            setattr(exposure, plane, np.load(path))
+        for (plane, number), path in member.kept.items():
+            setattr(exposure.pixels[number], plane, np.load(path))
         return self._with_book(exposure)
 
     def _with_book(self, exposure):
@@ -439,11 +460,11 @@ class Members:
         if isinstance(member.source, Exposure):
             return
         member.shell = exposure.shell()
-        for plane in keep:
-            if getattr(exposure, plane) is None:
+        for plane, (number, pixels) in itertools.product(keep, enumerate(exposure.pixels)):
+            if getattr(pixels, plane) is None:
                 continue
-            member.kept[plane] = self._scratch_file(self.every.index(member), plane)
-            np.save(member.kept[plane], getattr(exposure, plane))
+            path = member.kept[plane, number] = self._scratch_file(self.every.index(member), f"{number}.{plane}")
+            np.save(path, getattr(pixels, plane))
 
     def _scratch_file(self, number, plane):
         if self._folder is None:

@@ -1,5 +1,7 @@
 """Tables in text files: catalogues of sources, light curves. ECSV, which astropy and people read."""
 
+from ..vocabulary.errors import InputError
+
 
 def write(exposure, path):
     """Write the table of an exposure, `exposure.catalogue`.
@@ -14,7 +16,19 @@ def write(exposure, path):
 
 
 def read(path):
-    """The table in a file, astropy.table.QTable."""
+    """The table in a file, astropy.table.QTable.
+
+    Raises
+    ------
+    InputError
+        It is absent, or no ECSV.
+    """
     from astropy.table import QTable
 
-    return QTable.read(path, format="ascii.ecsv")
+    try:
+        return QTable.read(path, format="ascii.ecsv")
+    except FileNotFoundError:
+        raise InputError("there is no such file", path) from None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        what = f"not a readable table in ECSV format ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        raise InputError(what, path, "Fetch the file again") from None

@@ -15,7 +15,7 @@ from ..files import arrays, fitsheaders, fitsio, storage
 from ..machine.parts import part
 from ..model.exposure import Exposure, Header, Pixels, in_ascii
 from ..provenance.records import KEYWORD, record_path
-from ..settings import chains
+from ..settings import chains, forms
 from ..settings.chains import Save, Step
 from ..settings.tables import table
 from ..version import VERSION
@@ -27,18 +27,25 @@ log = logging.getLogger(__name__)
 SOFTWARE = f"jwcal {VERSION}"
 HISTORY_LINE = 72  # characters of a card; astropy would cut a longer text wherever that is
 _version = cache(version)  # which reads the package's files
-FORMS = {"catalogues": "products/catalogues", "lists": "products/lists"}  # of products that are no lists of images
+FORMS = {  # of products that are no lists of images: see config/products.yaml and config/models.yaml
+    "slits": "products/slits",
+    "cubes": "products/cubes",
+    "spectra": "products/spectra",
+    "catalogues": "products/catalogues",
+    "lists": "products/lists",
+}
 
 # Plane -> extension, in the order of the file. A ramp's 2-D data quality is PIXELDQ.
 BEFORE = {"sci": "SCI", "err": "ERR", "dq": "DQ", "groupdq": "GROUPDQ"}
 AFTER = {"var_poisson": "VAR_POISSON", "var_rnoise": "VAR_RNOISE", "var_flat": "VAR_FLAT"}
+TEXTS = ("catalogues", "lists")  # of the forms: those that are no FITS files
 OF_RAMPS = ("REFOUT", "GROUP")  # MIRI's reference output, the times of groups: only products that are ramps themselves have them
 STRUCTURAL = re.compile(r"NAXIS\d*|BITPIX|XTENSION|SIMPLE|EXTEND|PCOUNT|GCOUNT|BSCALE|BZERO|EXTNAME|EXTVER|CHECKSUM|DATASUM")
 
 
 @contextmanager
 def opened(path, group_flags=True, of_ramps=True):
-    """The exposure in a file; the samples of a ramp are read when they are asked for.
+    """The exposure in a FITS file, or the table in an ECSV file; the samples of a ramp are read when they are asked for.
 
     Parameters
     ----------
@@ -53,22 +60,34 @@ def opened(path, group_flags=True, of_ramps=True):
     InputError
         The file is no JWST exposure, it is not whole, or its arrays do not fit each other.
     """
+    if str(path).endswith(".ecsv"):
+        exposure = Exposure(Header(fits.Header(), fits.Header(), str(path)), suffix=chains.root_and_suffix(Path(path).stem)[1])
+        exposure.catalogue = part(FORMS, "catalogues").read(path)
+        yield exposure
+        return
     with fitsio.open_fits(path) as hdus:
         header = _header(hdus, path)
         exposure = Exposure(header, suffix=chains.root_and_suffix(path)[1])
         left_out = () if of_ramps else OF_RAMPS
         found = _checked(hdus, header, left_out)
         exposure.notes = arrays.notes(found)
-        exposure.tables = _tables(hdus, left_out)
+        form = _form(hdus, header)
+        exposure.tables = _tables(hdus, (*left_out, *arrays.SPECTRA) if form == "spectra" else left_out)
+        if form == "spectra":
+            part(FORMS, form).fill(exposure, hdus)
+            yield exposure
+            return
         _keep_own_times(exposure, hdus["SCI"].shape)
         if len(hdus["SCI"].shape) == 4:
             exposure.pixels = [_ramp_planes(hdus, exposure, left_out)]
             exposure.raw = fitsio.RampSamples(hdus, path, group_flags)
         else:
-            exposure.pixels = [_planes(hdus, hdu.ver, found, exposure) for hdu in hdus if hdu.name == "SCI"]
+            exposure.pixels = [_planes(images, number, found, exposure) for number, images in _by_number(hdus).items()]
             exposure.pixels[0].header = header.sci
-            if len(exposure.pixels) == 1:
-                exposure.pixels[0].wcs = fitsio.asdf_tree(hdus, path).get("wcs") if _has_wcs(hdus) else None
+            if form == "slits":
+                part(FORMS, form).fill(exposure, hdus)
+            elif _has_wcs(hdus):
+                exposure.wcs = fitsio.asdf_tree(hdus, path, lambda tree: tree.get("meta", {}).get("wcs"))
         yield exposure
 
 
@@ -87,12 +106,29 @@ def read(path):
 
 def _header(hdus, path):
     fitsheaders.refuse_compressed([hdu.name for hdu in hdus if isinstance(hdu, fits.CompImageHDU)], path)
-    if "SCI" not in hdus or not getattr(hdus["SCI"], "shape", ()):
+    if not _has_image(hdus) and not _has_spectra(hdus):
         raise InputError("it has no SCI extension with an image", path, fitsio.AGAIN)
-    header = Header(_clean(hdus[0].header, path), _clean(hdus["SCI"].header, path), str(path))
+    sci = clean(hdus["SCI"].header, path) if _has_image(hdus) else fits.Header()
+    header = Header(clean(hdus[0].header, path), sci, str(path))
     if str(header.get("TELESCOP", "")).strip() != "JWST":
         raise InputError("not a JWST file (TELESCOP is not JWST)", path, "Leave it out")
     return header
+
+
+def _has_image(hdus):
+    return "SCI" in hdus and bool(getattr(hdus["SCI"], "shape", ()))
+
+
+def _has_spectra(hdus):
+    return any(hdu.name in arrays.SPECTRA for hdu in hdus)
+
+
+def _form(hdus, header):
+    """Which module of FORMS reads a file; "" where it holds images."""
+    if not _has_image(hdus):
+        return "spectra"
+    several = sum(hdu.name == "SCI" for hdu in hdus) > 1
+    return "slits" if several or forms.of_model(header.primary.get("DATAMODL")) == "slits" else ""
 
 
 def _checked(hdus, header, left_out):
@@ -114,7 +150,7 @@ def _keep_own_times(exposure, shape):
         exposure.notes.append(f"{arrays.TIMES} has the rows of all segments: {len(own)} of {len(table)} are its own")
 
 
-def _clean(header, path):
+def clean(header, path):
     """Keywords as the standard wants them, without those that only describe the file's structure."""
     header = header.copy()
     for keyword in [k for k in header if STRUCTURAL.fullmatch(k)]:
@@ -161,13 +197,22 @@ def _fill_zero_frames(frames, exposure):
         exposure.notes.append(f"ZEROFRAME has {np.count_nonzero(absent)} values that are not finite: there is no zero frame there")
 
 
-def _planes(hdus, number, found, exposure):
-    """The arrays of one pixel grid: the extensions of one EXTVER."""
+def _by_number(hdus):
+    """EXTVER -> its images, in the order of the SCI extensions."""
+    numbered = {}
+    for hdu in hdus[1:]:
+        if isinstance(hdu, fits.ImageHDU):
+            numbered.setdefault(hdu.ver, []).append((hdu.name, hdu))
+    return {number: [hdu for _, hdu in named] for number, named in numbered.items() if any(name == "SCI" for name, _ in named)}
+
+
+def _planes(images, number, found, exposure):
+    """The arrays of one pixel grid: the image extensions of one EXTVER."""
     names = {extension: plane for plane, extension in (BEFORE | AFTER).items() if plane != "groupdq"}  # which images have not
     labels = arrays.is_labels(found)
     pixels = Pixels()
-    for hdu in hdus[1:]:
-        if not isinstance(hdu, fits.ImageHDU) or hdu.ver != number or hdu.data is None:
+    for hdu in images:
+        if hdu.data is None:
             continue
         if hdu.name in arrays.FLAGS:
             array = fitsio.flags(hdu.data, hdu.name, exposure.name)
@@ -180,7 +225,7 @@ def _planes(hdus, number, found, exposure):
         else:
             pixels.extra[hdu.name] = array
         if hdu.name == "SCI":
-            pixels.header = _clean(hdu.header, exposure.name)
+            pixels.header = clean(hdu.header, exposure.name)
     if arrays.lacks_flags(found, number):
         pixels.dq = np.zeros(pixels.sci.shape, np.uint32)
     return pixels
@@ -213,27 +258,30 @@ def write_all(products):
         def lists():
             for exposure, path in products:
                 temporary = renamed.enter_context(storage.replaced(path))
-                form = table("products").get(exposure.suffix, {}).get("form")
-                if form:
+                form = _form_of(exposure)
+                if form in TEXTS:
                     part(FORMS, form).write(exposure, temporary)
                 elif exposure.tree is not None:
                     temporary.write_bytes(fitsio.asdf_block(exposure.tree))
                 else:
-                    yield hdus(exposure, Path(path).name), temporary, path
+                    make = part(FORMS, form).hdus if form else hdus
+                    yield make(exposure, Path(path).name), temporary, path
 
         fitsio.write_fits(lists())
     for _, path in products:
         log.info("Written: %s", path)
 
 
-def hdus(exposure, filename):
-    """A product as an HDU list.
+def hdus(exposure, filename, tree=None):
+    """A product of images as an HDU list.
 
     Parameters
     ----------
     exposure : Exposure
     filename : str
         For the FILENAME keyword.
+    tree : dict, optional
+        What the ASDF extension says beside `meta.model_type` and the provenance; by default the WCS of the only image.
     """
     images = []
     for number, pixels in enumerate(exposure.pixels, start=1):
@@ -242,15 +290,33 @@ def hdus(exposure, filename):
         images += [(getattr(pixels, plane), extension, number, sci) for plane, extension in (BEFORE | flags).items()]
         images += [(array, extension, number, sci) for extension, array in pixels.extra.items()]
         images += [(getattr(pixels, plane), extension, number, sci) for plane, extension in AFTER.items()]
-    out = fits.HDUList([_primary(exposure, filename)])
-    out += [_image(*image) for image in images if image[0] is not None]
-    out += [_table(data, name, 1) for name, data in exposure.tables.items()]
-    block = np.frombuffer(fitsio.asdf_block(_tree(exposure), plain=not _has_own_wcs(exposure)), np.uint8)
-    out.append(_table(np.array([(block,)], dtype=[("ASDF_METADATA", np.uint8, (block.size,))]), "ASDF"))
+    if tree is None:
+        if len(exposure.pixels) > 1:  # it would open as its first slit
+            raise ValueError(f"{exposure.suffix}: {model(exposure)} holds one image, there are {len(exposure.pixels)}")
+        tree = {"meta": {"wcs": exposure.wcs}} if len(exposure.pixels) == 1 and exposure.wcs is not None else {}
+    return put_together(exposure, filename, [_image(*image) for image in images if image[0] is not None], tree)
+
+
+def put_together(exposure, filename, extensions, tree):
+    """The HDU list of a product: the primary HDU, its extensions, the exposure's tables, and the ASDF extension.
+
+    Parameters
+    ----------
+    exposure : Exposure
+    filename : str
+    extensions : list of HDU
+    tree : dict
+        As for `hdus`; {} where nothing is to be said, which saves the import of the asdf library.
+    """
+    out = fits.HDUList([_primary(exposure, filename), *extensions])
+    out += [table_hdu(data, name, 1) for name, data in exposure.tables.items()]
+    whole = {**tree, "meta": {"model_type": model(exposure), **tree.get("meta", {})}, "jwcal": provenance(exposure)}
+    block = np.frombuffer(fitsio.asdf_block(whole, plain=not tree), np.uint8)
+    out.append(table_hdu(np.array([(block,)], dtype=[("ASDF_METADATA", np.uint8, (block.size,))]), "ASDF"))
     return out
 
 
-def _table(data, name, number=None):
+def table_hdu(data, name, number=None):
     """A table extension. With data, astropy's constructor would load astropy.table to see whether they are one of its tables."""
     kinds = {kind.base for kind, *_ in data.dtype.fields.values()}
     as_they_are = all(kind == np.uint8 or kind.kind in "ifS" and kind != np.int8 for kind in kinds)  # int8: astropy's truth values
@@ -303,24 +369,19 @@ def _set(header, keyword, value, comment):
 
 def model(exposure):
     """The name of stdatamodels' class for a product."""
+    found = _named_model(exposure) or table("products")[exposure.suffix]["model"]
+    return found if isinstance(found, str) else found[exposure.pixels[0].sci.ndim if exposure.pixels else 2]
+
+
+def _named_model(exposure):
+    """The class that the chain's `save` names; "" where that is the suffix's usual one."""
     entries = exposure.recipe.entries if exposure.recipe else ()
-    for entry in entries:
-        if isinstance(entry, Save) and entry.model and exposure.suffix in entry.suffixes.values():
-            return entry.model
-    found = table("products")[exposure.suffix]["model"]
-    return found if isinstance(found, str) else found[exposure.sci.ndim if exposure.pixels else 2]
+    saves = (e for e in entries if isinstance(e, Save) and exposure.suffix in e.suffixes.values())
+    return next((save.model for save in saves if save.model), "")
 
 
-def _tree(exposure):
-    """The ASDF extension: the gWCS, and what the product was made from."""
-    meta = {"model_type": model(exposure)}
-    if _has_own_wcs(exposure):
-        meta["wcs"] = exposure.wcs
-    return {"meta": meta, "jwcal": provenance(exposure)}
-
-
-def _has_own_wcs(exposure):
-    return len(exposure.pixels) == 1 and exposure.wcs is not None
+def _form_of(exposure):
+    return forms.of_product(exposure.suffix, _named_model(exposure))
 
 
 def provenance(exposure):

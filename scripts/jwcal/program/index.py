@@ -24,6 +24,8 @@ SUFFIXES = tuple(suffix for level in LEVELS for suffix in level)
 ASSOCIATION = "_asn.json"
 # Some write the end of it in capitals, or compress the file.
 FILE_NAME = re.compile(rf"(.*)_({'|'.join(sorted(SUFFIXES, key=len, reverse=True))})\.fits(?:\.gz)?", re.IGNORECASE | re.DOTALL)
+# Spectra: members of associations (backgrounds) that no exposure starts from, so that only those beside an exposure's files are of use.
+SPECTRA_NAME = re.compile(r"(.*)_(x1d|x1dints)\.fits(?:\.gz)?", re.DOTALL)
 
 # <pppppooovvv>_<visit group><parallel sequence><activity>_<exposure>[-segNNN]_<detector>; activities count in base 36
 SCIENCE_NAME = re.compile(
@@ -61,7 +63,7 @@ class Exposure:
     root: str  # jw..._nrca1: the names of its products begin with it
     level: str  # "uncal", "rate" or "cal": what it starts from
     path: str  # the file that `header` and `shape` are of
-    files: dict  # suffix -> path, of all its files that were found
+    files: dict  # suffix -> path, of all its files that were found, spectra among them
     header: dict  # keywords of the primary header and of SCI (the primary ones win), plain values
     shape: tuple  # of SCI
     dtype: str
@@ -112,9 +114,10 @@ def find(data, cache=None, skip=(), until=STAGES[-1]):
     data = [data] if isinstance(data, (str, os.PathLike)) else list(data)
     files, problems, left_out = _find(data, {os.path.realpath(path) for path in skip})
     associations = [path for path in files.values() if path.endswith(ASSOCIATION)]
-    names, twice, unusable = _by_name(path for path in files.values() if not path.endswith(ASSOCIATION))
+    names, twice, unusable = _by_name(path for path in files.values() if FILE_NAME.fullmatch(os.path.basename(path)))
     left_out += twice
     problems += unusable
+    _add_spectra(names, files.values())
     wanted = [path for found in names.values() for path in _start(found).values()]
     read = _read(wanted, Path(cache) if cache else None)
     exposures = []
@@ -234,7 +237,7 @@ def _walk(top, skip):
 
 
 def _is_ours(name):
-    return FILE_NAME.fullmatch(name) or name.endswith(ASSOCIATION)
+    return FILE_NAME.fullmatch(name) or SPECTRA_NAME.fullmatch(name) or name.endswith(ASSOCIATION)
 
 
 def _by_name(paths):
@@ -250,6 +253,14 @@ def _by_name(paths):
         if first != path:
             twice.append(Problem(path, f"the same exposure as {first}: left out."))
     return names, twice, unusable
+
+
+def _add_spectra(names, paths):
+    """Add the spectra of exposures to their files; what reads them makes sure that they are such."""
+    for path in paths:
+        found = SPECTRA_NAME.fullmatch(os.path.basename(path))
+        if found and found[1] in names:
+            names[found[1]].setdefault(found[2], path)
 
 
 def _unusable(root, path):

@@ -124,9 +124,9 @@ def _check_start(recipe, exposure):
     """Raise InputError where the exposure is of another level than the chain starts from."""
     wanted = {suffix.removesuffix("ints") for suffix in recipe.reads}
     level = exposure.suffix.removesuffix("ints")
-    array = exposure.raw if exposure.raw is not None else exposure.sci
+    is_ramp = exposure.raw is not None or any(pixels.sci.ndim == 4 for pixels in exposure.pixels)
     named_otherwise = level in ("uncal", "rate", "cal") and level not in wanted
-    if wanted and (named_otherwise or (len(array.shape) == 4) != ("uncal" in wanted)):
+    if wanted and (named_otherwise or is_ramp != ("uncal" in wanted)):
         raise InputError(
             f"{recipe.pipeline} starts from {' or '.join(f'*_{suffix}.fits' for suffix in recipe.reads)}, which this is not",
             exposure.name,
@@ -136,7 +136,8 @@ def _check_start(recipe, exposure):
 
 def _check_planes(recipe, exposure):
     """Raise InputError where an image lacks planes that a step of the chain needs (its NEEDS). Ramps have none yet."""
-    for entry in recipe.entries if exposure.raw is None and len(exposure.shape) < 4 else ():
+    is_ramp = exposure.raw is not None or any(pixels.sci.ndim == 4 for pixels in exposure.pixels)
+    for entry in () if is_ramp else recipe.entries:
         if isinstance(entry, Save) or _is_idle(entry, recipe):
             continue
         for plane in getattr(step_modules.step_module(entry.name), "NEEDS", ()):

@@ -10,11 +10,10 @@ from ..crds import choose
 from ..files import fingerprint
 from ..program import index
 from ..provenance import codebase, records
-from ..settings import chains, pars
+from ..settings import chains, forms, pars
 from ..settings import config as configuration
 from ..settings.recipe import Recipe
-from ..settings.selector import ORDER, STAGES
-from ..settings.tables import table
+from ..settings.selector import ORDER, STAGES, select_for
 from ..vocabulary.errors import ConfigError, JwcalError
 from . import requests, stale
 from .patterns import apart
@@ -443,17 +442,24 @@ def recipe_for(pipeline, header, config, name=""):
         list(chain.reads),
         association={} if "uncal" in chain.reads else dict(ALONE),
         takes=chain.takes,
-        forms=_forms(chain),
+        forms=forms_of(chain, header),
         doubts=requests.contradictions(own, header, config.known),
         origins=origins,
     )
 
 
-def _forms(chain):
-    """The forms of what a chain reads and writes, but for images: modules of `products`."""
-    suffixes = {suffix for save in chain.saves for suffix in save.suffixes.values()}.union(chain.reads)
-    suffixes |= {chains.LIST} if any(save.name for save in chain.saves) else set()
-    return sorted({table("products")[suffix]["form"] for suffix in suffixes if "form" in table("products").get(suffix, {})})
+def forms_of(chain, header):
+    """The forms of what a chain reads and writes, but for images: modules of `products`.
+
+    A file that it reads has the form in which the exposure's other pipelines write it: a `cal` of slits, or of an image.
+    """
+    names = select_for(header) if header.get("EXP_TYPE") and header.get("NINTS") else ()
+    others = [chains.chain(name, header) for name in names if name and name != chain.pipeline and chains.is_built(name)]
+    made = {(suffix, save.model) for save in chain.saves for suffix in save.suffixes.values()}
+    made |= {(suffix, save.model) for other in others for save in other.saves for suffix in save.suffixes.values() if suffix in chain.reads}
+    made |= {(suffix, "") for suffix in chain.reads}
+    made |= {(chains.LIST, "")} if any(save.name for save in chain.saves) else set()
+    return sorted({forms.of_product(suffix, model) for suffix, model in made} - {""})
 
 
 def _wanted(chain, asked, parameters):

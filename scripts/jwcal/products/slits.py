@@ -1,0 +1,47 @@
+"""Slits and sources: an image or a cube each, with keywords, maps and a WCS of its own.
+
+An extension of slit n has EXTVER n. What FITS keywords do not tell stands in the ASDF extension: in `slits`, one entry a slit, of a
+MultiSlitModel, and beside `meta` of a SlitModel, which has one slit.
+"""
+
+from ..files import fitsio
+from . import stored
+
+ABOUT = ("is_extended", "xcen", "ycen", "slit_ymin", "slit_ymax")  # what stdatamodels knows of a slit without a keyword
+
+
+def fill(exposure, hdus):
+    """Give the slits of an exposure their WCS and `about`, from the ASDF extension of its file.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        Its pixels are those of the SCI extensions, in their order.
+    hdus : HDUList
+    """
+    entries = fitsio.asdf_tree(hdus, exposure.name, _entries)
+    numbers = [hdu.ver for hdu in hdus if hdu.name == "SCI"]
+    for pixels, number in zip(exposure.pixels, numbers, strict=True):
+        if number <= len(entries):
+            pixels.wcs, pixels.about = entries[number - 1]
+
+
+def _entries(tree):
+    """(WCS, about) of each slit in a tree."""
+    return [(slit.get("meta", {}).get("wcs"), {name: slit[name] for name in ABOUT if name in slit}) for slit in tree.get("slits", [tree])]
+
+
+def hdus(exposure, filename):
+    """The HDU list of an exposure's slits; see `stored.hdus`."""
+    if len(exposure.pixels) == 1 and exposure.only.header is not None:
+        exposure.header.sci = exposure.only.header  # which a step may have replaced
+    slits = [_entry(pixels) for pixels in exposure.pixels]
+    if stored.model(exposure) != "MultiSlitModel":
+        return stored.hdus(exposure, filename, _entry(exposure.only))
+    return stored.hdus(exposure, filename, {"meta": {}, "slits": slits} if any(slits) else {})
+
+
+def _entry(pixels):
+    """What the ASDF extension says of one slit."""
+    about = {name: value for name, value in pixels.about.items() if name in ABOUT}
+    return about if pixels.wcs is None else {"meta": {"wcs": pixels.wcs}, **about}
