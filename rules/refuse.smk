@@ -19,7 +19,7 @@ rule refuse:
         mem_mb=200,
         runtime=1,
     params:
-        unusable=PLAN.unusable,
+        unusable=lambda wildcards: PLAN.unusable,
         problems=lambda wildcards: PLAN.problems,  # a function: Snakemake would take braces in a list for wildcards
     script:
         "../scripts/refuse.py"

@@ -7,7 +7,7 @@ from astropy.wcs import WCS
 import starfields
 from jwcal.model.exposure import Members
 from jwcal.products import stored
-from jwcal.steps import assign_mtwcs, resample, tweakreg
+from jwcal.steps import assign_mtwcs, assign_wcs, resample, tweakreg
 from jwcal.vocabulary.errors import InputError, Skip
 from peer import needs_peer, peer_python
 

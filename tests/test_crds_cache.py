@@ -303,8 +303,8 @@ def test_nothing_is_written_when_it_is_read(cache):
     ("files", "error", "says"),
     [
         ([{"kind": ""}], ReferenceError, "the keyword REFTYPE is missing"),
-        ([{"instrument": ""}], ReferenceError, "the keyword INSTRUME is missing"),
-        ([{"instrument": "HRC"}], ReferenceError, "HRC is not an instrument of JWST"),
+        ([{"instrument": ""}], ReferenceError, "INSTRUME is ''"),
+        ([{"instrument": "HRC"}], ReferenceError, "INSTRUME is 'HRC'"),
         ([{"kind": "fringe"}], ReferenceError, "NIRCAM has no references of type fringe"),
         ([{"USEAFTER": "July"}], ReferenceError, "USEAFTER is 'July'"),
         ([{"DETECTOR": "NRCA1"}, {"DETECTOR": "NRCA1"}], ReferenceError, "is for the same exposures"),

@@ -25,7 +25,7 @@ def folder(tiny, tmp_path):
 
 def planned(tiny, folder, references=None, **settings):
     crds = {"crds_path": str(tiny.crds), **(references or {})}
-    return plan.make({"data": str(folder / "data"), "results": str(folder / "results"), "references": crds, **settings})
+    return plan.make({"data": str(folder / "data"), "results": str(folder / "results"), "until": "stage2", "references": crds, **settings})
 
 
 def lay(made, *suffixes):

@@ -390,7 +390,7 @@ def _wcs(setup, look):
         "V3I_YANG": look.v3i_yang,
         "XREF_SCI": look.xref if series else None,
         "YREF_SCI": look.yref if series else None,
-        "RA_REF": look.ra_ref,
+        "RA_REF": look.ra_ref % 360,
         "DEC_REF": look.dec_ref,
         "ROLL_REF": look.roll_ref,
         "RA_V1": ra_v1,

@@ -19,7 +19,7 @@ def _each(limit, *keywords):
 # Planning and every pipeline read these, or write them to their products: they are looked at in each exposure.
 WORDS = (
     *("EXP_TYPE", "DETECTOR", "SUBARRAY", "READPATT"),
-    *("FILTER", "PUPIL", "GRATING", "BAND", "MODULE", "CORONMSK", "OPMODE", "LAMP", "VISITYPE", "FXD_SLIT"),
+    *("FILTER", "PUPIL", "GRATING", "BAND", "CHANNEL", "MODULE", "CORONMSK", "OPMODE", "LAMP", "VISITYPE", "FXD_SLIT"),
 )
 CHOICES = {"INSTRUME": INSTRUMENTS}
 DATES = {  # ISO 8601, in the years of the telescope
@@ -70,6 +70,7 @@ NUMBERS |= {
     **_each((-MANY, MANY), "GWA_XTIL", "GWA_YTIL", "GWA_TILT", "GWA_PXAV", "GWA_PYAV"),
     **_each((0, MANY), "WAVSTART", "WAVEND"),
     # photometry, background, events
+    **_each((0, MANY), "PIXFRAC", "PXSCLRT"),
     **_each((0, MANY), "PIXAR_SR", "PIXAR_A2", "PRIMECRS", "EXTNCRS"),
     **_each((-MANY, MANY), "PHOTMJSR", "PHOTUJA2", "BKGLEVEL"),
 }

@@ -94,7 +94,8 @@ def make(recipe, made_from, source, inputs, shelf, scratch=None, write=None):
     before = records.measured(inputs)
     old = listed_before(shelf.outputs)
     for product in shelf.outputs.values():
-        records.record_path(product).unlink(missing_ok=True)
+        with storage.writing(product):
+            records.record_path(product).unlink(missing_ok=True)
     left = loop.run(recipe, source, write or shelf.write, scratch)
     missing = shelf.missing()
     if missing:
