@@ -38,6 +38,7 @@ def apply(
     save_profile: bool = False,
     save_scene_model: bool = False,
     save_residual_image: bool = False,
+    psf_total: Literal["whole", "inside"] = "whole",
     bad_pixels: Literal["replace", "omit"] = "replace",
     move_background: bool = True,
 ):
@@ -80,6 +81,8 @@ def apply(
         Without effect: all integrations are extracted at once.
     save_profile, save_scene_model, save_residual_image : bool
         Also return images of the weights, of what the spectrum says is in the image, and of the image less that.
+    psf_total : {"whole", "inside"}
+        Optimal: the flux is that of the whole PSF, or of the part of it that falls on the image: less at the slit's ends.
     bad_pixels : {"replace", "omit"}
         In a box a bad pixel has what the profile across the spectrum has there, scaled to the light of the good ones: of the mean of all
         integrations or, where it is bad in all, of the nearest wavelengths. The flux is flagged FLUX_ESTIMATED. Or it is missing.

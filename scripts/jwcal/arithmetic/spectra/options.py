@@ -17,6 +17,7 @@ class Options:
     smoothing_length: int | None = None
     bkg_fit: str | None = None
     bkg_order: int | None = None
+    psf_total: str = "whole"
     bad_pixels: str = "replace"
     move_background: bool = True
     save_profile: bool = False

@@ -28,6 +28,8 @@ class Psf:
         Its name.
     vertical : bool
         Whether the spectrum runs along y, there as in the data.
+    whole : bool
+        Whether 1 is the whole PSF, or what falls on the image.
 
     Raises
     ------
@@ -35,7 +37,7 @@ class Psf:
         It has none for the slit.
     """
 
-    def __init__(self, reference, slit, vertical):
+    def __init__(self, reference, slit, vertical, whole=True):
         with understood("psf", reference.path):
             for number in reference.versions("PSF"):
                 header = reference.keywords("PSF", number)
@@ -49,6 +51,8 @@ class Psf:
             self.samples = float(header["SUBPIX"])  # a pixel
             self.centre = float(header["CENTCOL" if vertical else "CENTROW"])
             wave = np.asarray(reference.uncut(f"WAVE,{number}"), float)
+        self.whole = whole
+        self._totals = self.image.sum(axis=1) / self.samples
         order = np.argsort(wave)
         self._order = order[np.isfinite(wave[order])]
         self._wave = wave[self._order]
@@ -58,7 +62,7 @@ class Psf:
         return np.interp(wavelength, self._wave, self._order, left=np.nan, right=np.nan)
 
     def profile(self, lines, across):
-        """Profiles that sum to 1 across the spectrum.
+        """Profiles across the spectrum.
 
         Parameters
         ----------
@@ -74,7 +78,11 @@ class Psf:
         places = np.array([lines, self.centre + across * self.samples])
         places[:, ~np.isfinite(places).all(axis=0)] = -10
         found = ndimage.map_coordinates(self.image, places, order=1)
-        total = found.sum(axis=1, keepdims=True)
+        if self.whole:
+            known = np.where(np.isfinite(lines), lines, 0)
+            total = np.interp(known, np.arange(self._totals.size), self._totals)
+        else:
+            total = np.broadcast_to(found.sum(axis=1, keepdims=True), found.shape)
         return np.divide(found, total, out=np.zeros_like(found), where=total != 0)
 
 
@@ -110,33 +118,39 @@ def psf_profiles(psf, slit, light, place, *, trace, model_nod_pair, optimize_loc
         if not abs(distance) >= LEAST_DISTANCE:
             log.warning("No negative source is fitted: the WCS does not tell where it is")
             distance = None
-    lines = psf.lines(light.wavelength)
-    across = np.arange(light.wavelength.shape[1]) - trace[:, None]
-
-    def profiles(shift, distance=None):
-        found = [psf.profile(lines, across + shift)]
-        return found if distance is None else [*found, -psf.profile(lines, across + shift + distance)]
-
     start = [0.0] if distance is None else [0.0, distance]
     if optimize_location:
-        start = _best_place(profiles, start, light)
+        start = _best_place(psf, light, trace, start)
     log.info("The profile is centred at pixel %.2f, wavelength %.2f", trace[middle.row] - start[0], middle.wavelength)
     if distance is not None:
         log.info("A negative source is fitted %.2f pixels from it", -start[1])
-    return profiles(*start)
+    return _profiles(psf, light.wavelength, np.arange(light.shape[1]) - trace[:, None], start)
 
 
-def _best_place(profiles, start, light):
+def _profiles(psf, wavelength, across, place):
+    """The source's profile, and its negative's. `place`: shift, and distance of the negative."""
+    lines = psf.lines(wavelength)
+    found = [psf.profile(lines, across + place[0])]
+    return found if len(place) == 1 else [*found, -psf.profile(lines, across + place[0] + place[1])]
+
+
+def _best_place(psf, light, trace, start):
     """Shift, and distance of the negative, with the least squares of what remains of the first integration, in units of the read noise."""
-    sci, good = light.sci[:1], light.good[:1]
-    noise = np.ones(sci.shape) if light.rnoise is None else light.rnoise[:1].astype(float)
+    lit = np.isfinite(light.wavelength)
+    rows, columns = (slice(k[0], k[-1] + 1) for k in (np.flatnonzero(lit.any(axis=axis)) for axis in (1, 0)))
+    sci, good = (np.ascontiguousarray(plane[:1, rows, columns]) for plane in (light.sci, light.good))
+    good &= lit[rows, columns]
+    noise = np.ones(sci.shape) if light.rnoise is None else light.rnoise[:1, rows, columns].astype(float)
     weight = np.divide(1.0, noise, out=np.zeros(noise.shape), where=good & (noise > 0))
-    data = np.where(good, sci, 0).astype(float)
     if not weight.any():
         weight = good.astype(float)
+    data = np.where(good, sci, 0).astype(float)
+    wavelength = light.wavelength[rows, columns]
+    across = np.arange(light.shape[1])[columns] - trace[rows, None]
 
     def remains(place):
-        _, model = fit_profiles(sci, (None, None, None), good, np.array(profiles(*place)), order=0, want_model=True)
+        profiles = np.array(_profiles(psf, wavelength, across, place))
+        _, model = fit_profiles(sci, (None, None, None), good, profiles, order=0, want_model=True)
         return float((weight * (model - data) ** 2).sum())
 
     return optimize.minimize(remains, start, method="Nelder-Mead").x

@@ -81,7 +81,7 @@ def extract(exposure, refs, place, options):
         "profile", "scene_model", "residual" -> list of Pixels, one a spectrum; those that were asked for.
     """
     spectra, shown = [], {}
-    for slit in exposure.slits():
+    for slit in exposure.slits() if len(exposure.pixels) > 1 else [exposure]:
         found = _extract_one(slit, refs, place, options)
         if found is not None:
             spectra.append(found[0])
@@ -217,7 +217,7 @@ def _profiles(aperture, slit, light, place, refs, name, optimal, options):
     """Weights, (along, across), of the source and of what is fitted with it; first and last pixel across the spectrum."""
     if optimal:
         profiles = psf_profiles(
-            Psf(refs["psf"], name, light.vertical),
+            Psf(refs["psf"], name, light.vertical, options.psf_total == "whole"),
             *(slit, light, place),
             trace=aperture.trace,
             model_nod_pair=options.model_nod_pair,
