@@ -59,8 +59,8 @@ def apcorr(path, sizes, wavelength, correction, subarrays=("FULL", "SLITLESSPRIS
     if unit == "pixels":
         kinds[3] = ("size", "u1", (len(sizes),))
     rows = [(name, wavelength, len(wavelength), sizes, len(sizes), correction, np.zeros_like(correction)) for name in subarrays]
-    table = fits.BinTableHDU(np.array(rows, kinds), name="APCORR")
-    about = {"TELESCOP": "JWST", "INSTRUME": "MIRI", "REFTYPE": "APCORR", "DATAMODL": "MirLrsApcorrModel", "SIZEUNIT": unit}
+    table = fits.BinTableHDU(np.array(rows, kinds), fits.Header({"SIZEUNIT": unit}), name="APCORR")
+    about = {"TELESCOP": "JWST", "INSTRUME": "MIRI", "REFTYPE": "APCORR", "DATAMODL": "MirLrsApcorrModel"}
     about |= {"AUTHOR": "tests", "PEDIGREE": "DUMMY", "DESCRIP": "test", "USEAFTER": "2022-01-01T00:00:00", "EXP_TYPE": "MIR_LRS-SLITLESS"}
     fits.HDUList([fits.PrimaryHDU(header=fits.Header(about)), table]).writeto(path, overwrite=True)
     return path

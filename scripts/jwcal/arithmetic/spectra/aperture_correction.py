@@ -7,6 +7,7 @@ from ...vocabulary.errors import ReferenceError
 
 # a row is found by those of these columns that the table has
 COLUMNS = {"filter": "FILTER", "pupil": "PUPIL", "grating": "GRATING", "subarray": "SUBARRAY"}
+UNIT = "SIZEUNIT"  # of the sizes: pixels or arcsec
 MIDDLE = 0.5  # of a pixel: where a source is, for tables that tell its phase
 
 
@@ -52,7 +53,7 @@ def aperture_correction(reference, header, slit, wavelength, size, scale):
     with understood("apcorr", reference.path):
         row = {name: table[column][same][0] for name, column in names.items()}
         correction, sizes, knots = _with_phase(row) if "pixphase" in row else _plain(row)
-        unit = str(reference.header.get("SIZEUNIT", "pixels")).lower()
+        unit = str(reference.keywords("APCORR").get(UNIT) or reference.header.get(UNIT, "pixels")).lower()
         if unit.startswith("arcsec"):
             sizes = sizes / scale()
         order = np.argsort(knots)
