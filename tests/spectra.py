@@ -5,7 +5,7 @@ import json
 import numpy as np
 from astropy import coordinates, units
 from astropy.io import fits
-from astropy.modeling.models import Const1D, Linear1D, Mapping
+from astropy.modeling.models import Const1D, Identity, Linear1D, Mapping, Polynomial2D
 from gwcs import WCS, coordinate_frames
 from scipy.special import erf
 
@@ -27,6 +27,20 @@ def plain_wcs(vertical=True, reverse=False):
     order = (0, 0, 1) if vertical else (1, 1, 0)
     world = coordinate_frames.CompositeFrame([sky, spectral], name="world")
     return WCS([(detector, Mapping(order, n_inputs=2) | model), (world, None)])
+
+
+def slit_wcs(middle=15.0):
+    """Spectra along the rows, with a slit frame: 0.1 of the slit a pixel, tilted by a pixel in 100."""
+    detector = coordinate_frames.Frame2D(name="detector", axes_order=(0, 1), unit=(units.pix, units.pix))
+    names = {"axes_names": ("x_slit", "y_slit", "lam"), "unit": (units.one, units.one, units.micron)}
+    slit = coordinate_frames.CoordinateFrame(3, ("SPATIAL", "SPATIAL", "SPECTRAL"), (0, 1, 2), name="slit_frame", **names)
+    sky = coordinate_frames.CelestialFrame(name="sky", axes_order=(0, 1), reference_frame=coordinates.ICRS())
+    spectral = coordinate_frames.SpectralFrame(name="spectral", axes_order=(2,), unit=(units.micron,))
+    world = coordinate_frames.CompositeFrame([sky, spectral], name="world")
+    to_slit = Mapping((0, 0, 1, 0)) | Const1D(0.0) & Polynomial2D(1, c0_0=-middle / 10, c1_0=-0.001, c0_1=0.1) & Linear1D(0.01, 5.0)
+    to_slit.inverse = Mapping((2, 1, 2), n_inputs=3) | Linear1D(100.0, -500.0) & Polynomial2D(1, c0_0=middle - 5, c1_0=10, c0_1=1.0)
+    to_sky = Linear1D(1 / 3600) & Linear1D(1 / 3600) & Identity(1)
+    return WCS([(detector, to_slit), (slit, to_sky), (world, None)])
 
 
 def image(sci, vertical=True, reverse=False, **keywords):

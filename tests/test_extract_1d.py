@@ -11,6 +11,7 @@ from astropy.io import fits
 import make
 import sky
 import spectra as made
+from jwcal.arithmetic.spectra import source_place
 from jwcal.arithmetic.spectra.aperture_correction import aperture_correction
 from jwcal.model.exposure import Exposure, Members
 from jwcal.model.references import References
@@ -369,12 +370,30 @@ def test_the_aperture_is_where_the_source_is(tmp_path, files, nods):
     assert abs(abs(starts[1] - starts[0]) - 2 * 1.9 / 0.11) < 0.5
 
 
-@pytest.mark.parametrize("horizontal_nods", [False, True])
-def test_optimal(tmp_path, files, nods, horizontal_nods):
+def test_the_place_in_the_slit(tmp_path):
+    """Along the rows; the trace is tilted."""
+    shape, place = (31, 80), 15 + 3.5 + 0.01 * np.arange(80)
+    light = 100 * np.exp(-0.5 * ((np.arange(31)[:, None] - place) / 0.8) ** 2) / (0.8 * np.sqrt(2 * np.pi))
+    exposure = made.image(light, vertical=False, SRCXPOS=0.0, SRCYPOS=0.35)
+    exposure.wcs = made.slit_wcs()
+    refs = made.references(tmp_path, exposure, extract_width=6, ystart=12, ystop=18)
+    (new,) = extract_1d.apply(exposure, refs, place="slit")
+    np.testing.assert_allclose(only(new)["FLUX"], JY * 100, rtol=5e-4)
+    assert new.spectra[0].header["EXTRYSTR"] == pytest.approx(1 + place.mean() - 2.5, abs=1e-6)
+    assert new.spectra[0].header["SRCYPOS"] == 0.35
+    middle = source_place.middle_of_spectrum(exposure.wcs, shape, False)
+    negative = source_place.negative_source(exposure, exposure.wcs, middle, False, "slit")
+    assert negative == pytest.approx(15 - 3.5 + 0.01 * middle.along)
+    wide = made.references(tmp_path, exposure, xstart=0, ystart=12, ystop=18)
+    assert (only(extract_1d.apply(exposure, wide, place="slit", use_source_posn=False))["FLUX"] < 0.9 * JY * 100).all()
+
+
+@pytest.mark.parametrize("two_nods", [False, True])
+def test_optimal(tmp_path, files, nods, two_nods):
     """The profile finds the source, with a background beside, and with the negative of the other nod."""
     (one, other), spectrum = nods
     exposure = one.derive([type(one.pixels[0])(**vars(one.pixels[0]))], "cal")
-    if horizontal_nods:
+    if two_nods:
         exposure.sci = one.sci - other.sci
         exposure.header.primary["PATTTYPE"] = "ALONG-SLIT-NOD"
         exposure.steps["bkg_subtract"] = ("COMPLETE", "")
@@ -384,7 +403,7 @@ def test_optimal(tmp_path, files, nods, horizontal_nods):
         refs,
         place="pointing",
         extraction_type="optimal",
-        subtract_background=not horizontal_nods,
+        subtract_background=not two_nods,
         save_scene_model=True,
         save_profile=True,
         save_residual_image=True,
@@ -536,7 +555,8 @@ CASES = {  # of real series: the aperture, the parameters
     "apcorr": (GROUND, {"xstart": 30.2, "xstop": 41, **REGIONS}, {}),
 }
 SLIT_CASES = {
-    "slit": ({**FIXED, "extract_width": 8.5}, {}),
+    # without a width the trace, which the peer has some rows beside its place, does not count
+    "slit": ({**FIXED, "xstart": 320.3, "xstop": 329, "extract_width": None}, {}),
     "optimal": (FIXED, {"extraction_type": "optimal", "subtract_background": True, **ALL}),
     "extended": ({**FIXED, "bkg_coeff": [[308.5], [314.5]]}, {"use_source_posn": False, "apply_apcorr": False}),
 }
@@ -598,14 +618,15 @@ def compare(name, spectrum, peer, shown):
     limit = 1e-3 if name == "optimal" else 1e-5
     for number, column in enumerate(table.dtype.names, start=1):
         assert spectrum.header.get(f"TUNIT{number}", "None") == str(peer[f"unit {column}"]), column
-        if column in ("INT_NUM", "SEGMENT") or column[:3] in ("MJD", "TDB"):
+        if column in ("INT_NUM", "N_ALONGDISP", "SEGMENT") or column[:3] in ("MJD", "TDB"):
             continue  # where INT_TIMES does not fit the peer has numbers from 1
         mine, theirs = table[column].astype(float), peer[column].astype(float)
         if column == "DQ" or column == "NPIXELS":
             np.testing.assert_allclose(mine, theirs, rtol=1e-9 if name != "optimal" else 1e-3, err_msg=f"{name} {column}")
             continue
-        known = np.isfinite(table["FLUX"])
-        good = np.broadcast_to(np.isfinite(table["FLUX"]), mine.shape) & known
+        # where a pixel is bad the peer does not know the error of the background that is fitted with a profile
+        good = np.isfinite(table["FLUX"]) & (np.isfinite(theirs) | (name != "optimal"))
+        assert good.mean() > 0.9 * np.isfinite(table["FLUX"]).mean()
         scale = np.abs(theirs[good]).max()
         away = np.abs(mine - theirs)[good]
         assert (away <= limit * np.maximum(np.abs(theirs[good]), 1e-3 * scale)).mean() >= 0.999, f"{name} {column} {away.max() / scale}"
@@ -616,7 +637,7 @@ def compare(name, spectrum, peer, shown):
     for image in shown:
         theirs = peer[f"shown {image.suffix}"]
         where = np.isfinite(image.sci) & np.isfinite(theirs)
-        assert where.mean() > 0.9
+        assert where.mean() > 0.3  # of the ground data's a half is beyond the spectrum
         np.testing.assert_allclose(
             image.sci[where], theirs[where], atol=(3e-3 if name == "optimal" else 1e-5) * np.abs(theirs[where]).max()
         )

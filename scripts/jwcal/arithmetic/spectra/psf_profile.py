@@ -40,16 +40,16 @@ class Psf:
     def __init__(self, reference, slit, vertical, whole=True):
         with understood("psf", reference.path):
             for number in reference.versions("PSF"):
-                header = reference.keywords("PSF", number)
-                name = str(header.get("APERTURE", "NONE")).upper()
+                about = reference.keywords("PSF", number)
+                name = str(about.get("APERTURE", "NONE")).upper()
                 if name in FIRST or name == slit.upper():
                     break
             else:
                 raise ReferenceError(f"the psf reference has no PSF for {slit}", reference.path, another("psf"))
             image = reference.uncut(f"PSF,{number}").astype(float)
             self.image = image if vertical else image.T
-            self.samples = float(header["SUBPIX"])  # a pixel
-            self.centre = float(header["CENTCOL" if vertical else "CENTROW"])
+            self.samples = float(about["SUBPIX"])  # a pixel
+            self.centre = float(about["CENTCOL" if vertical else "CENTROW"])
             wave = np.asarray(reference.uncut(f"WAVE,{number}"), float)
         self.whole = whole
         self._totals = self.image.sum(axis=1) / self.samples

@@ -250,7 +250,7 @@ def _summed(light, profiles, aperture, options):
             values = background_fit.smooth_along(light.sci, light.good, aperture.smoothing) if aperture.smoothing else light.sci
             median = aperture.fit == "median"
             level, more = background_fit.fit_background(
-                values, light.good, region, weights, z, 0 if median else aperture.order, median=median
+                values, light.good, region, weights, z, 0 if median else aperture.order, median=median, smooth=aperture.smoothing > 0
             )
             background = {"region": region, "level": level, "level_weights": more, "z": z}
     template = None
@@ -386,7 +386,7 @@ def _shown(light, profiles, sums, rows, level, ndim, options):
     if options.save_profile:
         shown["profile"] = light.back(np.sum(profiles, axis=0), 2)
     if options.save_scene_model or options.save_residual_image:
-        model = level if isinstance(level, np.ndarray) else _model(light, profiles[0], sums, rows, level)
+        model = level if isinstance(level, np.ndarray) else _model(light, profiles[0], sums, rows, level, options)
         if options.save_scene_model:
             shown["scene_model"] = light.back(model, ndim)
         if options.save_residual_image:
@@ -394,9 +394,10 @@ def _shown(light, profiles, sums, rows, level, ndim, options):
     return shown
 
 
-def _model(light, weights, sums, rows, level):
+def _model(light, weights, sums, rows, level, options):
     """The mean light in the box, and the background."""
     model = np.zeros(light.sci.shape) if level is None else level(slice(None))
     area = sums[box_sums.AREA]
-    model[:, rows] += np.divide(sums[box_sums.FLUX], area, out=np.zeros(area.shape), where=area > 0)[..., None] * weights[rows]
+    mean = np.divide(sums[box_sums.FLUX], area, out=np.zeros(area.shape), where=area > 0)[..., None]
+    model[:, rows] += mean * (weights[rows] if options.bad_pixels == "replace" else weights[rows] * light.good[:, rows])
     return np.nan_to_num(model)

@@ -37,7 +37,7 @@ def solve(matrix, right, size, nright):
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _fit(values, good, region, profile, z, order, median, coefficients, weights):
+def _fit(values, good, region, profile, z, order, median, smooth, coefficients, weights):
     nint, nalong, nacross = values.shape
     size = order + 1
     for k in prange(nint * nalong):
@@ -48,7 +48,7 @@ def _fit(values, good, region, profile, z, order, median, coefficients, weights)
             used = 0
             total = 0.0
             for c in range(nacross):
-                if region[r, c] and np.isfinite(values[i, r, c]):
+                if region[r, c] and (smooth or good[i, r, c]) and np.isfinite(values[i, r, c]):
                     kept[n] = values[i, r, c]
                     n += 1
                 if region[r, c] and good[i, r, c]:
@@ -84,7 +84,7 @@ def _fit(values, good, region, profile, z, order, median, coefficients, weights)
             weights[i, r, j] = right[j, 1] if known else 0.0
 
 
-def fit_background(values, good, region, profile, z, order, median=False):
+def fit_background(values, good, region, profile, z, order, median=False, smooth=False):
     """Fit the background of each integration at each wavelength.
 
     Parameters
@@ -101,6 +101,8 @@ def fit_background(values, good, region, profile, z, order, median=False):
     order : int
         0 for a mean.
     median : bool
+    smooth : bool
+        The values are smoothed: a median may have those of bad pixels.
 
     Returns
     -------
@@ -112,7 +114,7 @@ def fit_background(values, good, region, profile, z, order, median=False):
     """
     shape = (*values.shape[:2], order + 1)
     coefficients, weights = np.empty(shape), np.empty(shape)
-    _fit(values, good, region, profile, np.asarray(z, float), order, median, coefficients, weights)
+    _fit(values, good, region, profile, np.asarray(z, float), order, median, smooth, coefficients, weights)
     return coefficients, weights
 
 
