@@ -18,7 +18,7 @@ def polynomial(coefficients, z):
 
 
 @njit(cache=True, nogil=True)
-def _variance(plane, i, r, c):
+def variance_at(plane, i, r, c):
     value = np.float64(plane[i, r, c])
     return value if np.isfinite(value) else 0.0
 
@@ -175,20 +175,20 @@ def _sums(sci, poisson, rnoise, flat, good, weights, region, level, level_weight
                 if share != 0.0 and np.isfinite(template[r, c]):
                     w += share * template[r, c]
                 if poisson.size:
-                    p += w * w * _variance(poisson, i, r, c)
+                    p += w * w * variance_at(poisson, i, r, c)
                 if rnoise.size:
-                    n += w * w * _variance(rnoise, i, r, c)
+                    n += w * w * variance_at(rnoise, i, r, c)
                 if flat.size:
-                    f += w * w * _variance(flat, i, r, c)
+                    f += w * w * variance_at(flat, i, r, c)
             if fit and region[r, c] and good[i, r, c]:
                 g = polynomial(level_weights[i, r], z[c])
                 g *= g
                 if poisson.size:
-                    lp += g * _variance(poisson, i, r, c)
+                    lp += g * variance_at(poisson, i, r, c)
                 if rnoise.size:
-                    ln += g * _variance(rnoise, i, r, c)
+                    ln += g * variance_at(rnoise, i, r, c)
                 if flat.size:
-                    lf += g * _variance(flat, i, r, c)
+                    lf += g * variance_at(flat, i, r, c)
         if not fill:
             area = pixels
         if pixels <= 1e-8 or not known:

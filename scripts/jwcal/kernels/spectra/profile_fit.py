@@ -7,8 +7,7 @@ import numpy as np
 from numba import njit, prange
 
 from .background_fit import solve
-from .box_sums import AREA, FLAT, FLUX, LEVEL, LEVEL_FLAT, LEVEL_POISSON, LEVEL_RNOISE, PIXELS, POISSON, REPLACED, RNOISE
-from .box_sums import _variance as variance_at
+from .box_sums import AREA, FLAT, FLUX, LEVEL, LEVEL_FLAT, LEVEL_POISSON, LEVEL_RNOISE, PIXELS, POISSON, REPLACED, RNOISE, variance_at
 from .good_pixels import NONE
 
 NO_MODEL = np.empty((0, 0, 0))
