@@ -4,6 +4,7 @@ import json
 import logging
 
 import asdf
+import numba
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -230,6 +231,19 @@ def test_too_little_is_left_for_an_estimate(tmp_path):
     assert (table["DQ"][dark] == bits.DO_NOT_USE).all()
     assert np.isnan(table["FLUX_ERROR"][dark]).all()
     assert np.isnan(table["SURF_BRIGHT"][dark]).all()
+
+
+def test_any_number_of_threads(tmp_path):
+    rng = np.random.default_rng(7)
+    exposure = made.image(rng.normal(10, 1, (20, 50, 30)))
+    exposure.dq[rng.random(exposure.sci.shape) < 0.05] = bits.DO_NOT_USE
+    refs = made.references(tmp_path, exposure, xstart=9.5, xstop=19, bkg_coeff=[[0.5], [6.5]], bkg_order=1)
+    tables = []
+    before = numba.get_num_threads()
+    for count in (1, before):
+        numba.set_num_threads(count)
+        tables.append(only(extract_1d.apply(exposure, refs)).tobytes())
+    assert tables[0] == tables[1]
 
 
 # --- units -----------------------------------------------------------------------------------------------------------------------
@@ -466,6 +480,20 @@ def test_no_spectrum(tmp_path):
         extract_1d.apply(exposure, refs)
 
 
+def test_no_source_in_the_slit(tmp_path):
+    """Noise stays noise where bad pixels are estimated from it."""
+    rng = np.random.default_rng(8)
+    exposure = made.image(rng.normal(0, 1, (400, 30)))
+    exposure.dq[rng.random((400, 30)) < 0.05] = bits.DO_NOT_USE
+    table = only(extract_1d.apply(exposure, made.references(tmp_path, exposure, xstart=9, xstop=19)))
+    pull = table["FLUX"] / table["FLUX_ERROR"]
+    pull = pull[np.isfinite(pull)]
+    assert pull.size > 300
+    assert abs(pull.mean()) < 0.2
+    assert pull.std() == pytest.approx(1, abs=0.15)
+    assert np.abs(pull).max() < 5
+
+
 def test_no_reference_sums_all(tmp_path):
     exposure = made.image(np.ones((10, 30)))
     np.testing.assert_allclose(only(extract_1d.apply(exposure, References({}, exposure.header)))["NPIXELS"], 30)
@@ -557,6 +585,7 @@ CASES = {  # of real series: the aperture, the parameters
 SLIT_CASES = {
     # without a width the trace, which the peer has some rows beside its place, does not count
     "slit": ({**FIXED, "xstart": 320.3, "xstop": 329, "extract_width": None}, {}),
+    "traced": ({**FIXED, "extract_width": 8.5}, {}),  # with a box from the first row on, where the peer's trace is in its place
     "optimal": (FIXED, {"extraction_type": "optimal", "subtract_background": True, **ALL}),
     "extended": ({**FIXED, "bkg_coeff": [[308.5], [314.5]]}, {"use_source_posn": False, "apply_apcorr": False}),
 }
@@ -579,15 +608,18 @@ def test_parity(tmp_path, files, nods):
             ours[name] = extract_1d.apply(exposure, refs, bad_pixels="omit", **given)
     exposure = noisy(nods[0][1])
     file = make.write_exposure(tmp_path / "slit.fits", exposure)
-    asdf.AsdfFile({"wcs": exposure.wcs}).write_to(tmp_path / "slit.asdf")
+    boxed = exposure.wcs.bounding_box.bounding_box(order="F")
     for name, (entry, given) in SLIT_CASES.items():
+        exposure.wcs.bounding_box = (boxed[0], (-0.5, boxed[1][1])) if name == "traced" else boxed
+        asdf.AsdfFile({"wcs": exposure.wcs}).write_to(tmp_path / f"{name}.asdf")
         reference = made.extract1d(tmp_path / f"{name}.json", **entry)
-        about = {"file": str(file), "model": "SlitModel", "wcs": str(tmp_path / "slit.asdf"), "extract1d": str(reference)}
         with_apcorr = given.get("apply_apcorr", True)
         theirs = {key: value for key, value in given.items() if key != "apply_apcorr"}  # which is the step's there
-        told[name] = about | {"apcorr": str(files["apcorr"]) if with_apcorr else "N/A", "psf": str(files["psf"]), "given": theirs}
+        told[name] = {"file": str(file), "model": "SlitModel", "wcs": str(tmp_path / f"{name}.asdf"), "extract1d": str(reference)}
+        told[name] |= {"apcorr": str(files["apcorr"]) if with_apcorr else "N/A", "psf": str(files["psf"]), "given": theirs}
         refs = References({"extract1d": reference, "apcorr": files["apcorr"], "psf": files["psf"]}, exposure.header)
         ours[name] = extract_1d.apply(exposure, refs, place="pointing", bad_pixels="omit", psf_total="inside", **given)
+    exposure.wcs.bounding_box = boxed
     peers = peer_python(PEER, cases=json.dumps(told))
     for name, (new, *shown) in ours.items():
         compare(name, new.spectra[0], {key.split("|")[1]: value for key, value in peers.items() if key.startswith(f"{name}|")}, shown)
