@@ -1,7 +1,9 @@
-"""Reference files as they are, FITS or ASDF: arrays, tables and trees, read when they are asked for."""
+"""Reference files as they are, FITS, ASDF or JSON: arrays, tables and trees, read when they are asked for."""
 
+import json
 import math
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
@@ -46,18 +48,19 @@ class Keywords(dict):
 
 
 class ReferenceFile:
-    """A reference file, FITS or ASDF; arrays and tables are read when they are asked for."""
+    """A reference file, FITS, ASDF or JSON; arrays and tables are read when they are asked for."""
 
     def __init__(self, path, kind):
         self.path, self.kind = str(path), kind
         self._tree = None
         self._extensions = {}
         self.header = Keywords({}, self)
-        if not self.path.endswith(".asdf"):
+        if not self.path.endswith((".asdf", ".json")):
             with self._errors():
                 primary, *extensions = read_extensions(self.path)
             # the first of a name counts
             self._extensions = {str(e.header.get("EXTNAME", "")).upper(): e for e in reversed(extensions)}
+            self._extensions |= {f"{e.header.get('EXTNAME', '')},{e.header.get('EXTVER', 1)}".upper(): e for e in reversed(extensions)}
             science = self._extensions.get("SCI")
             self.header = Keywords({**(science.header if science else {}), **primary.header}, self)
 
@@ -99,8 +102,10 @@ class ReferenceFile:
         place = stored(extension.header, extension.offset, extension.shape, self.path)
         first, shape = (0, place.shape) if place and planes is None else _run(place, planes)
         if shape is None:
+            name, _, version = extname.partition(",")
             with self._open() as hdus:
-                return native(hdus[extname].data if planes is None else hdus[extname].section[planes])
+                hdu = hdus[name, int(version)] if version else hdus[name]
+                return native(hdu.data if planes is None else hdu.section[planes])
         array = np.empty(shape, place.kind)
         try:
             place.read(array, first)
@@ -145,6 +150,8 @@ class ReferenceFile:
 
     @property
     def tree(self):
+        if self._tree is None and self.path.endswith(".json"):
+            self._tree = self._json()
         if self._tree is None:
             import asdf
 
@@ -154,6 +161,23 @@ class ReferenceFile:
             except Exception as error:  # asdf has no common base for what a broken file raises
                 raise ReferenceError(f"the {self.kind} reference can't be read ({error})", self.path, AGAIN) from None
         return self._tree
+
+    def _json(self):
+        try:
+            tree = json.loads(Path(self.path).read_text())
+        except (OSError, ValueError) as error:
+            raise ReferenceError(f"the {self.kind} reference can't be read ({error})", self.path, AGAIN) from None
+        if not isinstance(tree, dict):
+            raise ReferenceError(f"the {self.kind} reference is no object of keys and values", self.path, another(self.kind))
+        return tree
+
+    def versions(self, extname):
+        """EXTVER of the extensions of one name, in the order of the file."""
+        return sorted(int(key.rpartition(",")[2]) for key in self._extensions if key.rpartition(",")[0] == extname)
+
+    def keywords(self, extname, version):
+        """The header of one of them."""
+        return self._extensions[f"{extname},{version}"].header
 
 
 def _rows_of_bytes(rows, unsigned):

@@ -48,8 +48,16 @@ class Reference:
 
     @property
     def tree(self):
-        """The tree of an ASDF reference."""
+        """The tree of an ASDF or JSON reference."""
         return self._file.tree
+
+    def versions(self, extname):
+        """EXTVER of the extensions of one name, of which "NAME,2" is one."""
+        return self._file.versions(extname)
+
+    def keywords(self, extname, version=1):
+        """An extension's own keywords."""
+        return self._file.keywords(extname, version)
 
     def has(self, extname):
         return extname in self._file

@@ -1,0 +1,161 @@
+"""Sum a source's light at each wavelength: from images of spectra to tables."""
+
+import logging
+from typing import Annotated, Literal
+
+import numpy as np
+
+from ..arithmetic.spectra.options import Options
+from ..machine.parts import part
+from ..model.exposure import Members
+from ..vocabulary.errors import InputError
+from ..vocabulary.parameters import Range
+
+log = logging.getLogger(__name__)
+
+OPTIONAL = ("extract1d", "apcorr", "psf")
+
+PARTS = {"mode": {"": "arithmetic/spectra/slits"}}
+
+
+def apply(
+    exposure,
+    refs,
+    mode: str = "",
+    place: str = "",
+    *,
+    subtract_background: bool | None = None,
+    apply_apcorr: bool = True,
+    extraction_type: Literal["box", "optimal", None] = "box",
+    use_source_posn: bool | None = None,
+    position_offset: float = 0.0,
+    model_nod_pair: bool = True,
+    optimize_psf_location: bool = True,
+    smoothing_length: Annotated[int, Range(min=0)] | None = None,
+    bkg_fit: Literal["poly", "mean", "median", None] = None,
+    bkg_order: Annotated[int, Range(min=0)] | None = None,
+    log_increment: int = 50,
+    save_profile: bool = False,
+    save_scene_model: bool = False,
+    save_residual_image: bool = False,
+    psf_total: Literal["whole", "inside"] = "whole",
+    bad_pixels: Literal["replace", "omit"] = "replace",
+    move_background: bool = True,
+):
+    """Extract the spectra of all slits, or of one image or series of images.
+
+    A box's edges cut through pixels, which count with the part that is inside. MJy/sr times PIXAR_SR, or MJy, become Jy; surface
+    brightness is the sum over the number of pixels. A point source's flux is corrected for what the aperture misses. In series all
+    integrations have one aperture.
+
+    Parameters
+    ----------
+    exposure : Exposure or Members
+        (row, col) or (int, row, col) a slit, with a gWCS; DISPAXIS says how the spectrum lies, SRCTYPE whether it is a point source's.
+    refs : References
+        extract1d: the list `apertures`; all pixels are summed without it. apcorr: table APCORR. psf: images PSF and WAVE, for profiles.
+    mode : str
+        What the images are; given by the table of chains.
+    place : {"", "pointing", "slit"}
+        How a point source's place is known: not at all, from where the dither points at (DITH_RA, DITH_DEC), or from its place in the slit
+        (SRCXPOS, SRCYPOS); given by the table of chains.
+    subtract_background : bool, optional
+        By default where the reference has regions of background.
+    apply_apcorr : bool
+    extraction_type : {"box", "optimal", None}
+        None: optimal for sources whose place is known. "optimal" needs the psf reference.
+    use_source_posn : bool, optional
+        Centre the aperture on the source. By default as the reference says, or for a point source whose place is known.
+    position_offset : float
+        Pixels by which the aperture is moved across the spectrum, beside that.
+    model_nod_pair : bool
+        Optimal: fit also the negative of the source where the other one of two nods was subtracted.
+    optimize_psf_location : bool
+        Optimal: move the profile to where it fits best.
+    smoothing_length : int, optional
+        Pixels along the spectrum (odd) over which the background is smoothed before it is fitted. By default as the reference says.
+    bkg_fit : {"poly", "mean", "median"}, optional
+    bkg_order : int, optional
+        Of the polynomial across the spectrum.
+    log_increment : int
+        Without effect: all integrations are extracted at once.
+    save_profile, save_scene_model, save_residual_image : bool
+        Also return images of the weights, of what the spectrum says is in the image, and of the image less that.
+    psf_total : {"whole", "inside"}
+        Optimal: the flux is that of the whole PSF, or of the part of it that falls on the image: less at the slit's ends.
+    bad_pixels : {"replace", "omit"}
+        In a box a bad pixel has what the profile across the spectrum has there, scaled to the light of the good ones: of the mean of all
+        integrations or, where it is bad in all, of the nearest wavelengths. The flux is flagged FLUX_ESTIMATED. Or it is missing.
+    move_background : bool
+        The background's regions move with the aperture.
+
+    Returns
+    -------
+    list of Exposure
+        Spectra, of all members in one, "x1d" or "x1dints", and what was asked for: "profile", "scene_model", "residual".
+
+    Raises
+    ------
+    InputError
+        No spectrum could be extracted; PIXAR_SR or the gWCS is missing.
+    ReferenceError
+        A reference does not have the slit, or not what is needed.
+    """
+    given = dict(locals())
+    options = Options(**{name: given[name] for name in Options.__dataclass_fields__})
+    extract = part(PARTS["mode"], mode).extract
+    if isinstance(exposure, Members):
+        return _of_members(exposure, lambda member: _of_one(member, refs, extract, place, options))
+    return _of_one(exposure, refs, extract, place, options)
+
+
+def _of_one(exposure, refs, extract, place, options):
+    """The spectra of an exposure, and what was asked for."""
+    series = any(pixels.sci is not None and pixels.sci.ndim == 3 for pixels in exposure.pixels)
+    spectra, shown = extract(exposure, refs, place, options)
+    new = exposure.derive([], "x1dints" if series else "x1d")
+    new.spectra = spectra
+    new.tables = {name: table for name, table in exposure.tables.items() if name != "INT_TIMES" or series}
+    region = exposure.header.get("S_REGION")
+    if region:
+        spectra[0].header["S_REGION"] = (region, "Spatial footprint of the observation")
+    images = []
+    for suffix, pixels in shown.items():
+        image = exposure.derive(pixels, suffix)
+        image.tables = {}
+        images.append(image)
+    return [new, *images]
+
+
+def _of_members(members, extract):
+    """One product of all, in the order of their integrations. A member without a spectrum is left out, which is logged."""
+    products, images = [], []
+    for member in members.each():
+        try:
+            product, *shown = extract(member)
+        except InputError as error:
+            log.warning("%s is left out: %s", member.name, error.what)
+            continue
+        products.append(product)
+        images += shown
+    if not products:
+        what = "no member of the association has a spectrum"
+        raise InputError(what, members.table or members.name, "Look at the warnings above, and at the extract1d reference")
+    new = products[0].derive([], products[0].suffix)
+    new.spectra = sorted((s for product in products for s in product.spectra), key=_when)
+    for number, spectrum in enumerate(new.spectra):
+        if number:
+            spectrum.header.remove("S_REGION", ignore_missing=True)
+    times = [product.tables["INT_TIMES"] for product in products if "INT_TIMES" in product.tables]
+    new.tables = dict(products[0].tables)
+    if times:
+        every = np.concatenate(times)
+        _, first = np.unique(every["integration_number"], return_index=True)
+        new.tables["INT_TIMES"] = every[first]
+    return [new, *images]
+
+
+def _when(spectrum):
+    """Its detector, and its first integration."""
+    table = spectrum.table
+    return str(spectrum.header.get("DETECTOR", "")), int(np.ravel(table["INT_NUM"])[0]) if "INT_NUM" in table.dtype.names else 0
