@@ -441,13 +441,13 @@ def recipe_for(pipeline, header, config, name=""):
         list(chain.reads),
         association={} if "uncal" in chain.reads else dict(ALONE),
         takes=chain.takes,
-        forms=_forms(chain),
+        forms=forms(chain),
         doubts=requests.contradictions(own, header, config.known),
         origins=origins,
     )
 
 
-def _forms(chain):
+def forms(chain):
     """The forms of what a chain reads and writes, but for images: modules of `products`."""
     suffixes = {suffix for save in chain.saves for suffix in save.suffixes.values()}.union(chain.reads)
     suffixes |= {chains.LIST} if any(save.name for save in chain.saves) else set()

@@ -1,0 +1,86 @@
+"""What the kernels are called with: a table of argument types, from which they can be compiled before anyone calls them.
+
+`signatures.json` has {module: {kernel: [types of the arguments...]}}, written as numba writes them, but for a named tuple: its name with
+the types of its fields. `python -m jwcal.warm_up --record` brings the table up to date. A kernel that is not in it belongs to an option;
+it is compiled by the job that calls it first.
+"""
+
+import importlib
+import json
+import re
+import sys
+from functools import cache
+from pathlib import Path
+
+from numba import types
+from numba.core.dispatcher import Dispatcher
+
+TABLE = Path(__file__).with_suffix(".json")
+
+
+@cache
+def table():
+    """The table: {"ramps/ols_ramp": {"fit_ramps": [text...]}}."""
+    return json.loads(TABLE.read_text())
+
+
+def imported(module):
+    """A module of kernels: "ramps/ols_ramp"."""
+    return importlib.import_module(f"{__package__}.{module.replace('/', '.')}")
+
+
+def kernels(module):
+    """The kernels that a module has, not those that it imports: {name: Dispatcher}."""
+    found = imported(module)
+    return {name: item for name, item in vars(found).items() if isinstance(item, Dispatcher) and item.py_func.__module__ == found.__name__}
+
+
+def loaded():
+    """The kernels that this process has compiled or loaded, as the table has them."""
+    prefix = f"{__package__}."
+    modules = sorted(name.removeprefix(prefix).replace(".", "/") for name in sys.modules if name.startswith(prefix) and name != __name__)
+    found = {module: {name: texts(kernel) for name, kernel in kernels(module).items() if kernel.signatures} for module in modules}
+    return {module: of for module, of in found.items() if of}
+
+
+def texts(kernel):
+    """What a kernel is compiled for, in order."""
+    return sorted(", ".join(map(_text, signature)) for signature in kernel.signatures)
+
+
+def compile_for(module, name, text):
+    """Compile a kernel, or load it where it is kept.
+
+    Raises
+    ------
+    Exception
+        The table is not of this kernel: numba's own, or AttributeError where it is gone.
+    """
+    kernel = getattr(imported(module), name)
+    arguments = eval(f"({text},)", _names(module)) if text else ()  # our own table
+    kernel.compile(arguments)
+
+
+def _text(kind):
+    if isinstance(kind, (types.NamedTuple, types.NamedUniTuple)):
+        return f"{kind.instance_class.__name__}({', '.join(map(_text, kind.types))})"
+    if isinstance(kind, types.UniTuple):
+        return f"UniTuple({_text(kind.dtype)}, {kind.count})"
+    if isinstance(kind, types.BaseTuple):
+        return f"Tuple(({', '.join(map(_text, kind.types))},))"
+    if isinstance(kind, types.Array) and kind.layout in "AC" and kind.mutable and kind.aligned:
+        axes = [":"] * kind.ndim
+        if kind.layout == "C":
+            axes[-1] = "::1"
+        return f"{_text(kind.dtype)}[{','.join(axes)}]" if kind.ndim else repr(kind)
+    return re.sub(r"^Literal\[\w+\]\((.*)\)$", r"literal(\1)", repr(kind))
+
+
+def _names(module):
+    """What the words of the table mean: numba's types, and the named tuples that a module knows."""
+    tuples = {name: item for name, item in vars(imported(module)).items() if isinstance(item, type) and hasattr(item, "_fields")}
+    return {**vars(types), **{name: _named(item) for name, item in tuples.items()}}
+
+
+def _named(pyclass):
+    return lambda *fields: types.BaseTuple.from_types(fields, pyclass)
