@@ -64,7 +64,15 @@ PROGRAM = {
     "stage3": True,
     "exposures": [
         {"exp_type": "NRC_IMAGE", "filter": "F200W", "subarray": "SUB160", "readpatt": "RAPID", "ngroups": 5},
-        {"exp_type": "NRC_TSIMAGE", "filter": "F200W", "subarray": "SUB64P", "ngroups": 4, "nints": 5, "dithers": [[0.0, 0.0]], "star": 1e-3},
+        {
+            "exp_type": "NRC_TSIMAGE",
+            "filter": "F200W",
+            "subarray": "SUB64P",
+            "ngroups": 4,
+            "nints": 5,
+            "dithers": [[0.0, 0.0]],
+            "star": 1e-3,
+        },
     ],
     "dithers": [[0.0, 0.0], [0.6, 0.4], [-0.5, 0.3], [0.2, -0.6]],
 }

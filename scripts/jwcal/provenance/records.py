@@ -70,7 +70,10 @@ def ingredients(recipe, code, digests):
 
 def roots(recipe, code):
     """The modules that a recipe's products are made by, before their imports are followed; see `codebase.Code.of_step`."""
-    return [*(f"products/{form}" for form in recipe.forms), *(m for e in _running(recipe) for m in code.of_step(e.name, e.arguments, e.own))]
+    return [
+        *(f"products/{form}" for form in recipe.forms),
+        *(m for e in _running(recipe) for m in code.of_step(e.name, e.arguments, e.own)),
+    ]
 
 
 def _running(recipe):
