@@ -1,7 +1,7 @@
 """Small simulated exposures that reach all kernels: `python tests/small_exposures.py` writes what these are called with.
 
-That is `scripts/jwcal/kernels/signatures.json`: to be made anew after a kernel's arguments have changed, or one was added. It takes minutes,
-as all of them are compiled afresh.
+That is `scripts/jwcal/kernels/signatures.json`: to be made anew after a kernel's arguments have changed, or one was added. It takes
+minutes, as all of them are compiled afresh.
 """
 
 import os
@@ -55,6 +55,7 @@ EXPOSURES = [
 BLOCK = 2**14  # bytes: ramps of several integrations are walked
 
 # A program to the end of stage 3: images that are combined, one of them with a background, and a time series.
+ONE = [[0.0, 0.0]]
 PROGRAM = {
     "program": 1235,
     "target": [53.1625, -27.7914],

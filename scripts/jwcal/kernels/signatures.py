@@ -21,7 +21,7 @@ TABLE = Path(__file__).with_suffix(".json")
 @cache
 def table():
     """The table: {"ramps/ols_ramp": {"fit_ramps": [text...]}}."""
-    return json.loads(TABLE.read_text())
+    return json.loads(TABLE.readtext_of())
 
 
 def imported(module):
@@ -45,7 +45,7 @@ def loaded():
 
 def texts(kernel):
     """What a kernel is compiled for, in order."""
-    return sorted(", ".join(map(_text, signature)) for signature in kernel.signatures)
+    return sorted(", ".join(map(text_of, signature)) for signature in kernel.signatures)
 
 
 def compile_for(module, name, text):
@@ -54,25 +54,29 @@ def compile_for(module, name, text):
     Raises
     ------
     Exception
-        The table is not of this kernel: numba's own, or AttributeError where it is gone.
+        The table is not of this kernel: numba's own, or KeyError where it is gone.
     """
-    kernel = getattr(imported(module), name)
-    arguments = eval(f"({text},)", _names(module)) if text else ()  # our own table
-    kernel.compile(arguments)
+    kernels(module)[name].compile(types_of(module, text))
 
 
-def _text(kind):
+def types_of(module, text):
+    """numba's types of the arguments that a text of the table names."""
+    return eval(f"({text},)", _names(module)) if text else ()  # the table is our own
+
+
+def text_of(kind):
+    """A type as the table has it."""
     if isinstance(kind, (types.NamedTuple, types.NamedUniTuple)):
-        return f"{kind.instance_class.__name__}({', '.join(map(_text, kind.types))})"
+        return f"{kind.instance_class.__name__}({', '.join(map(text_of, kind.types))})"
     if isinstance(kind, types.UniTuple):
-        return f"UniTuple({_text(kind.dtype)}, {kind.count})"
+        return f"UniTuple({text_of(kind.dtype)}, {kind.count})"
     if isinstance(kind, types.BaseTuple):
-        return f"Tuple(({', '.join(map(_text, kind.types))},))"
+        return f"Tuple(({', '.join(map(text_of, kind.types))},))"
     if isinstance(kind, types.Array) and kind.layout in "AC" and kind.mutable and kind.aligned:
         axes = [":"] * kind.ndim
         if kind.layout == "C":
             axes[-1] = "::1"
-        return f"{_text(kind.dtype)}[{','.join(axes)}]" if kind.ndim else repr(kind)
+        return f"{text_of(kind.dtype)}[{','.join(axes)}]" if kind.ndim else repr(kind)
     return re.sub(r"^Literal\[\w+\]\((.*)\)$", r"literal(\1)", repr(kind))
 
 
