@@ -54,35 +54,22 @@ EXPOSURES = [
 ]
 BLOCK = 2**14  # bytes: ramps of several integrations are walked
 
-# A program to the end of stage 3: images that are combined, one of them with a background, and a time series.
-ONE = [[0.0, 0.0]]
-PROGRAM = {
-    "program": 1235,
-    "target": [53.1625, -27.7914],
-    "seed": 11,
-    "sky": {"radius": 8.0, "stars": 60, "galaxies": 6, "faintest": 1e-7, "brightest": 3e-4},
-    "detectors": ["NRCB1"],
-    "stage3": True,
-    "exposures": [
-        {"exp_type": "NRC_IMAGE", "filter": "F200W", "subarray": "SUB160", "readpatt": "RAPID", "ngroups": 5},
-        {
-            "exp_type": "NRC_TSIMAGE",
-            "filter": "F200W",
-            "subarray": "SUB64P",
-            "ngroups": 4,
-            "nints": 5,
-            "dithers": [[0.0, 0.0]],
-            "star": 1e-3,
-        },
-    ],
-    "dithers": [[0.0, 0.0], [0.6, 0.4], [-0.5, 0.3], [0.2, -0.6]],
-}
+# Programs to the end of stage 3: images that are combined, and a time series of a star.
+COMMON = {"program": 1235, "target": [53.1625, -27.7914], "seed": 11, "detectors": ["NRCB1"], "stage3": True}
+FIELD = {"radius": 8.0, "stars": 60, "galaxies": 6, "faintest": 1e-7, "brightest": 3e-4}
+IMAGE = {"exp_type": "NRC_IMAGE", "filter": "F200W", "subarray": "SUB160", "readpatt": "RAPID", "ngroups": 5}
+SERIES = {"exp_type": "NRC_TSIMAGE", "filter": "F200W", "subarray": "SUB64P", "ngroups": 4, "nints": 5, "star": 1e-3}
+PROGRAMS = [
+    {**COMMON, "sky": FIELD, "exposures": [IMAGE], "dithers": [[0.0, 0.0], [0.6, 0.4], [-0.5, 0.3], [0.2, -0.6]]},
+    {**COMMON, "sky": {"radius": 1.0, "stars": 1, "galaxies": 0}, "exposures": [SERIES]},
+]
 
 
 def reach_all(folder):
     """Call what any chain calls by default, and some of its options."""
     calibrate(simulate(folder, EXPOSURES), str(folder / "crds"))
-    run_program(folder / "program", PROGRAM)
+    for number, program in enumerate(PROGRAMS):
+        run_program(folder / f"program{number}", program)
 
 
 def simulate(folder, table):

@@ -45,14 +45,18 @@ def compile_all(modules, processes=None, tell=None):
     """
     if not modules:
         return {}
-    waiting = {module: keep.imported(module) & set(modules) - {module} for module in modules}
+    imported = {module: keep.imported(module) - {module} for module in modules}
+    waiting = {module: imported[module] & set(modules) for module in modules}
     processes = min(processes or len(os.sched_getaffinity(0)), len(modules))
     running, wrong = {}, {}
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         while waiting or running:
             for module in sorted([module for module, needs in waiting.items() if not needs], key=keep.length, reverse=True):
-                del waiting[module]
-                running[pool.submit(compile_one, module)] = module
+                # what two of them call, and do not find compiled, both would compile
+                alone = all(imported[module].isdisjoint(imported[other]) for other in running.values())
+                if alone and len(running) < processes:
+                    del waiting[module]
+                    running[pool.submit(compile_one, module)] = module
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 module = running.pop(future)

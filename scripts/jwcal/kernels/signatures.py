@@ -21,7 +21,7 @@ TABLE = Path(__file__).with_suffix(".json")
 @cache
 def table():
     """The table: {"ramps/ols_ramp": {"fit_ramps": [text...]}}."""
-    return json.loads(TABLE.readtext_of())
+    return json.loads(TABLE.read_text())
 
 
 def imported(module):
@@ -36,11 +36,17 @@ def kernels(module):
 
 
 def loaded():
-    """The kernels that this process has compiled or loaded, as the table has them."""
+    """The kernels that this process has compiled or loaded, as the table has them: but for those that only others of their module call."""
     prefix = f"{__package__}."
     modules = sorted(name.removeprefix(prefix).replace(".", "/") for name in sys.modules if name.startswith(prefix) and name != __name__)
-    found = {module: {name: texts(kernel) for name, kernel in kernels(module).items() if kernel.signatures} for module in modules}
+    found = {module: {name: texts(kernel) for name, kernel in _met(kernels(module)).items() if kernel.signatures} for module in modules}
     return {module: of for module, of in found.items() if of}
+
+
+def _met(found):
+    """Those of a module's kernels that are called from outside."""
+    inner = {name for kernel in found.values() for name in kernel.py_func.__code__.co_names if name.startswith("_")}
+    return {name: kernel for name, kernel in found.items() if name not in inner}
 
 
 def texts(kernel):
@@ -68,6 +74,8 @@ def text_of(kind):
     """A type as the table has it."""
     if isinstance(kind, (types.NamedTuple, types.NamedUniTuple)):
         return f"{kind.instance_class.__name__}({', '.join(map(text_of, kind.types))})"
+    if kind == types.slice2_type:
+        return "slice2_type"
     if isinstance(kind, types.UniTuple):
         return f"UniTuple({text_of(kind.dtype)}, {kind.count})"
     if isinstance(kind, types.BaseTuple):
