@@ -1,8 +1,8 @@
 """What the kernels are called with: a table of argument types, from which they can be compiled before anyone calls them.
 
-`signatures.json` has {module: {kernel: [types of the arguments...]}}, written as numba writes them, but for a named tuple: its name with
-the types of its fields. `python -m jwcal.warm_up --record` brings the table up to date. A kernel that is not in it belongs to an option;
-it is compiled by the job that calls it first.
+`signatures.json` has {module: {kernel: [types of the arguments...]}}, written as numba writes them, but for a named tuple: its module and
+name with the types of its fields. `make signatures` brings the table up to date. A kernel that is not in it belongs to an option; it is
+compiled by the job that calls it first.
 """
 
 import importlib
@@ -62,18 +62,19 @@ def compile_for(module, name, text):
     Exception
         The table is not of this kernel: numba's own, or KeyError where it is gone.
     """
-    kernels(module)[name].compile(types_of(module, text))
+    kernels(module)[name].compile(types_of(text))
 
 
-def types_of(module, text):
+def types_of(text):
     """numba's types of the arguments that a text of the table names."""
-    return eval(f"({text},)", _names(module)) if text else ()  # the table is our own
+    return eval(f"({text},)", {}, _Names()) if text else ()  # the table is our own
 
 
 def text_of(kind):
     """A type as the table has it."""
     if isinstance(kind, (types.NamedTuple, types.NamedUniTuple)):
-        return f"{kind.instance_class.__name__}({', '.join(map(text_of, kind.types))})"
+        of = kind.instance_class
+        return f"{of.__module__.removeprefix(f'{__package__}.')}.{of.__name__}({', '.join(map(text_of, kind.types))})"
     if kind == types.slice2_type:
         return "slice2_type"
     if isinstance(kind, types.UniTuple):
@@ -88,11 +89,22 @@ def text_of(kind):
     return re.sub(r"^Literal\[\w+\]\((.*)\)$", r"literal(\1)", repr(kind))
 
 
-def _names(module):
-    """What the words of the table mean: numba's types, and the named tuples that a module knows."""
-    tuples = {name: item for name, item in vars(imported(module)).items() if isinstance(item, type) and hasattr(item, "_fields")}
-    return {**vars(types), **{name: _named(item) for name, item in tuples.items()}}
+class _Names(dict):
+    """What the words of the table mean: numba's types, or the subject of a module that has a named tuple."""
+
+    def __missing__(self, word):
+        return getattr(types, word, None) or _Named(word)
 
 
-def _named(pyclass):
-    return lambda *fields: types.BaseTuple.from_types(fields, pyclass)
+class _Named:
+    """A named tuple of a module of kernels, "ramps.ols_ramp.Bits"; called with types of its fields it is a type."""
+
+    def __init__(self, *parts):
+        self._parts = parts
+
+    def __getattr__(self, part):
+        return _Named(*self._parts, part)
+
+    def __call__(self, *fields):
+        *module, name = self._parts
+        return types.BaseTuple.from_types(fields, getattr(imported("/".join(module)), name))
