@@ -27,12 +27,14 @@ report: .venv/ready
 	$(BIN)/python -m jwcal.report -- "$$RESULTS"
 
 test: .venv/kernels .venv-peer/ready lint
+	$(BIN)/python -m jwcal.warm_up --all
 	$(BIN)/python -m pytest -m "not full and not slurm" -n $(JOBS) --dist loadfile --durations=10 $(ARGS)
 
 test-slurm: .venv/kernels
 	$(BIN)/python -m pytest -m slurm tests/test_slurm.py $(ARGS)
 
 parity: .venv/kernels .venv-peer/ready
+	$(BIN)/python -m jwcal.warm_up --all
 	$(BIN)/python -m pytest -m "parity or full" -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: .venv/ready

@@ -18,7 +18,7 @@ from .workflow.plan import forms
 
 
 def main(arguments=None):
-    """Compile what is missing, and tell how far it is; returns the exit status."""
+    """Compile what is missing, and tell how far it is. What can't be is no error: who calls it compiles it."""
     options = _parser().parse_args(arguments)
     modules = options.modules or (list(signatures.table()) if options.all else kernels.needed(recipes(options.exp_types or demo())))
     missing = ahead.missing(modules)
@@ -28,7 +28,6 @@ def main(arguments=None):
     wrong = ahead.compile_all(missing, options.processes, lambda module, s: say(f"{next(count)} of {len(missing)}: {module} ({s:.0f} s)"))
     for module, problem in wrong.items():
         print(f"{module} is compiled when it is called, as its table is not right: {' '.join(problem.split())[:300]}", file=sys.stderr)
-    return 1 if wrong else 0
 
 
 def _parser():
@@ -59,4 +58,4 @@ def recipes(exp_types):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -37,5 +37,5 @@ def compile_missing(recipes, say, processes=None):
     say(f"Compiling {len(missing)} of {len(modules)} modules of kernels that this run needs, once: they are kept in {keep.folder()}.")
     command = [sys.executable, "-m", "jwcal.warm_up", "--quiet", "--modules", *missing]
     done = subprocess.run(command + ["--processes", str(processes)] * bool(processes), capture_output=True, text=True)
-    left = f" The jobs compile the others: {done.stderr.strip()[-300:]}" if done.returncode else ""
+    left = f" The jobs compile the others: {done.stderr.strip()[-300:]}" if done.stderr or done.returncode else ""
     say(f"Compiled in {time.monotonic() - started:.0f} s.{left}")
