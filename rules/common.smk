@@ -103,7 +103,7 @@ def foretell():
     text = forecast(PLAN)
     if text:
         print(text, flush=True)
-    if any(rule == "refuse" for rule, _, _ in jobs_of_the_run()):
+    if any(name == "refuse" for name, _, _ in jobs_of_the_run()):
         sys.stderr.flush()
         logging.shutdown()
         os._exit(1)  # what is called at the exit can't change the status otherwise
