@@ -14,7 +14,7 @@ export RESULTS
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: demo report test test-slurm parity lint peer envs clean
+.PHONY: demo report test test-slurm parity lint signatures peer envs clean
 
 demo: .venv/kernels
 	$(BIN)/python -m jwcal.simulate demo demo
@@ -27,18 +27,24 @@ report: .venv/ready
 	$(BIN)/python -m jwcal.report -- "$$RESULTS"
 
 test: .venv/kernels .venv-peer/ready lint
-	$(BIN)/python -m pytest -m "not full and not slurm" -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m jwcal.warm_up --all
+	$(BIN)/python -m pytest -m "not full and not slurm" -n $(JOBS) --dist loadfile --durations=10 $(ARGS)
 
 test-slurm: .venv/kernels
 	$(BIN)/python -m pytest -m slurm tests/test_slurm.py $(ARGS)
 
 parity: .venv/kernels .venv-peer/ready
+	$(BIN)/python -m jwcal.warm_up --all
 	$(BIN)/python -m pytest -m "parity or full" -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: .venv/ready
 	$(BIN)/ruff check scripts tests benchmarks
 	$(BIN)/ruff format --check scripts tests benchmarks
 	$(BIN)/snakefmt --check Snakefile rules
+
+# what the kernels are called with, after one was added or its arguments have changed: takes minutes
+signatures: .venv/ready
+	$(BIN)/python tests/small_exposures.py
 
 peer: .venv-peer/ready
 
@@ -50,8 +56,8 @@ peer: .venv-peer/ready
 	echo "$(CURDIR)/scripts" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/jwcal.pth"
 	touch $@
 
-# numba compiles the kernels here, once, and not while somebody waits for the first product.
-.venv/kernels: .venv/ready $(wildcard scripts/jwcal/kernels/*.py)
+# The kernels that the demo needs are compiled here, and kept outside the checkout. Other runs compile what they need before their first job.
+.venv/kernels: .venv/ready $(wildcard scripts/jwcal/kernels/*.py scripts/jwcal/kernels/*/*.py scripts/jwcal/kernels/*.json)
 	$(BIN)/python -m jwcal.warm_up
 	touch $@
 

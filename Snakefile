@@ -1,20 +1,20 @@
 """JWST exposures from uncal to calibrated products. Start at README.md; the code is in scripts/jwcal, the tables in config/."""
 
 import atexit
+import gc
 
 from snakemake.utils import min_version
 
-min_version("9.0")
+min_version("9.27")  # the version that is tested: rules/snakemake_private.smk
 
 
 configfile: f"{workflow.basedir}/config/config.yaml"
 
 
+include: "rules/snakemake_private.smk"
 include: "rules/common.smk"
 include: "rules/refuse.smk"
-include: "rules/stage1.smk"
-include: "rules/stage2.smk"
-include: "rules/stage3.smk"
+include: "rules/pipelines.smk"
 
 
 rule all:
@@ -34,8 +34,9 @@ rule everything:
 onstart:
     collect_garbage()
     PLAN.keep()
-    if workflow.local_exec:
+    if runs_here():
         warm.start()
+    compile_kernels()
     say_progress()
 
 
@@ -48,5 +49,6 @@ onerror:
 
 
 # Not with onsuccess and onerror: they are not called when there is nothing to be done.
-if workflow.is_main_process:
+if is_main_process():
+    atexit.register(gc.freeze)  # no last search for garbage through the plan and the DAG
     atexit.register(at_exit)

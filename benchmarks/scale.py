@@ -163,15 +163,16 @@ def make_products(folder):
     """Run all jobs of the plan with pipelines that do nothing; returns how many there are."""
     from jwcal.products import stored
     from jwcal.run import loop
+    from jwcal.settings.chains import LIST
     from jwcal.workflow import jobs, plan
 
     at_work = {}
 
     def nothing(recipe, source, write, scratch):
-        for suffix in at_work["job"].outputs:
-            write(SimpleNamespace(suffix=suffix, steps={}, seconds={}, references={}))
+        suffixes = set(at_work["job"].outputs) - {LIST}
+        write([SimpleNamespace(suffix=suffix, product="", steps={}, seconds={}, references={}) for suffix in suffixes])
 
-    loop.run, stored.write = nothing, lambda exposure, path: Path(path).write_bytes(b"empty")
+    loop.run, stored.write_all = nothing, lambda wanted: [Path(path).write_bytes(b"empty") for _, path in wanted]
     planned = plan.load({"results": str(folder / "results")}).jobs
     here = os.getcwd()
     os.chdir(folder)

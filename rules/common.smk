@@ -7,23 +7,17 @@ Only the main process reads headers and asks CRDS. The jobs of a cluster read th
 """
 
 import gc
-import inspect
 import logging
 import os
 import sys
-import tempfile
-import threading
 import time
 from collections import Counter
 from contextlib import suppress
 from functools import partial
 
-from snakemake.common import overwrite_function_params
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
-from snakemake.resources import Resource
 from snakemake.settings.enums import Quietness
-from snakemake.settings.types import RerunTrigger
 
 STARTED = time.time()
 SCRIPTS = os.path.join(workflow.basedir, "scripts")
@@ -37,31 +31,21 @@ from jwcal.machine.garbage import SELDOM
 from jwcal.report import progress
 from jwcal.report.summary import forecast, summary
 from jwcal.vocabulary.errors import JwcalError
-from jwcal.workflow import plan, warm
+from jwcal.workflow import kernels, plan, warm
 
-if workflow.is_main_process:
+if is_main_process():
     gc.disable()  # what the DAG is made of is kept: a tenth of the time would go into searching it for garbage. See `collect_garbage`
 try:
-    PLAN = plan.make(config, alone=True) if workflow.is_main_process else plan.load(config)
+    PLAN = plan.make(config, alone=True) if is_main_process() else plan.load(config)
 except JwcalError as error:
-    if workflow.check_envvars:
+    if not is_lint():
         raise WorkflowError(str(error))
     PLAN = plan.Plan(config["results"])  # only lint does not check: it looks at the rules, and needs no data
 
 
 def to_be_made(wildcards):
     """The products that are not up to date. Snakemake need not look at the others, unless an option makes it run or count jobs that are."""
-    options = workflow.dag_settings
-    return PLAN.targets(whole=options.forceall or options.forcerun or options.batch or options.rerun_triggers != {RerunTrigger.MTIME})
-
-
-def per_job(function):
-    """A function of the rules; Snakemake inspects it for each job again, unless it has that done already."""
-    overwrite_function_params(function, inspect.signature(function).parameters)
-    return function
-
-
-per_job(Resource.evaluate)  # Snakemake's own, which it inspects several times a job
+    return PLAN.targets(whole=looks_at_everything())
 
 
 def job_input(rule, field):
@@ -70,42 +54,28 @@ def job_input(rule, field):
     A function; or, as Snakemake is faster with it, one pattern for all exposures where there is one.
     """
     own = lambda path: path if field == "recipe" or PLAN.makes(path) else ancient(PLAN.foreign(path))
-    if workflow.is_main_process:  # for others see `keep_going`
+    if is_main_process():
         pattern, foreign = PLAN.input_pattern(rule, field)
         if pattern is not None:
             return ancient(pattern) if foreign else pattern
 
-    @per_job
     def paths(wildcards):
-        keep_going()
+        if not is_main_process():
+            keep_going()  # of several exposures that share a job of a cluster: Snakemake's process there has its settings only now
         found = getattr(PLAN.job(rule, wildcards.exposure), field)
         return own(found) if isinstance(found, str) else [own(path) for path in found]
 
     return paths
 
 
-def keep_going():
-    """Where several exposures share a job of a cluster, one that fails does not stop the others.
-
-    Snakemake does not hand that option on to its process in the job, and this has its settings only when it calls input functions.
-    """
-    if not workflow.is_main_process:
-        workflow.execution_settings.keep_going = True
-
-
 def job_reason(rule):
     """A parameter function: in words, why the job has to run."""
-    return per_job(lambda wildcards: PLAN.reason(rule, wildcards.exposure))
+    return lambda wildcards: PLAN.reason(rule, wildcards.exposure)
 
 
 def job_resource(rule, field):
     """A resource function: computed from the shape of the data, more of it on each retry."""
-    return per_job(lambda wildcards, attempt: attempt * getattr(PLAN.job(rule, wildcards.exposure), field))
-
-
-def job_tmpdir():
-    """The resource `tmpdir`, where nobody has said what it is: Snakemake would work it out for each job anew."""
-    return {} if workflow.resource_settings.default_resources else {"tmpdir": tempfile.gettempdir()}
+    return lambda wildcards, attempt: attempt * getattr(PLAN.job(rule, wildcards.exposure), field)
 
 
 def collect_garbage():
@@ -115,17 +85,17 @@ def collect_garbage():
     gc.enable()
 
 
-def end_timers():
-    """Snakemake counts jobs a second with timers, and its process would wait for the last one."""
-    for timer in threading.enumerate():
-        if isinstance(timer, threading.Timer):
-            timer.cancel()
+def compile_kernels():
+    """Compile what the jobs of this run need and this machine has not kept yet."""
+    wanted = {(rule, wildcards.get("exposure")) for rule, wildcards, must in jobs_of_the_run() if must}
+    recipes = [PLAN.recipes[job.recipe] for job in PLAN.jobs if (job.rule, job.exposure) in wanted]
+    kernels.compile_missing(recipes, partial(logger.info, extra={"quietness": Quietness.PROGRESS}), cores())
 
 
 def at_exit():
     """Say what the run did, or would do. Where nothing was run or tried (lint, a drawing of the DAG) there is nothing to say."""
-    if workflow.executor_plugin:
-        foretell() if workflow.dryrun else print_summary()
+    if does_something():
+        foretell() if is_dry_run() else print_summary()
 
 
 def foretell():
@@ -133,7 +103,7 @@ def foretell():
     text = forecast(PLAN)
     if text:
         print(text, flush=True)
-    if any(job.rule.name == "refuse" for job in workflow.dag.jobs):
+    if any(name == "refuse" for name, _, _ in jobs_of_the_run()):
         sys.stderr.flush()
         logging.shutdown()
         os._exit(1)  # what is called at the exit can't change the status otherwise
@@ -151,12 +121,13 @@ def print_summary():
 
 def say_progress():
     """Say now and then how far the run is; `--quiet` and `--quiet progress` keep it silent."""
-    wanted = {(job.rule.name, job.wildcards_dict.get("exposure")) for job in workflow.dag.jobs}
+    jobs = jobs_of_the_run()
+    wanted = {(rule, wildcards.get("exposure")) for rule, wildcards, _ in jobs}
     current = {(job.rule, job.exposure) for job in PLAN.jobs if job.is_current}
     progress.follow(
         {stage.replace("stage", "stage "): PLAN.rules(stage) for stage in plan.STAGES},
         Counter(rule for rule, _ in wanted | current),
-        Counter(job.rule.name for job in workflow.dag.needrun_jobs()),
+        Counter(rule for rule, _, must in jobs if must),
         logger,
         say=partial(logger.info, extra={"quietness": Quietness.PROGRESS}),
     )

@@ -139,12 +139,12 @@ def test_it_loads_what_a_job_needed(planned, tmp_path):
     """So that the next one of its kind need not: told by a job's process, and loaded by another."""
     done = subprocess.run([sys.executable, "-c", TELLS, planned[0].recipe, "--log", "log"], cwd=tmp_path, capture_output=True, text=True)
     kernels = json.loads(done.stdout)
-    assert {"jwcal.kernels.detector.linearity", "jwcal.kernels.ramps.ols_ramp"} <= {module for module, _, _ in kernels}
+    assert {"detector/linearity", "ramps/ols_ramp"} <= kernels.keys()
     needed = {"modules": ["jwcal.steps.jump", "gwcs", "no.such.module"], "kernels": kernels}
     done = subprocess.run([sys.executable, "-c", LOADS, json.dumps(needed)], capture_output=True, text=True)
     loaded = json.loads(done.stdout)
     assert loaded["modules"] == ["no.such.module"]
-    assert sorted(loaded["kernels"]) == sorted(kernels)
+    assert loaded["kernels"] == kernels
 
 
 def test_where_it_can_not_be_started_there_is_none(monkeypatch, tmp_path):

@@ -5,6 +5,7 @@ import sys
 
 import yaml
 
+from .machine import process
 from .vocabulary.errors import ConfigError, JwcalError
 from .workflow.jobs import start_logging
 
@@ -143,4 +144,5 @@ def _select(file):
 
 
 if __name__ == "__main__":
+    process.own()
     sys.exit(main())

@@ -27,9 +27,10 @@ def install():
 
 @cache
 def folder():
-    """Where kernels are kept: JWCAL_KERNELS, or the user's cache folder, or the package's own if that can't be written."""
+    """Where kernels are kept: NUMBA_CACHE_DIR, JWCAL_KERNELS, or the user's cache folder, or the package's own if that can't be written."""
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "jwcal", "kernels")
-    for path in filter(None, (os.environ.get("JWCAL_KERNELS"), user, PACKAGE / "__pycache__" / "kernels")):
+    asked = os.environ.get("NUMBA_CACHE_DIR"), os.environ.get("JWCAL_KERNELS")
+    for path in filter(None, (*asked, user, PACKAGE / "__pycache__" / "kernels")):
         try:
             os.makedirs(path, exist_ok=True)
         except OSError:
@@ -42,13 +43,7 @@ def folder():
 @cache
 def digest(path):
     """Digest of a source file and of all that it imports from the package, whatever the checkout's place."""
-    found, waiting = {}, [Path(path).resolve()]
-    while waiting:
-        file = waiting.pop()
-        if file not in found:
-            found[file], imported = _read(file)
-            waiting += imported
-    parts = sorted((str(file.relative_to(PACKAGE)), content) for file, content in found.items())
+    parts = sorted((str(file.relative_to(PACKAGE)), _read(file)[0]) for file in _closure(Path(path).resolve()))
     return hashlib.sha256(repr((numba.__version__, parts)).encode()).hexdigest()[:20]
 
 
@@ -66,6 +61,30 @@ def _modules(file, dots, module, names):
         return [base.with_suffix(".py")]
     inner = [base / f"{name.split()[0]}.py" for name in names.decode().split(",") if name.strip(" ()")]
     return [path for path in inner if path.is_file()]
+
+
+def place(module):
+    """The folder of one module's kernels: "ramps/ols_ramp"."""
+    file = PACKAGE / "kernels" / f"{module}.py"
+    return folder() / f"{file.stem}-{digest(file)}"
+
+
+def imported(module):
+    """The modules of kernels that one of them imports, and those that these import."""
+    return {str(file.relative_to(PACKAGE / "kernels").with_suffix("")) for file in _closure(PACKAGE / "kernels" / f"{module}.py")[1:]}
+
+
+def length(module):
+    """Bytes of a module's source and of all that it imports: the more, the longer it takes to compile."""
+    return sum(file.stat().st_size for file in _closure(PACKAGE / "kernels" / f"{module}.py"))
+
+
+def _closure(file):
+    """A source file, and the package's files that it imports, and that these import."""
+    found = [file]
+    for file in found:  # it grows
+        found += [path for path in dict.fromkeys(_read(file)[1]) if path not in found]
+    return found
 
 
 class Locator(UserProvidedCacheLocator):

@@ -1,11 +1,7 @@
 """Python's search for reference cycles: imports and headers set it off again and again, though they leave next to none."""
 
-import atexit
 import gc
 from contextlib import contextmanager
-
-# No search at a process's end: through all that numba holds, or the plan and Snakemake's DAG, it takes a tenth of the time.
-atexit.register(gc.freeze)
 
 SELDOM = (100_000, 50, 50)  # new objects between two searches, and how many of these make a wider one
 

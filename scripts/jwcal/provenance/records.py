@@ -52,9 +52,9 @@ def ingredients(recipe, code, digests):
     InputError
         A reference file of the user's own can't be read.
     """
-    on = [e for e in recipe.steps if not recipe.parameters.get(e.name, {}).get("skip")]
+    on = _running(recipe)
     steps = [e.name for e in on]
-    roots = [*(f"products/{form}" for form in recipe.forms), *(m for e in on for m in code.of_step(e.name, e.arguments, e.own))]
+    own = roots(recipe, code)
     return {
         "pipeline": recipe.pipeline,
         "chain": [[e.name, dict(e.arguments)] for e in on],
@@ -62,9 +62,22 @@ def ingredients(recipe, code, digests):
         "models": {new: e.model for e in recipe.saves if e.model for new in e.suffixes.values()},
         "parameters": {step: {k: _value(v, digests) for k, v in recipe.parameters.get(step, {}).items()} for step in steps},
         "references": {kind: _reference(recipe, kind, digests) for kind in sorted(recipe.references)},
-        "code": code.modules(roots),
-        "libraries": code.libraries(roots),
+        "code": code.modules(own),
+        "libraries": code.libraries(own),
     }
+
+
+def roots(recipe, code):
+    """The modules that a recipe's products are made by, before their imports are followed; see `codebase.Code.of_step`."""
+    return [
+        *(f"products/{form}" for form in recipe.forms),
+        *(m for e in _running(recipe) for m in code.of_step(e.name, e.arguments, e.own)),
+    ]
+
+
+def _running(recipe):
+    """The steps that are not switched off."""
+    return [e for e in recipe.steps if not recipe.parameters.get(e.name, {}).get("skip")]
 
 
 def _value(value, digests):

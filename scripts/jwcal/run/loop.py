@@ -3,7 +3,6 @@
 import logging
 from contextlib import nullcontext
 
-from ..machine import memory
 from ..model import ramp, stripes
 from ..model.exposure import Exposure, Members
 from ..model.references import References
@@ -40,7 +39,6 @@ def run(recipe, source, write=None, scratch=None):
     ------
     JwcalError
     """
-    memory.keep_freed()
     facts.take_in(recipe.own)
     if recipe.takes == "members":
         return _run_members(recipe, source, write, scratch)

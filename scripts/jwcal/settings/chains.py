@@ -82,10 +82,10 @@ class Chain:
         return found + [LIST] * any(save.name for save in saves)
 
 
-def file_name(entries, root, suffix):
+def file_name(entries, root, suffix, pipeline=""):
     """A product's file: the exposure's root, the suffix, and the ending of its format."""
     if suffix == LIST:
-        return f"{root}_{LIST}.csv"
+        return f"{root}_{pipeline}_{LIST}.csv"  # two pipelines may give a name to what each makes of the same exposures
     saves = (entry for entry in entries if isinstance(entry, Save) and suffix in entry.suffixes.values())
     return f"{root}_{suffix}.{next((save.format for save in saves), 'fits')}"
 

@@ -13,6 +13,7 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
+from ..machine import process
 from ..machine.garbage import seldom_collected
 from ..vocabulary.errors import ConfigError, JwcalError, ReferenceError
 from . import warm
@@ -25,6 +26,7 @@ ENDED = "it was ended from outside: cancelled, or out of time. Run again, with m
 def main():
     """What a rule calls: the job in the run's warm process if there is one, else by itself."""
     signal.signal(signal.SIGTERM, _end)
+    process.own()
     try:
         status = warm.ask(sys.argv[1:])
         return by_itself(sys.argv[1:]) if status is None else status
@@ -107,6 +109,7 @@ def _set_threads(threads):
 
 
 def _make(plain, scratch):
+    from ..kernels import told
     from ..provenance import records
     from ..settings.recipe import Recipe
     from . import stale, work
@@ -120,7 +123,8 @@ def _make(plain, scratch):
     _check_references(plain["references"], made_from["references"])
     recipe = Recipe.from_dict(plain)
     _check_own(recipe.own, made_from["code"])
-    work.make(recipe, made_from, source, inputs, work.Shelf(outputs), scratch)
+    with told.say_what_is_compiled():
+        work.make(recipe, made_from, source, inputs, work.Shelf(outputs), scratch)
 
 
 def _check_references(paths, named):

@@ -507,5 +507,7 @@ def products_of(chain, reads, recipe, known=None):
     if kind not in known:
         skipped = [step for step, parameters in recipe.parameters.items() if parameters["skip"]] + members.idle(recipe)
         skipped += [step for step in recipe.parameters if absent.intersection(chains.reference_types([step])[0])]
-        known[kind] = {suffix: chains.file_name(chain.entries, "", suffix) for suffix in chain.products(reads, recipe.save, skipped)}
+        known[kind] = {
+            suffix: chains.file_name(chain.entries, "", suffix, chain.pipeline) for suffix in chain.products(reads, recipe.save, skipped)
+        }
     return known[kind]

@@ -14,6 +14,7 @@ import socket
 import sys
 from contextlib import suppress
 
+from ..machine import process
 from . import jobs
 
 BEGIN_WITH = ("jwcal.provenance.records", "jwcal.products.stored", "jwcal.run.loop", "jwcal.kernels")
@@ -88,14 +89,10 @@ def _end_with(connection, on=True):
 
 
 def _loaded():
-    """What is compiled of the kernels that are imported: list of (module, name, signatures)."""
-    return [
-        (module, name, [str(types) for types in kernel.signatures])
-        for module in list(sys.modules)
-        if module.startswith("jwcal.kernels.")
-        for name, kernel in vars(sys.modules[module]).items()
-        if getattr(kernel, "signatures", ()) and kernel.py_func.__module__ == module
-    ]
+    """What this process has compiled or loaded of the kernels: see `kernels.signatures.loaded`."""
+    from ..kernels import signatures
+
+    return signatures.loaded()
 
 
 def _load(needed):
@@ -103,17 +100,18 @@ def _load(needed):
     for name in needed["modules"]:
         with suppress(Exception):  # then the next job tries it by itself
             importlib.import_module(name)
-    for module, name, signatures in needed["kernels"]:
-        with suppress(Exception):
-            kernel = getattr(importlib.import_module(module), name)
-            missing = set(signatures) - {str(types) for types in kernel.signatures}
-            for types, *_ in kernel._cache._cache_file._load_index() if missing else ():  # numba has no public way to ask what it keeps
-                if str(types) in missing:
-                    kernel.compile(types)
+    if needed["kernels"]:
+        from ..kernels import signatures
+    for module, kernels in needed["kernels"].items():
+        for name, texts in kernels.items():
+            with suppress(Exception):
+                for text in set(texts) - set(signatures.texts(signatures.kernels(module)[name])):
+                    signatures.compile_for(module, name, text)  # the job has compiled it: here it is but loaded
 
 
 if __name__ == "__main__":
     number, folder = sys.argv[1:]
+    process.own()
     try:
         serve(socket.socket(fileno=int(number)), jobs.by_itself)
     finally:

@@ -1,0 +1,148 @@
+"""Small simulated exposures that reach all kernels: `python tests/small_exposures.py` writes what these are called with.
+
+That is `scripts/jwcal/kernels/signatures.json`: to be made anew after a kernel's arguments have changed, or one was added. It takes
+minutes, as all of them are compiled afresh.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+
+import jwcal
+from jwcal.model import ramp
+from jwcal.products.stored import header
+from jwcal.settings import chains
+from jwcal.settings.selector import select_for
+from jwcal.simulate import crds_cache, emicorr, irs2
+from jwcal.simulate.exposures import simulate_exposure
+from jwcal.simulate.headers import Identity
+from jwcal.simulate.instruments import Subarray
+from jwcal.simulate.program import make_program
+from jwcal.simulate.references import write_references
+from jwcal.workflow import jobs, plan
+
+CORNER = Subarray("GENERIC", 1, 1, 64, 48)  # of a detector, with reference pixels
+OUTPUTS = replace(CORNER, noutputs=4)  # which are corrected as those of a full frame
+LINES = Subarray("FULL", 1, 1, 192, 2048)  # some of IRS2 readout
+GUIDE_STAR = replace(CORNER, name="8X8", xsize=8, ysize=8)
+
+# What operations switch on for one mode or another.
+ON = {"skip": False}
+NEAR_INFRARED = {
+    "jump": {"expand_large_events": True, "sat_required_snowball": False, "min_jump_area": 1.0},  # so that each jump is an event
+    "charge_migration": ON,
+    "clean_flicker_noise": ON,
+}
+CLIPPED = {"jump": {"minimum_sigclip_groups": 3}}  # as for a hundred integrations
+MIRI = {"jump": {"find_showers": True}, "emicorr": ON, "firstframe": ON}
+
+# Small exposures, each of another detector, and the runs of each: parameters of steps.
+EXPOSURES = [
+    ({"exp_type": "NRC_IMAGE", "subarray": CORNER, "readpatt": "SHALLOW4", "zeroframe": True, "cosmic_rays": 1e-3}, [{}, NEAR_INFRARED]),
+    ({"exp_type": "NIS_AMI", "subarray": OUTPUTS, "ngroups": 4, "nints": 3, "zeroframe": True}, [{}, CLIPPED]),
+    ({"exp_type": "NRS_IFU", "subarray": LINES, "readpatt": "NRSIRS2RAPID", "ngroups": 3}, [{}]),
+    ({"exp_type": "MIR_MRS", "ngroups": 4}, [{}]),
+    ({"exp_type": "MIR_IMAGE", "subarray": "SUB64", "ngroups": 15}, [MIRI]),
+    ({"exp_type": "FGS_FINEGUIDE", "subarray": GUIDE_STAR}, [{}]),
+]
+BLOCK = 2**14  # bytes: ramps of several integrations are walked
+
+# Programs to the end of stage 3: images that are combined, and a time series of a star.
+COMMON = {"program": 1235, "target": [53.1625, -27.7914], "seed": 11, "detectors": ["NRCB1"], "stage3": True}
+FIELD = {"radius": 8.0, "stars": 60, "galaxies": 6, "faintest": 1e-7, "brightest": 3e-4}
+IMAGE = {"exp_type": "NRC_IMAGE", "filter": "F200W", "subarray": "SUB160", "readpatt": "RAPID", "ngroups": 5}
+SERIES = {"exp_type": "NRC_TSIMAGE", "filter": "F200W", "subarray": "SUB64P", "ngroups": 4, "nints": 5, "star": 1e-3}
+PROGRAMS = [
+    {**COMMON, "sky": FIELD, "exposures": [IMAGE], "dithers": [[0.0, 0.0], [0.6, 0.4], [-0.5, 0.3], [0.2, -0.6]]},
+    {**COMMON, "sky": {"radius": 1.0, "stars": 1, "galaxies": 0}, "exposures": [SERIES]},
+]
+
+
+def reach_all(folder):
+    """Call what any chain calls by default, and some of its options."""
+    calibrate(simulate(folder, EXPOSURES), str(folder / "crds"))
+    for number, program in enumerate(PROGRAMS):
+        run_program(folder / f"program{number}", program)
+
+
+def simulate(folder, table):
+    """Make exposures, and in `<folder>/crds` a CRDS cache with their references.
+
+    Returns
+    -------
+    list of (path, runs)
+    """
+    exposures, files = [], [emicorr.write_emicorr(folder / "references/jwst_miri_emicorr_0001.asdf")]
+    for number, (options, runs) in enumerate(table, start=1):
+        is_irs2 = "IRS2" in options.get("readpatt", "")
+        make = irs2.simulate_irs2 if is_irs2 else simulate_exposure
+        made = make(folder / "data", identity=Identity(exposure=number), **options)
+        about = {"setup": made.setup, "number": number, "inverse_linearity": True}  # which counts where groups are averaged
+        references = write_references(folder / "references", made.detector, **about)
+        if is_irs2:
+            references = irs2.write_references(references, made.setup.detector)
+        files += references.values()
+        exposures.append((made.uncal, runs))
+    crds_cache.build(folder / "crds", files)
+    return exposures
+
+
+def calibrate(exposures, crds):
+    """Take each of the exposures through the pipelines of stage 1 and 2, once for each of its runs."""
+    with patch.object(ramp, "LARGE", BLOCK):
+        for uncal, runs in exposures:
+            for steps in runs:
+                _calibrate(uncal, steps, crds)
+
+
+def _calibrate(uncal, steps, crds):
+    pipelines = select_for(header(uncal))
+    products = jwcal.run_pipeline(pipelines.stage1, uncal, steps=steps, every=True, crds_path=crds)
+    if not (pipelines.stage2 and chains.is_built(pipelines.stage2)):
+        return
+    for exposure in products.values():
+        if exposure.suffix in chains.chain(pipelines.stage2, exposure.header).reads:
+            jwcal.run_pipeline(pipelines.stage2, exposure, crds_path=crds)
+
+
+def run_program(folder, program):
+    """Simulate a program, and run all its jobs in this process."""
+    made = make_program(folder, program)
+    planned = plan.make({"data": str(folder / "data"), "results": str(folder / "results"), "references": {"crds_path": str(made["crds"])}})
+    assert not planned.problems, planned.problems
+    for job in planned.jobs:
+        for path in job.outputs.values():
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        assert jobs.run(job.recipe, folder / "log.txt") == 0, job
+
+
+def record():
+    """Write the table of what the kernels are called with, from a process in which none was compiled before."""
+    import json
+
+    import numpy as np
+
+    from jwcal.kernels import signatures
+    from jwcal.kernels.columns.clipped_mean import clipped_mean
+
+    images = np.zeros((2, 4, 4), np.float32)
+    clipped_mean(images, images, 3.0, 1)  # of backgrounds
+    with tempfile.TemporaryDirectory(prefix="jwcal-") as folder:
+        reach_all(Path(folder))
+    signatures.TABLE.write_text(json.dumps(signatures.loaded(), indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    if "JWCAL_RECORDING" in os.environ:
+        record()
+    else:
+        with tempfile.TemporaryDirectory() as empty:
+            own = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+            subprocess.run([sys.executable, __file__], env={**own, "JWCAL_KERNELS": empty, "JWCAL_RECORDING": "1"}, check=True)
