@@ -27,7 +27,7 @@ def _exposure(folder, number, step, shape, detector):
     rows, columns = shape
     east, north, turn = step
     at = {"SUBSTRT1": int(siaf.XSciRef) - columns // 2, "SUBSTRT2": int(siaf.YSciRef) - rows // 2, "SUBARRAY": "SUB320"}
-    pointing = {"RA_REF": RA + east / 3600 / np.cos(np.radians(DEC)), "DEC_REF": DEC + north / 3600}
+    pointing = {"RA_REF": (RA + east / 3600 / np.cos(np.radians(DEC))) % 360, "DEC_REF": DEC + north / 3600}
     pointing["ROLL_REF"] = sky.POINTING["ROLL_REF"] + turn
     about = {"EXP_TYPE": "NRC_IMAGE", "FILTER": "F200W", "PUPIL": "CLEAR", "CHANNEL": "SHORT", "MODULE": "A", "EXPOSURE": str(number + 1)}
     about |= {"EXPSTART": 59800.0 + number, "EXPMID": 59800.001 + number, "EXPEND": 59800.002 + number, "DATE-OBS": "2022-08-01"}

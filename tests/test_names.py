@@ -213,7 +213,7 @@ def folder(tiny, tiny_rate, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(folder, tiny):
-    return snakemake(folder, config={"data": "data", "results": "results", "references": {"crds_path": str(tiny.crds)}})
+    return snakemake(folder, config={"data": "data", "results": "results", "until": "stage2", "references": {"crds_path": str(tiny.crds)}})
 
 
 def test_the_workflow_makes_what_it_can(run):
@@ -235,7 +235,7 @@ def test_the_workflow_makes_what_it_can(run):
 
 
 def test_a_second_run_makes_nothing(run, folder, tiny):
-    again = snakemake(folder, config={"data": "data", "results": "results", "references": {"crds_path": str(tiny.crds)}})
+    again = snakemake(folder, config={"data": "data", "results": "results", "until": "stage2", "references": {"crds_path": str(tiny.crds)}})
     assert again.made == set() and set(again.jobs) <= {"refuse"}, again.text
 
 

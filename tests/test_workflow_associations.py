@@ -12,7 +12,6 @@ from astropy.io import fits
 from jwcal.associations import chosen
 from jwcal.products import stored
 from jwcal.program import index
-from jwcal.report.summary import summary
 from jwcal.settings.config import Config, load
 from jwcal.vocabulary.errors import ConfigError
 from jwcal.workflow import plan
@@ -194,7 +193,9 @@ def test_a_background_that_is_not_subtracted_is_no_input(planned):
     found, made = planned(steps={"bkg_subtract": {"skip": True}})
     assert all(members == [] for members, _ in found.values())
     found, made = planned(save=["combinedbackground", "bsub"])
-    assert [list(job.outputs) for job in made.jobs] == 2 * [["combinedbackground", "bsub", "cal", "i2d"]] + [["cal", "i2d"]]
+    assert [list(job.outputs) for job in made.jobs if job.stage == "stage2"] == 2 * [["combinedbackground", "bsub", "cal", "i2d"]] + [
+        ["cal", "i2d"]
+    ]
 
 
 @pytest.mark.parametrize("among_the_data", [True, False])
@@ -307,8 +308,8 @@ def test_only_what_is_asked_for(planned, tmp_path):
     _, made = planned(until="stage1")
     assert made.associations == {} and list((tmp_path / "results/associations").glob("*")) == []
     _, made = planned()
-    assert made.associations == {"stage2": 3, "stage3": 2} and made.waits == {"stage 3": {"image3": 2}}
-    assert "  2 stage 3 associations wait for image3" in summary(made, 0).splitlines()
+    assert made.associations == {"stage2": 3, "stage3": 2} and made.waits == {}
+    assert [job.pipeline for job in made.jobs if job.stage == "stage3"] == ["image3"] * 2
 
 
 def test_a_new_exposure_leaves_the_others_alone(planned, tiny_rate, tmp_path):
@@ -366,11 +367,11 @@ def test_a_full_frame_behind_an_occulter_has_two_products(tiny, tiny_rate, tmp_p
             "references": {"crds_path": str(tiny.crds), "overrides": everything},
         }
     )
-    assert sorted((job.rule, Path(job.input).name) for job in made.jobs) == [
+    assert sorted((job.rule, Path(job.input).name) for job in made.jobs if job.stage == "stage2") == [
         ("image2_cal", f"{FIRST}_rate.fits"),
         ("image2_calints", f"{FIRST}_rateints.fits"),
     ]
-    assert len({job.recipe for job in made.jobs}) == 2 and not made.problems
+    assert len({job.recipe for job in made.jobs if job.stage == "stage2"}) == 2 and not made.problems
 
 
 def test_names_with_placeholders_are_files(tiny_rate, tmp_path):
