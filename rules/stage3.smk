@@ -2,7 +2,7 @@
 
 REQUIRED INPUTS: the calibrated exposures of an association (from stage 2, or as the archive has them), and the job's recipe.
 OUTPUTS: mosaics, catalogues, combined spectra... named after the association's product. Products whose number is known only after
-the job (a crf for each member) are in its list, `..._list.csv`; Snakemake does not know them. See config/pipelines.yaml.
+the job (a crf for each member) are in its list, `..._image3_list.csv`; Snakemake does not know them. See config/pipelines.yaml.
 """
 
 for name in PLAN.rules("stage3"):

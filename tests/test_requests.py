@@ -12,6 +12,7 @@ from jwcal.__main__ import main
 from jwcal.associations import chosen
 from jwcal.products import stored
 from jwcal.report.summary import summary
+from jwcal.settings import selector
 from jwcal.settings.config import Config
 from jwcal.workflow import jobs, plan, requests
 from test_associations import exposure
@@ -354,7 +355,7 @@ def test_the_examples_of_the_readme_are_no_mistakes():
         pairs = list(zip(words, words[1:], strict=False))
         steps = {value.partition(".")[0]: value for option, value in pairs if option in ("--skip", "--run", "--set")}
         overrides = {value.partition("=")[0]: value for option, value in pairs if option == "--override"}
-        pipeline = jwcal.selector.pipeline_name(pipeline)
+        pipeline = selector.pipeline_name(pipeline)
         requests.check(pipeline, steps, overrides)
         assert overrides.keys() <= requests.takes(pipeline, [s for s in requests.steps_of(pipeline) if s != "clean_flicker_noise"])
         checked += len(steps) + len(overrides)

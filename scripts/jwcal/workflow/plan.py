@@ -498,5 +498,8 @@ def products_of(chain, reads, recipe, known=None):
     if kind not in known:
         skipped = [step for step, parameters in recipe.parameters.items() if parameters["skip"]] + members.idle(recipe)
         skipped += [step for step in recipe.parameters if absent.intersection(chains.reference_types([step])[0])]
-        known[kind] = {suffix: chains.file_name(chain.entries, "", suffix) for suffix in chain.products(reads, recipe.save, skipped)}
+        suffixes = chain.products(reads, recipe.save, skipped)
+        # one observation may have an image and a time series, each with its list
+        between = {chains.LIST: f"_{chain.pipeline}"}
+        known[kind] = {suffix: chains.file_name(chain.entries, between.get(suffix, ""), suffix) for suffix in suffixes}
     return known[kind]
