@@ -32,7 +32,7 @@ PROGRAM = {
     "aim": "NRCB1_SUB64P",
     "pointing_error": {"rms": 0.03},
     "sky_steps": [0.0, 0.1, 0.05, 0.2],
-    "sky": {"radius": 1.6, "stars": 40, "galaxies": 0, "faintest": 5e-7, "brightest": 2e-5, "separation": 0.25},
+    "sky": {"radius": 1.6, "stars": 90, "galaxies": 0, "faintest": 2e-6, "brightest": 2e-5, "separation": 0.3},
     "detectors": ["NRCB1"],
     "exposures": [
         {
@@ -71,7 +71,7 @@ LISTED = [f"{root}_o001_crf.fits" for root in IMAGES] + [f"{root}_o002_crfints.f
 TABLES = {f"{MOSAIC}_cat.ecsv", f"{CURVE}_phot.ecsv"}
 LISTS = {f"{MOSAIC}_image3_list.csv", f"{CURVE}_tso3_list.csv"}
 STAGE3 = {f"{MOSAIC}_i2d.fits", f"{MOSAIC}_segm.fits", COMBINED} | TABLES | LISTS
-FEW = {"tweakreg": {"minobj": 4}}  # stars in 64 pixels
+FEW = {"tweakreg": {"minobj": 4, "searchrad": 0.3, "tolerance": 0.1, "separation": 0.2}}  # stars, in two arcsec
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +217,7 @@ def test_a_parameter_of_the_catalogue_leaves_the_other_pipelines_alone(program):
 def test_a_product_that_is_deleted(program, name, rule):
     (program / "results" / name).unlink()
     run = snakemake(program, "-n", config=settings(program))
-    assert run.jobs == [rule] and f"there is no {Path(name).name}" in run.text
+    assert run.jobs == [rule] and (f"there is no {Path(name).name}" in run.text or "not made yet" in run.text)
 
 
 def test_a_run_that_is_killed_amid_its_mosaic(program, folder):
@@ -248,7 +248,6 @@ def test_a_lost_member(program):
     assert run.status != 0
     said = "\n".join(run.summary)
     assert f"{IMAGES[1]}_uncal.fits" in said and "1 file can't be used" in said
-    shutil.rmtree(program / "results/stage3")
     bad.unlink()
     run = snakemake(program, config=settings(program))
     assert run.status == 0
