@@ -1,4 +1,4 @@
-"""Image3 on what comes up in programs: other imagers, moving targets, one exposure, no stars, no overlap, nothing in a member, two filters."""
+"""Image3 on what comes up: other imagers, moving targets, one exposure, no stars, no overlap, nothing in a member, two filters."""
 
 import logging
 
@@ -64,20 +64,28 @@ OTHERS = {
         **{"subarray": instruments.Subarray("FULL", 241, 401, 200, 200, 4), "dithers": [(0, 0), (2.3, 1.1), (-1.7, 2.6)]},
     },
     "NIRISS": {"exp_type": "NIS_IMAGE", "filters": [("CLEAR", "F150W")], "detectors": ["NIS"], "subarray": "SUB128"},
-    "FGS": {"exp_type": "FGS_IMAGE", "filters": [None], "detectors": ["GUIDER1"], "subarray": "128X128"},
+    "FGS": {"exp_type": "FGS_IMAGE", "filters": [(None, None)], "detectors": ["GUIDER1"], "subarray": "128X128"},
 }
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_imagers(tmp_path, name):
     mode = SMALL | OTHERS[name]
-    sky = 30.0 if name == "MIRI" else 0.3
+    sky, light = (30.0, 20) if name == "MIRI" else (0.3, 1)
     first = calibrated.simulate_mosaic(**mode, field=EMPTY)
     (ny, nx), look = first[0].exposure.sci.shape, first[0].plan.look
     scale = look.xscale
     middle = [float(c) for c in look.pixel_to_sky((nx + (60 if name == "MIRI" else 0)) / 2, ny / 2)]
     stars = scene.make_scene(
-        *middle, radius=0.4 * nx * scale, stars=60, galaxies=0, faintest=3e-6, brightest=1e-4, separation=18 * scale, sky=sky, seed=4
+        *middle,
+        radius=0.4 * nx * scale,
+        stars=60,
+        galaxies=0,
+        faintest=3e-6 * light,
+        brightest=1e-4 * light,
+        separation=18 * scale,
+        sky=sky,
+        seed=4,
     )
     made = calibrated.simulate_mosaic(**mode, errors=0.02, field=stars)
     products, members = mosaics.run(
@@ -111,7 +119,7 @@ def test_a_moving_target(folder, crds):
         within=10,
     )
     assert at[0] >= 0
-    assert cat.catalogue["aper_total_flux"][at[0]].value == pytest.approx(1e-5, rel=0.05)
+    assert cat.catalogue["aper_total_flux"][at[0]].value == pytest.approx(1e-5, rel=0.06)  # one star at four places in its pixels
 
 
 def test_one_exposure_alone(crds, tmp_path):
@@ -122,7 +130,7 @@ def test_one_exposure_alone(crds, tmp_path):
     assert members.steps["tweakreg"][0] == "COMPLETE" and members.steps["outlier_detection"][0] == "SKIPPED"
     assert np.abs(mosaics.errors(made)[0].mean(1)).max() < 3
     assert "crf" not in products and products["i2d"][0].header["NDRIZ"] == 1
-    check_mosaic(products, made)
+    check_mosaic(products, made, flux_within=0.05)
 
 
 def test_frames_that_do_not_overlap(crds):
