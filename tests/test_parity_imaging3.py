@@ -42,7 +42,7 @@ MODES = {
         "dithers": [(0, 0), (2.3, 1.1), (-1.7, 2.6)],
     },
     "FGS": {
-        **{"exp_type": "FGS_IMAGE", "filters": [(None, None)], "detectors": ["GUIDER1"], "subarray": "SUB256L"},
+        **{"exp_type": "FGS_IMAGE", "filters": [(None, None)], "detectors": ["GUIDER1"], "subarray": "128X128"},
         "dithers": [(0, 0), (2.3, 1.1), (-1.7, 2.6)],
     },
 }

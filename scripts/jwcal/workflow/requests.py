@@ -6,7 +6,7 @@ from functools import cache
 
 from ..files.fitsheaders import read_headers
 from ..settings import facts, pars
-from ..settings.chains import Save, Step
+from ..settings.chains import Step
 from ..settings.tables import matches, table
 from ..vocabulary.errors import ConfigError, InputError, JwcalError
 
@@ -220,7 +220,7 @@ class Asked:
             self._doubts[doubt].add(exposure.root)
         self._suffixes.update(outputs)
         for entry in recipe.entries:
-            self._suffixes.update(entry.suffixes.values() if isinstance(entry, Save) and entry.name else ())  # they are in the job's list
+            self._suffixes.update(entry.suffixes.values() if not isinstance(entry, Step) and entry.name else ())  # they are in the job's list
         if id(recipe.references) not in self._seen:  # of a kind's exposures they are one and the same
             self._seen.add(id(recipe.references))
             self._taken.update(recipe.references.items())
