@@ -422,6 +422,12 @@ def test_a_catalogue_from_the_network(pointed, monkeypatch):
     assert np.sqrt(np.mean(errors(images) ** 2)) < 0.5
 
 
+def test_stars_with_two_partners():
+    """On either side; of several pairs the first stays."""
+    its, mine = np.array([0, 1, 2, 3, 3, 4]), np.array([5, 5, 6, 7, 8, 9])
+    assert [list(found) for found in fits._once(its, mine)] == [[0, 2, 3, 4], [5, 6, 7, 9]]
+
+
 def test_averages_of_detections(folder):
     """Detections that have gone astray do not stand beside the mean of the others."""
     image = starfields.exposure(folder)
