@@ -3,6 +3,7 @@
 A pipeline that comes later adds its exposures to PROGRAM and its jobs to the rows.
 """
 
+import json
 import os
 import re
 import shutil
@@ -42,6 +43,10 @@ BACKGROUND = [f"jw01234002001_02102_{n:05}_nrcb1" for n in NUMBERS]
 SERIES = [f"jw01234001001_02103_{n:05}_nis" for n in NUMBERS]
 MIRI = [f"jw01234001001_02104_{n:05}_mirimage" for n in NUMBERS]
 OWN_FLAT = "my_flat.fits"  # of MIRI
+# What becomes of the exposures together.
+MOSAIC, SKY_MOSAIC = (f"jw01234-o00{n}_t001_nircam_clear-f200w-sub64p" for n in (1, 2))
+MIRI_MOSAIC = "jw01234-o001_t001_miri_f770w-sub64"
+MOSAICS = [MOSAIC, SKY_MOSAIC, MIRI_MOSAIC]
 
 
 class Program(NamedTuple):
@@ -218,12 +223,21 @@ def add(program):
         hdus[0].header.update({"EXPOSURE": "00004", "FILENAME": new.name})
 
 
+def associate(program):
+    """A person's association takes two of the three dithers."""
+    members = [{"expname": f"{root}_cal.fits", "exptype": "science"} for root in SCIENCE[:2]]
+    content = {"asn_type": "image3", "asn_rule": "mine", "asn_id": "o001", "asn_pool": "none", "program": "01234"}
+    path = program.folder / "data/mine_image3_asn.json"
+    path.write_text(json.dumps({**content, "products": [{"name": MOSAIC, "members": members}]}))
+
+
 # --- what has to run ---
 
 ADDED = SCIENCE[0].replace("_00001_", "_00004_")
 IMAGES = [*SCIENCE, *BACKGROUND, *MIRI]
 STAGE1 = {**{("detector1", root): "" for root in IMAGES}, **{("tso1", root): "" for root in SERIES}}
 STAGE2 = {("image2", root): "" for root in IMAGES}
+STAGE3 = {("image3", name): "" for name in MOSAICS}
 
 
 def jobs(pipeline, roots, why):
@@ -235,6 +249,11 @@ def again(*roots):
     return jobs("image2", roots, "is made again")
 
 
+def mosaics(*names):
+    """Stage 3 because of stage 2."""
+    return jobs("image3", names, "is made again")
+
+
 NOTHING = {}
 JUMP = r"jump.rejection_threshold 5.0 -> 6.0"
 EVENTS = {
@@ -244,53 +263,94 @@ EVENTS = {
     "clocks that are ahead": (ahead, NOTHING),
     "one uncal's content": (
         lambda program: alter(program.uncal(SCIENCE[0])),
-        jobs("detector1", SCIENCE[:1], rf"^{SCIENCE[0]}_uncal.fits: its content$") | again(SCIENCE[0]),
+        jobs("detector1", SCIENCE[:1], rf"^{SCIENCE[0]}_uncal.fits: its content$") | again(SCIENCE[0]) | mosaics(MOSAIC),
     ),
     "a background's content": (
         lambda program: alter(program.uncal(BACKGROUND[1])),
-        jobs("detector1", BACKGROUND[1:2], "_uncal.fits: its content") | again(*SCIENCE, BACKGROUND[1]),
+        jobs("detector1", BACKGROUND[1:2], "_uncal.fits: its content") | again(*SCIENCE, BACKGROUND[1]) | mosaics(MOSAIC, SKY_MOSAIC),
     ),
     "one parameter for all": (
         configured(steps={"jump": {"rejection_threshold": 6.0}}),
-        {job: JUMP for job in STAGE1} | again(*IMAGES),
+        {job: JUMP for job in STAGE1} | again(*IMAGES) | mosaics(*MOSAICS),
     ),
     "one parameter for one EXP_TYPE": (
         configured(exp_types={"MIR_IMAGE": {"jump": {"rejection_threshold": 6.0}}}),
-        jobs("detector1", MIRI, JUMP) | again(*MIRI),
+        jobs("detector1", MIRI, JUMP) | again(*MIRI) | mosaics(MIRI_MOSAIC),
     ),
     "a parameter of a step that no chain uses": (configured(steps={"picture_frame": {"n_sigma": 3.0}}), NOTHING),
     "content of a local reference": (
         lambda program: alter(program.folder / OWN_FLAT, "SCI"),
-        jobs("image2", MIRI, f"^flat {OWN_FLAT}: its content$"),
+        jobs("image2", MIRI, f"^flat {OWN_FLAT}: its content$") | mosaics(MIRI_MOSAIC),
     ),
     "new context, same references": (new_context(), NOTHING),
     "new context, one reference for one detector": (
         new_context("nircam_superbias"),
         jobs("detector1", SCIENCE + BACKGROUND, r"superbias jwst_nircam_superbias_\d+.fits -> jwst_nircam_superbias_9999.fits")
-        | again(*SCIENCE, *BACKGROUND),
+        | again(*SCIENCE, *BACKGROUND)
+        | mosaics(MOSAIC, SKY_MOSAIC),
     ),
     "code of jump": (
         edited("steps/jump.py", "\n\ndef apply(", "\n\nADDED = 1\n\n\ndef apply("),
-        {job: "^step code: jump$" for job in STAGE1} | again(*IMAGES),
+        {job: "^step code: jump$" for job in STAGE1} | again(*IMAGES) | mosaics(*MOSAICS),
     ),
     "code of resample": (
-        edited("resample/blend.py", "\n\ndef blended(", "\n\nADDED = 1\n\n\ndef blended("),
-        {job: r"^step code: resample \(resample/blend\)$" for job in STAGE2},
+        edited("arithmetic/resample/blend.py", "\n\ndef blended(", "\n\nADDED = 1\n\n\ndef blended("),
+        {job: r"^step code: resample \(arithmetic/resample/blend\)$" for job in STAGE2 | STAGE3},
     ),
     "a comment": (edited("steps/jump.py", "\n\ndef apply(", "\n\n# as in the paper\n\n\ndef apply("), NOTHING),
-    "a library": (bumped("drizzle"), {job: r"^drizzle \S+ -> 99.0$" for job in STAGE2}),
-    "a product deleted": (delete(MIRI[0], "i2d"), jobs("image2", MIRI[:1], f"^there is no {MIRI[0]}_i2d.fits$")),
+    "a library": (bumped("drizzle"), {job: r"^drizzle \S+ -> 99.0$" for job in STAGE2 | STAGE3}),
+    "a product deleted": (
+        delete(MIRI[0], "i2d"),
+        jobs("image2", MIRI[:1], f"^there is no {MIRI[0]}_i2d.fits$") | mosaics(MIRI_MOSAIC),
+    ),
     "an intermediate deleted": (
         delete(MIRI[0], "rate"),
-        jobs("detector1", MIRI[:1], f"^there is no {MIRI[0]}_rate.fits$") | again(MIRI[0]),
+        jobs("detector1", MIRI[:1], f"^there is no {MIRI[0]}_rate.fits$") | again(MIRI[0]) | mosaics(MIRI_MOSAIC),
     ),
-    "an exposure added": (add, jobs("detector1", [ADDED], "^not made yet$") | jobs("image2", [ADDED], "^not made yet$")),
-    "an exposure removed": (lambda program: program.uncal(SCIENCE[0]).unlink(), NOTHING),
+    "an exposure added": (
+        add,
+        jobs("detector1", [ADDED], "^not made yet$")
+        | jobs("image2", [ADDED], "^not made yet$")
+        | jobs("image3", [MOSAIC], f"^science {ADDED}_cal.fits is a new input$"),
+    ),
+    "an exposure removed": (
+        lambda program: program.uncal(SCIENCE[0]).unlink(),
+        jobs("image3", [MOSAIC], f"^science {SCIENCE[0]}_cal.fits is no input any more$"),
+    ),
     "a background removed": (
         lambda program: program.uncal(BACKGROUND[0]).unlink(),
-        jobs("image2", SCIENCE, f"^background {BACKGROUND[0]}_rate.fits is no input any more$"),
+        jobs("image2", SCIENCE, f"^background {BACKGROUND[0]}_rate.fits is no input any more$")
+        | mosaics(MOSAIC)
+        | jobs("image3", [SKY_MOSAIC], f"^science {BACKGROUND[0]}_cal.fits is no input any more$"),
     ),
     "until moved back": (configured(until="stage1"), NOTHING),
+    "a member altered by hand": (
+        lambda program: alter(program.product(SCIENCE[1], "cal")),
+        jobs("image2", SCIENCE[1:2], f"^{SCIENCE[1]}_cal.fits is not what was made$") | mosaics(MOSAIC),
+    ),
+    "a listed product deleted": (delete(SCIENCE[1], "o001_crf"), jobs("image3", [MOSAIC], f"^there is no {SCIENCE[1]}_o001_crf.fits$")),
+    "a listed product altered": (
+        lambda program: alter(program.product(SCIENCE[1], "o001_crf")),
+        jobs("image3", [MOSAIC], f"^{SCIENCE[1]}_o001_crf.fits is not what was made$"),
+    ),
+    "a mosaic deleted": (delete(MOSAIC, "i2d"), jobs("image3", [MOSAIC], f"^there is no {MOSAIC}_i2d.fits$")),
+    "a parameter of stage 3": (
+        configured(steps={"source_catalog": {"snr_threshold": 4.0}}),
+        {job: r"^source_catalog.snr_threshold 3.0 -> 4.0$" for job in STAGE3},
+    ),
+    "a parameter of stage 3 for one EXP_TYPE": (
+        configured(exp_types={"MIR_IMAGE": {"tweakreg": {"skip": True}}}),
+        jobs("image3", [MIRI_MOSAIC], "^step tweakreg left out$"),
+    ),
+    "code of source_catalog": (
+        edited("steps/source_catalog.py", "\n\ndef apply(", "\n\nADDED = 1\n\n\ndef apply("),
+        {job: "^step code: source_catalog$" for job in STAGE3},
+    ),
+    "code of another pipeline of stage 3": (edited("steps/wfs_combine.py", "\n\ndef apply(", "\n\nADDED = 1\n\n\ndef apply("), NOTHING),
+    "an association changed": (
+        associate,
+        jobs("image3", [MOSAIC], f"^association mine_image3_asn.json; science {SCIENCE[2]}_cal.fits is no"),
+    ),
 }
 
 
@@ -310,7 +370,7 @@ def test_until_moved_on(made, tmp_path):
     subprocess.run(["cp", "-a", *made.folder.glob("[!r]*"), made.folder / "references", tmp_path], check=True)
     shutil.copytree(made.folder / "results/stage1", tmp_path / "results/stage1", copy_function=shutil.copy2)
     assert snakemake(program, "-n").jobs == {}
-    assert set(snakemake(program._replace(config=made.config), "-n").jobs) == set(STAGE2)
+    assert set(snakemake(program._replace(config=made.config), "-n").jobs) == set(STAGE2 | STAGE3)
 
 
 def test_an_incremental_run_gives_the_bytes_of_a_clean_one(program, tmp_path):
@@ -318,18 +378,19 @@ def test_an_incremental_run_gives_the_bytes_of_a_clean_one(program, tmp_path):
     program.config.update(exp_types={"MIR_IMAGE": {"jump": {"rejection_threshold": 6.0}}})
     files = {path: path.stat().st_ino for path in program.folder.glob("results/stage*/*.fits")}
     run = snakemake(program)
-    assert run.status == 0 and set(run.jobs) == set(jobs("detector1", MIRI, "") | again(*MIRI))
+    assert run.status == 0 and set(run.jobs) == set(jobs("detector1", MIRI, "") | again(*MIRI) | mosaics(MIRI_MOSAIC))
     assert snakemake(program).jobs == {}
     clean = program._replace(
         config={**program.config, "results": "clean", "links": [], "data": [f"data/{root}_uncal.fits" for root in [*MIRI, SERIES[0]]]}
     )
     assert snakemake(clean).status == 0
     compared = sorted(program.folder.glob("clean/stage*/*.fits"))
-    assert len(compared) == 3 * 4 + 2
+    assert len(compared) == 3 * 4 + 2 + 3 + 2  # crf, and the mosaic with its segments
     for path in compared:
         assert path.read_bytes() == (program.folder / "results" / path.parent.name / path.name).read_bytes(), path.name
     same = {path for path, node in files.items() if path.stat().st_ino == node}
-    assert {path.name.split("_mirimage")[0] for path in files.keys() - same} == {root.split("_mirimage")[0] for root in MIRI}
+    others = {path.name for path in files.keys() - same}  # what comes out the same stays
+    assert {f"{root}_rate.fits" for root in MIRI} <= others <= {path.name for path in compared if SERIES[0] not in path.name}
 
 
 def test_a_clock_that_is_ahead_does_not_matter(program):
@@ -339,17 +400,19 @@ def test_a_clock_that_is_ahead_does_not_matter(program):
     program.product(SCIENCE[0], "rate").unlink()
     run = snakemake(program)
     assert run.status == 0, run.text
-    assert set(run.jobs) == set(jobs("detector1", [*MIRI, SCIENCE[0]], "") | again(*MIRI, SCIENCE[0]))
+    assert set(run.jobs) == set(jobs("detector1", [*MIRI, SCIENCE[0]], "") | again(*MIRI, SCIENCE[0]) | mosaics(MOSAIC, MIRI_MOSAIC))
     assert snakemake(program, "-n").jobs == {}
 
 
 def test_what_comes_out_the_same_ends_there(program):
     """An intermediate is deleted: it is made again, its bytes are the same, and what lies below is not computed."""
     program.product(SCIENCE[0], "rate").unlink()
-    below = {path: path.stat().st_ino for path in program.folder.glob(f"results/stage2/{SCIENCE[0]}*.fits")}
+    below = {
+        path: path.stat().st_ino for path in program.folder.glob("results/stage[23]/*.fits") if path.name.startswith((SCIENCE[0], MOSAIC))
+    }
     run = snakemake(program)
-    assert run.status == 0 and set(run.jobs) == set(jobs("detector1", SCIENCE[:1], "") | again(SCIENCE[0]))
-    assert len(below) == 2 and {path: path.stat().st_ino for path in below} == below
+    assert run.status == 0 and set(run.jobs) == set(jobs("detector1", SCIENCE[:1], "") | again(SCIENCE[0]) | mosaics(MOSAIC))
+    assert len(below) == 3 + 2 and {path: path.stat().st_ino for path in below} == below
     (log,) = program.folder.glob(f"results/logs/{SCIENCE[0]}.image2*.log")
     assert "came out the same" in log.read_text()
     assert snakemake(program).jobs == {}

@@ -361,7 +361,7 @@ def test_program_has_references_and_a_catalogue(made_program):
 
 def test_rules_make_the_associations_of_the_program(made_program):
     folder, _ = made_program
-    pool = associations.from_exposures(files.index(folder / "data").exposures)
+    pool = associations.from_exposures(files.find(folder / "data").exposures)
     kinds = [a.asn_type for a in associations.generate(pool, candidates=True, discover=False)]
     assert {kind: kinds.count(kind) for kind in ("image3", "wfs-image3", "tso3")} == {"image3": 2, "wfs-image3": 1, "tso3": 1}
 

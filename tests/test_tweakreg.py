@@ -15,6 +15,7 @@ from jwcal.arithmetic.align import catalogues, fits, sources
 from jwcal.model.exposure import Members
 from jwcal.products import stored
 from jwcal.steps import tweakreg
+from jwcal.vocabulary import dq
 from jwcal.vocabulary.errors import ConfigError, InputError, Skip
 from peer import needs_peer, peer_python
 
@@ -133,6 +134,16 @@ def test_all_clean_stars_are_found_and_their_phase_in_the_pixel_does_not_matter(
             assert abs(np.polyfit(phase, dx[seen], 1)[0]) < 2e-3
     assert scatter["fitted"] < 2e-3  # the noise
     assert scatter["finder"] > 5 * scatter["fitted"]
+
+
+def test_blank_parts_are_no_quiet_sky(folder):
+    """More than half of an image is blank: its other part has the same stars, and no more. For the peer the noise is then 0."""
+    [image] = starfields.images(folder, STEPS[:1], places=starfields.stars(60), flux=200.0)
+    whole = sources.find(image.sci, image.err, image.dq, finder())
+    image.dq[:, :170] |= dq.DO_NOT_USE | dq.NON_SCIENCE
+    image.sci[:, :170] = np.nan
+    part = sources.find(image.sci, image.err, image.dq, finder())
+    assert part.shape[1] == np.sum(whole[0] > 172) > 10
 
 
 @pytest.mark.parametrize("fwhm, worst", [(1.0, 0.01), (1.4, 0.02), (2.1, 0.003)])
@@ -409,6 +420,12 @@ def test_a_catalogue_from_the_network(pointed, monkeypatch):
     assert asked["name"] == "GAIADR3" and asked["epoch"] == pytest.approx(2022.6, abs=0.01)
     assert np.hypot((asked["ra"] - starfields.RA), asked["dec"] - starfields.DEC) < 2 / 3600 and 6 / 3600 < asked["radius"] < 8 / 3600
     assert np.sqrt(np.mean(errors(images) ** 2)) < 0.5
+
+
+def test_stars_with_two_partners():
+    """On either side; of several pairs the first stays."""
+    its, mine = np.array([0, 1, 2, 3, 3, 4]), np.array([5, 5, 6, 7, 8, 9])
+    assert [list(found) for found in fits._once(its, mine)] == [[0, 2, 3, 4], [5, 6, 7, 9]]
 
 
 def test_averages_of_detections(folder):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..files import storage
 from ..provenance import records
+from ..settings.chains import LIST
 from ..vocabulary.errors import InputError
 from ..workflow import plan, stale
 from ..workflow.jobs import STOPPED, failure_file
@@ -101,6 +102,7 @@ def leftovers(folder, planned):
         "unasked", "unusable" and "gone" -> paths: of exposures that have other products, that can't be used, and that the run has not.
     """
     known = {(job.stage, os.path.basename(path)) for job in planned.jobs for path in job.outputs.values()}
+    known |= {path.parts[-2:] for job in planned.jobs for path, _ in _listed(folder, job)}
     exposures, unusable = {job.exposure for job in planned.jobs}, set(planned.unusable)
     found = {"unasked": [], "unusable": [], "gone": []}
     for stage in plan.STAGES:
@@ -109,7 +111,8 @@ def leftovers(folder, planned):
                 stem, dot, kind = name.rpartition(".")
                 if kind in PRODUCTS and stem and (stage, name) not in known:
                     root = stem.rpartition("_")[0]
-                    why = "unusable" if root in unusable else "unasked" if root in exposures else "gone"
+                    roots = {root, root.rpartition("_")[0]}  # an association's identifier may stand between
+                    why = "unusable" if roots & unusable else "unasked" if roots & exposures else "gone"
                     found[why].append(folder / stage / name)
     return found
 
@@ -117,6 +120,8 @@ def leftovers(folder, planned):
 def _job(folder, planned, at_work):
     """A job of the plan; its paths are those of the folder, which may have been moved since."""
     products = [_product(Path(folder, planned.stage, Path(path).name), suffix) for suffix, path in planned.outputs.items()]
+    record = next((product.record for product in products if product.suffix == LIST), {})
+    products += [Product(path, row["suffix"], path.exists(), {**record, "product": row}) for path, row in _listed(folder, planned)]
     name = f"{planned.exposure}.{planned.rule}"
     job = Job(planned.exposure, planned.stage, planned.pipeline, products, folder / "logs" / f"{name}.log")
     recipe = folder.joinpath(*Path(planned.recipe).parts[-3:])
@@ -129,6 +134,14 @@ def _job(folder, planned, at_work):
     if run:
         job.seconds, job.peak_mb = run["seconds"], run["peak_mb"]
     return job
+
+
+def _listed(folder, planned):
+    """The products of a job that its list names, and what the list says of each."""
+    if LIST not in planned.outputs:
+        return []
+    path = Path(folder, planned.stage, Path(planned.outputs[LIST]).name)
+    return [(Path(file), row) for file, row in records.listed(path, records.read(path))]
 
 
 def _product(path, suffix):

@@ -35,8 +35,9 @@ def summary(plan, started):
         for path in job.outputs.values():
             if not os.path.exists(path):
                 missing.append((job, path))
-            else:
-                (current if os.path.getmtime(path) < started else same if _is_older(path, started) else made).append(path)
+                continue
+            listed = [file for file, _ in records.listed(path, records.read(path))] if path.endswith(records.LISTING) else []
+            (current if os.path.getmtime(path) < started else same if _is_older(path, started) else made).extend([path, *listed])
     kept = f" ({len(same)} of them found to come out the same)" if same else ""
     counts = f"{len(made)} products made, {len(current) + len(same)} up to date{kept}, {len(missing)} not made"
     counts += f"; {_files(plan)} can't be used" * bool(plan.unusable)

@@ -257,7 +257,15 @@ def _sensors(out, setups, stage3, psf):
         sensor = sensors[setup.detector, setup.subarray]
         references.extend(
             write_references(
-                out / "references", sensor, setup=setup, types=types, number=number, psf=psf, counts_flat=stage3, **options
+                out / "references",
+                sensor,
+                setup=setup,
+                types=types,
+                number=number,
+                psf=psf,
+                counts_flat=stage3,
+                setups=setups,
+                **options,
             ).values()
         )
 

@@ -76,7 +76,7 @@ def write_references(out, sensor, *, setup=None, types=None, number=9001, useaft
         inverse_linearity : bool, add INV_COEFFS; gain_factor : float, GAINFACT of the gain reference; dark_pattern : (NFRAMES, GROUPGAP);
         counts_flat : bool, the flat holds how the gain differs from pixel to pixel too, as one made from counts does, and none of
         reference pixels;
-        psf : scene.Psf, of apcorr and tsophot.
+        psf : scene.Psf, of apcorr and tsophot; setups : others that they are for, with other filters and pupils.
 
     Returns
     -------
@@ -91,7 +91,8 @@ def write_references(out, sensor, *, setup=None, types=None, number=9001, useaft
         name = f"jwst_{sensor.instrument.lower()}_{kind}_{number:04d}"
         made = (MAKERS | STAGE3_MAKERS)[kind](sensor, setup, options)
         if kind in ("distortion", "filteroffset", "abvegaoffset", "tsophot"):
-            files[kind] = _write_asdf(out / f"{name}.asdf", head, made, setup.pupil)
+            pupils = [one.pupil for one in (setup, *options.get("setups", ())) if one.detector == setup.detector and one.pupil]
+            files[kind] = _write_asdf(out / f"{name}.asdf", head, made, list(dict.fromkeys(pupils)))
         else:
             files[kind] = _write_fits(out / f"{name}.fits", head, kind, made)
     return files
@@ -285,19 +286,20 @@ def _photom(sensor, setup, options):
     _, nominal = _areas(setup)
     columns = {"NIRCAM": ("filter", "pupil"), "NIRISS": ("filter", "pupil"), "MIRI": ("filter", "subarray"), "FGS": ()}[sensor.instrument]
     kinds = [(c, "S15" if c == "subarray" else "S12") for c in columns] + [("photmjsr", "f4"), ("uncertainty", "f4")]
-    rows = [({"subarray": "GENERIC"} | element, photmjsr) for element, photmjsr in _elements(setup)]
+    rows = [({"subarray": "GENERIC"} | element, photmjsr) for element, photmjsr in _elements(setup, options)]
     table = np.array([(*(row[c] for c in columns), p, 0.02 * p) for row, p in rows], dtype=kinds)
     return {"PHOTOM": table, "keywords": _pixar(nominal)}
 
 
-def _elements(setup):
-    """Filter and pupil of the instrument's usual pairs, and the exposure's own, with their photmjsr."""
+def _elements(setup, options):
+    """Filter and pupil of the instrument's usual pairs, and the exposures' own, with their photmjsr."""
     table = setup.instrument_table
     blue = table.get("blue_filters", ())
     clear = "CLEARP" if setup.instrument == "NIRISS" else "CLEAR"
     pairs = {("CLEAR", name) if name in blue else (name, clear): photmjsr for name, (photmjsr, _) in table["filters"].items()}
-    if setup.filter:
-        pairs.setdefault((setup.filter, setup.pupil or clear), setup.optics[0])
+    for one in (setup, *options.get("setups", ())):
+        if one.filter and one.instrument == setup.instrument:
+            pairs.setdefault((one.filter, one.pupil or clear), one.optics[0])
     return [({"filter": f, "pupil": p}, photmjsr) for (f, p), photmjsr in pairs.items()]
 
 
@@ -371,7 +373,7 @@ def _inverse_polynomials(aperture, forward, points=60, tolerance=2e-4):
 def _filteroffset(sensor, setup, options):
     """No offset in any filter: all filters of the simulator look the same way."""
     keys = ("filter",) if sensor.instrument == "MIRI" else ("filter", "pupil")
-    entries = [{k: element[k] for k in keys} | {"row_offset": 0.0, "column_offset": 0.0} for element, _ in _elements(setup)]
+    entries = [{k: element[k] for k in keys} | {"row_offset": 0.0, "column_offset": 0.0} for element, _ in _elements(setup, options)]
     return {"filters": entries}
 
 
@@ -391,7 +393,7 @@ def _apcorr(sensor, setup, options):
     subarrays = sorted({*setup.instrument_table["frame_time"], setup.subarray.name}) if sensor.instrument == "MIRI" else [None]
     columns = {"NIRCAM": ("filter", "pupil"), "NIRISS": ("filter", "pupil"), "MIRI": ("filter", "subarray"), "FGS": ()}[sensor.instrument]
     rows = []
-    for element, _ in _elements(setup) if columns else [({}, None)]:
+    for element, _ in _elements(setup, options) if columns else [({}, None)]:
         sigma = _sigma(setup, psf, _fwhm(setup, element))
         skyin, skyout = _annulus(psf, sigma)
         ring = (psf.enclosed(skyout, sigma) - psf.enclosed(skyin, sigma)) / (skyout**2 - skyin**2)
@@ -418,7 +420,7 @@ def _abvegaoffset(sensor, setup, options):
     if sensor.instrument == "FGS":
         names = sorted(setup.instrument_table["detectors"])
         return {"abvega_offset": Table({"detector": names, "abvega_offset": np.full(len(names), _vega(2.5), np.float32)})}
-    elements = [element for element, _ in _elements(setup)]
+    elements = [element for element, _ in _elements(setup, options)]
     columns = ("filter",) if sensor.instrument == "MIRI" else ("filter", "pupil")
     table = {c: [element[c] for element in elements] for c in columns}
     table["abvega_offset"] = np.array([_vega(_wavelength(element)) for element in elements], np.float32)
@@ -505,8 +507,8 @@ def own_bits(standard, names):
     return bits, np.array(rows, dtype=[("BIT", "i4"), ("VALUE", "i4"), ("NAME", "S40"), ("DESCRIPTION", "S80")])
 
 
-def _write_asdf(path, head, tree, pupil=None):
-    """Keywords as metadata, in the schema's places. NIRCam's are for the open pupil, and a filter or weak lens in its place."""
+def _write_asdf(path, head, tree, pupils=()):
+    """Keywords as metadata, in the schema's places. NIRCam's are for the open pupil, and filters or weak lenses in its place."""
     value = {k: v for k, (v, *_) in head.items()}
     meta = {
         "date": value["DATE"],
@@ -531,8 +533,7 @@ def _write_asdf(path, head, tree, pupil=None):
         if "EXP_TYPE" in value:
             meta |= {"exposure": {"type": value["EXP_TYPE"]}, "visit": {"tsovisit": value["TSOVISIT"]}}
     elif value["INSTRUME"] == "NIRCAM":
-        other = f"{pupil}|" if re.match(r"F\d|WL", pupil or "") else ""
-        meta["instrument"]["p_pupil"] = "CLEAR|" + other
+        meta["instrument"]["p_pupil"] = "CLEAR|" + "".join(f"{pupil}|" for pupil in pupils if re.match(r"F\d|WL", pupil))
     with storage.replaced(path) as temporary:
         asdf.AsdfFile({"meta": meta} | tree).write_to(temporary)
     return path

@@ -213,6 +213,8 @@ class Asked:
         for doubt in recipe.doubts:
             self._doubts[doubt].add(exposure.root)
         self._suffixes.update(outputs)
+        for entry in recipe.entries:
+            self._suffixes.update(entry.suffixes.values() if not isinstance(entry, Step) and entry.name else ())
         if id(recipe.references) not in self._seen:  # of a kind's exposures they are one and the same
             self._seen.add(id(recipe.references))
             self._taken.update(recipe.references.items())

@@ -238,10 +238,9 @@ def _rematched(found, here, there, mine, its, rules, weights, pixel, needed):
 
 def _once(its, mine):
     """Pairs without repeated stars: xyxymatch now and then gives a star two partners."""
-    for first, second in ((mine, its), (its, mine)):
-        keep = np.sort(np.unique(first, return_index=True)[1])
+    for side in (0, 1):
+        keep = np.sort(np.unique((mine, its)[side], return_index=True)[1])
         its, mine = its[keep], mine[keep]
-        del first, second
     return its, mine
 
 

@@ -73,7 +73,7 @@ def find(sci, err, flags, finder):
         if finder.starfinder == "segmentation":
             found = _segmented(data, err, finder.snr_threshold * noise, bad, finder)
         else:
-            level = finder.snr_threshold * np.median(noise)
+            level = finder.snr_threshold * np.median(noise[~bad])  # where there is no background it is 0
             del noise
             found = _detected(data, level, bad, finder)
     if found is None or not len(found):
