@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 from ..arithmetic.resample.blend import blended, header_table, science_keywords, times
 from ..arithmetic.resample.drizzle_images import Mosaic
 from ..arithmetic.resample.inputs import group_of
-from ..arithmetic.resample.pixel_map import pixel_map
+from ..arithmetic.resample.spectral_grid import places
 from ..arithmetic.resample.spectral_inputs import SlitInputs, check_slits
 from ..arithmetic.resample.spectral_keywords import describe, is_flux_density
-from ..model.exposure import Exposure
+from ..model.exposure import Exposure, Pixels
 from ..vocabulary.errors import ConfigError
 from ..vocabulary.parameters import Range
 
@@ -114,9 +114,7 @@ def _pair(shape):
     if shape is None or all(value is None for value in shape):
         return None
     if len(shape) != 2 or not all(isinstance(value, int) and value > 0 for value in shape):
-        raise ConfigError(
-            f"output_shape of resample_spec has to be two whole numbers above 0, it is {list(shape)}", do="Give columns and rows"
-        )
+        raise ConfigError(f"output_shape of resample_spec is {list(shape)}", do="Give columns and rows, both above 0")
     return tuple(shape)
 
 
@@ -153,8 +151,11 @@ def _add_slit(slit, grid, mosaic, weight_type):
     level = 0.0 if header.get("BKGSUB", False) else header.get("BKGLEVEL", 0.0)
     time = 1.0 if weight_type != "exptime" else header.get("TMEASURE") or header["EFFEXPTM"]
     scale = 1 / grid.ratio if is_flux_density(header.get("BUNIT")) else 1.0
-    box = wcs.bounding_box.bounding_box(order="F")
-    mosaic.add(slit.pixels[0], pixel_map(wcs, grid.wcs, slit.sci.shape), box, time, level, scale)
+    (rows, columns), placed = places(wcs, grid.wcs, slit.sci.shape)
+    part = Pixels(**{name: plane[rows, columns] for name, plane in slit.pixels[0].planes() if plane.shape == slit.sci.shape})
+    (x1, x2), (y1, y2) = wcs.bounding_box.bounding_box(order="F")
+    box = (x1 - columns.start, x2 - columns.start), (y1 - rows.start, y2 - rows.start)
+    mosaic.add(part, placed, box, time, level, scale)
 
 
 def _finish(result, source, mosaic, alone):
@@ -173,9 +174,8 @@ def _stamp(result, shells, blend, weight_type, pixfrac, ratio):
     """Write how it was made into the header."""
     headers, header = [shell.header for shell in shells], result.header
     result.tables = {"HDRTAB": header_table(headers)} if blend else {}
-    moments = list(
-        {str(group): head for group, head in reversed([(group_of(head, number), head) for number, head in enumerate(headers)])}.values()
-    )
+    by_moment = {group_of(head, number): head for number, head in reversed(list(enumerate(headers)))}
+    moments = list(by_moment.values())
     values = blended(headers) if blend else {}
     values |= {**times(moments), "RESWHT": weight_type, "PIXFRAC": pixfrac, "PXSCLRT": ratio}
     values |= {"NDRIZ": len(moments), "BKGLEVEL": None, "BKGSUB": None}

@@ -75,6 +75,33 @@ def seen(wcs):
     return Seen(wcs, box, x, y, *np.asarray(wcs(x, y)))
 
 
+def places(wcs, target, shape):
+    """Where the pixels of a slit fall on a grid.
+
+    Parameters
+    ----------
+    wcs, target : gwcs.WCS
+        Of the slit, whose bounding box is looked at, and of the grid.
+    shape : (int, int)
+        Of the slit's image.
+
+    Returns
+    -------
+    window : (slice, slice)
+        Rows and columns of the image that the bounding box leaves.
+    pixel_map : (row, col, 2) float64
+        x and y of the pixels in the window.
+    """
+    one = seen(wcs)
+    window, inside = [], []
+    for axis, size in ((one.y[:, 0], shape[0]), (one.x[0], shape[1])):
+        low, high = np.searchsorted(axis, [0, size])
+        inside.append(slice(low, high))
+        window.append(slice(int(axis[low]), int(axis[high - 1]) + 1) if high > low else slice(0, 0))
+    world = [plane[tuple(inside)] for plane in (one.a, one.b, one.wavelength)]
+    return tuple(window), np.stack(target.invert(*world, with_bounding_box=False), axis=-1)
+
+
 def on_sky(wcs):
     """Whether a WCS leads to the sky, and not only to the slit plane as a lamp's does."""
     frame = wcs.output_frame
@@ -195,10 +222,8 @@ def _tilted(inputs, image, ratio):
     Its WCS knows the places in the slit too (y as in the middle of the first input, x 0), by which a source is found.
     """
     first = inputs[0]
-    to_slit, to_sky = (
-        first.wcs.get_transform(first.wcs.available_frames[0], SLIT),
-        first.wcs.get_transform(SLIT, first.wcs.output_frame.name),
-    )
+    to_slit = first.wcs.get_transform(first.wcs.available_frames[0], SLIT)
+    to_sky = first.wcs.get_transform(SLIT, first.wcs.output_frame.name)
     _, in_slit, slit_wavelength = (np.asarray(values) for values in to_slit(first.x, first.y))
     ra, dec, _ = to_sky(0.0, _light_at(in_slit, slit_wavelength, first, image), np.nanmean(slit_wavelength))
     plane = _plane((float(ra), float(dec)))
@@ -226,9 +251,8 @@ def _tilted(inputs, image, ratio):
     turn, back = Mapping((0, 1, 0)), Mapping((2, 1), n_inputs=3)
     turn.inverse, back.inverse = back, turn
     detector_to_slit = turn | zero & _table(rows, np.asarray(at_rows)) & to_wavelength
-    slit = CompositeFrame(
-        [Frame2D(name="slit_spatial", axes_order=(0, 1), unit=("", ""), axes_names=("x_slit", "y_slit")), _spectral()], SLIT
-    )
+    places = Frame2D(name="slit_spatial", axes_order=(0, 1), unit=("", ""), axes_names=("x_slit", "y_slit"))
+    slit = CompositeFrame([places, _spectral()], name=SLIT)
     steps = [(Frame2D(name="detector", axes_order=(0, 1)), detector_to_slit), (slit, detector_to_slit.inverse | to_world), (_world(), None)]
     return WCS(steps), (size, table.size)
 

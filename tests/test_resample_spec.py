@@ -1,0 +1,348 @@
+"""resample_spec: a spectrum comes out as it went in, at its wavelengths, from one exposure or nods; and as the peer has it."""
+
+import copy
+import json
+
+import asdf
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from jwcal.model.exposure import Exposure, Members
+from jwcal.products import stored
+from jwcal.simulate import spectrograph
+from jwcal.simulate.spectrograph import Source, Spectrum, simulate_lrs
+from jwcal.steps import resample_spec
+from jwcal.vocabulary.errors import ConfigError, InputError, Skip
+from peer import needs_peer, peer_python
+
+LINE = Spectrum(flux=0.02, lines=[(9.0, -0.3, 0.15)])
+NODS = (-0.95, 0.95)  # arcsec along the slit
+PLANES = ("sci", "err", "var_poisson", "var_rnoise", "WHT", "WAVELENGTH")
+
+
+@pytest.fixture(scope="module")
+def references(tmp_path_factory):
+    return spectrograph.write_lrs_references(tmp_path_factory.mktemp("references"))
+
+
+def nods(references, noise=False, **options):
+    """Two exposures of a star, 1.9 arcsec apart along the slit."""
+    made = []
+    for number, x in enumerate(NODS):
+        options.setdefault("sources", [Source(LINE)])
+        one = simulate_lrs(references, calibrated=True, noise=noise, dither={"x": x, "y": 0.0}, seed=number + 1, **options)
+        one.exposure.header["EXPOSURE"] = str(number + 1)
+        one.exposure.header.name = f"jw01234001001_02101_0000{number + 1}_mirimage_cal.fits"
+        made.append(one)
+    return made
+
+
+@pytest.fixture(scope="module")
+def clean(references):
+    return nods(references)
+
+
+def exposures(made):
+    return [copy.deepcopy(one.exposure) for one in made]
+
+
+def flux(result, low=5.5, high=12.0):
+    """Wavelengths and Jy of the rows of a result."""
+    wavelength = np.nanmean(result.extra["WAVELENGTH"], axis=1)
+    rows = (wavelength > low) & (wavelength < high)
+    return wavelength[rows], np.nansum(result.sci[rows], axis=1) * result.header["PIXAR_SR"] * 1e6
+
+
+def expected(one, wavelength):
+    """Jy that fell on the detector at these wavelengths, after the slit and the blur."""
+    truth = np.nansum(one.truth.image, axis=1) * spectrograph.PIXAR_SR * 1e6
+    rows = np.fmax.reduce(one.truth.wavelength, axis=1)
+    good = np.isfinite(rows)
+    return np.interp(wavelength, rows[good][::-1], truth[good][::-1])
+
+
+# --- truth -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", ["one", "nods"])
+@pytest.mark.parametrize("options", [{}, {"pixel_scale_ratio": 1.6}, {"pixel_scale": 0.15}, {"kernel": "point", "weight_type": "exptime"}])
+def test_flux_is_conserved(clean, which, options):
+    given = exposures(clean)
+    result = resample_spec.apply(given[0] if which == "one" else given, **options)
+    wavelength, found = flux(result)
+    if options.get("kernel") == "point" and which == "one":
+        return  # a grid of 45 columns for 41 pixels that wander: a point falls on none in some rows
+    assert np.abs(found / expected(clean[0], wavelength) - 1).max() < 5e-3
+
+
+def test_surface_brightness_is_kept_and_the_sum_where_it_is_no_brightness(clean):
+    given = exposures(clean)[0]
+    bright = {ratio: resample_spec.apply(given, pixel_scale_ratio=ratio) for ratio in (0.5, 1.0, 2.0)}
+    assert bright[2.0].header["PIXAR_SR"] == pytest.approx(0.5 * spectrograph.PIXAR_SR)
+    level = given.sci.copy()
+    given.sci[:] = np.where(np.isfinite(level), 3.0, np.nan)
+    for ratio in bright:
+        flat = resample_spec.apply(given, pixel_scale_ratio=ratio).sci
+        np.testing.assert_allclose(flat[np.isfinite(flat)], 3.0, rtol=1e-5)
+    given.sci, given.header["BUNIT"] = level, "MJy"
+    for ratio, other in bright.items():
+        same = resample_spec.apply(given, pixel_scale_ratio=ratio)
+        np.testing.assert_allclose(same.sci, other.sci / ratio, rtol=1e-5)
+        np.testing.assert_allclose(same.err, other.err / ratio, rtol=1e-5)
+
+
+@pytest.mark.parametrize("which", [slice(0, 1), slice(None)])
+def test_a_line_is_at_its_wavelength(clean, which):
+    result = resample_spec.apply(exposures(clean)[which])
+    wavelength, found = flux(result, 8.7, 9.3)
+    depth = 1 - found / np.interp(wavelength, *flux_without_line(clean, wavelength))
+    centre = np.sum(depth * wavelength) / np.sum(depth)
+    step = np.abs(np.diff(wavelength)).mean()
+    assert abs(centre - 9.0) < 0.1 * step
+
+
+def flux_without_line(clean, wavelength):
+    """A straight continuum beside the line."""
+    ends = np.array([8.7, 9.3])
+    return ends, [expected(clean[0], end) for end in ends]
+
+
+def test_the_wavelengths_are_those_of_the_detector(clean):
+    result = resample_spec.apply(exposures(clean))
+    mine = result.extra["WAVELENGTH"]
+    theirs = np.nanmedian(clean[0].truth.wavelength[7:375, 303:347], axis=1)
+    assert mine.dtype == np.float32
+    np.testing.assert_allclose(mine[:, 0], theirs[: len(mine)], atol=1e-6)
+    assert (mine == mine[:, :1]).all() and (np.diff(mine[:, 0]) < 0).all()
+
+
+def test_sky_and_wavelength_lead_back(clean):
+    result = resample_spec.apply(exposures(clean))
+    y, x = np.indices(result.sci.shape, dtype=float)
+    world = result.wcs(x, y)
+    np.testing.assert_allclose(result.wcs.invert(*world), (x, y), atol=1e-6)
+    # a target is in the middle of the nods that have it on both sides
+    light = np.nansum(result.sci[20:-20], axis=0)
+    target = clean[0].exposure.header
+    place, _ = result.wcs.invert(target["TARG_RA"], target["TARG_DEC"], 9.5)
+    assert abs(np.average(np.arange(light.size), weights=light) - place) < 0.1
+
+
+def test_the_wcs_outlives_a_file(clean, tmp_path):
+    result = resample_spec.apply(exposures(clean))
+    again = stored.read(stored.write(result, tmp_path / "made_s2d.fits"))
+    y, x = np.indices(result.sci.shape, dtype=float)
+    np.testing.assert_array_equal(again.wcs(x, y), result.wcs(x, y))
+    np.testing.assert_array_equal(again.extra["WAVELENGTH"], result.extra["WAVELENGTH"])
+
+
+def test_errors_are_the_scatter_of_pixels_or_of_sums(references):
+    """`error_of`: a pixel's scatter, and that of the sum of many."""
+    given = [one.exposure for one in nods(references, sources=[])]
+    truth = np.zeros_like(given[0].sci)
+    draws, sums = [], []
+    rng = np.random.default_rng(5)
+    for _ in range(40):
+        for exposure in given:
+            exposure.sci = truth + rng.standard_normal(truth.shape, dtype=np.float32) * exposure.err
+        result = resample_spec.apply(given, pixel_scale_ratio=1.7)
+        inner = result.sci[100:110, 40:80]
+        draws.append(inner)
+        sums.append(inner.sum(axis=1))
+    pixel = result.err[100:110, 40:80]
+    assert np.std(draws, axis=0).mean() == pytest.approx(pixel.mean(), rel=0.05)
+    area = resample_spec.apply(given, pixel_scale_ratio=1.7, error_of="area").err[100:110, 40:80]
+    assert np.std(sums, axis=0).mean() == pytest.approx(np.sqrt((area**2).sum(axis=1)).mean(), rel=0.08)
+
+
+def test_bad_pixels_have_no_weight(clean):
+    given = exposures(clean)
+    given[0].sci[200, 320] = 1e6
+    given[0].dq[200, 320] = 1
+    given[0].dq[210, 320] = 4
+    given[1].sci[220, 330] = np.nan
+    before, after = resample_spec.apply(exposures(clean)), resample_spec.apply(given, propagate_dq=True)
+    assert np.nanmax(after.sci) < 1.2 * np.nanmax(before.sci)
+    assert (after.dq[203] & 4).any() and not (after.dq & 1).any()
+    np.testing.assert_array_equal(given[0].sci[200, 320], 1e6)  # the inputs stay as they are
+
+
+def test_members_one_a_moment(clean):
+    given = exposures(clean)
+    members = Members([(exposure, "science") for exposure in given])
+    single = resample_spec.apply(members, single=True)
+    assert len(single) == 2 and all(one.var_rnoise is None for one in single)
+    together = resample_spec.apply(members)
+    assert {one.sci.shape for one in single} == {together.sci.shape}
+    assert together.header["NDRIZ"] == 2 and together.header["EFFEXPTM"] == pytest.approx(2 * given[0].header["EFFEXPTM"])
+    assert len(together.tables["HDRTAB"]) == 2
+
+
+def test_slits_of_several_exposures_belong_together_by_their_source(clean):
+    one, two = exposures(clean)
+    made = []
+    for exposure, ids in ((one, (7, 3)), (two, (3, 7))):
+        slits = []
+        for number in ids:
+            pixels = copy.deepcopy(exposure.pixels[0])
+            pixels.header = exposure.header.sci.copy()
+            pixels.header["SOURCEID"] = number
+            pixels.sci *= number
+            slits.append(pixels)
+        made.append(Exposure(exposure.header.copy(), slits, suffix="cal"))
+    result = resample_spec.apply(made)
+    assert [pixels.header["SOURCEID"] for pixels in result.pixels] == [7, 3]
+    ratio = result.pixels[0].sci / result.pixels[1].sci
+    np.testing.assert_allclose(ratio[np.isfinite(ratio)], 7 / 3, rtol=1e-4)
+    alone = resample_spec.apply(made[0])
+    assert len(alone.pixels) == 2 and alone.pixels[0].sci.shape[1] < result.pixels[0].sci.shape[1]
+
+
+def test_a_grid_from_a_file(clean, tmp_path):
+    given = exposures(clean)
+    made = resample_spec.apply(given, pixel_scale_ratio=1.3)
+    asdf.AsdfFile({"wcs": made.wcs}).write_to(tmp_path / "grid.asdf")
+    again = resample_spec.apply(given, output_wcs=str(tmp_path / "grid.asdf"))
+    np.testing.assert_allclose(again.sci, made.sci, rtol=1e-5)
+    assert again.header["PIXAR_SR"] == pytest.approx(made.header["PIXAR_SR"], rel=1e-4)
+    smaller = resample_spec.apply(given, output_wcs=str(tmp_path / "grid.asdf"), output_shape=[30, 200])
+    assert smaller.sci.shape == (200, 30)
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+def test_bad_input(clean, tmp_path):
+    given = exposures(clean)
+    cube = given[0].derive([copy.deepcopy(given[0].pixels[0])], "calints")
+    cube.sci = cube.sci[None]
+    with pytest.raises(Skip, match="3 dimensions"):
+        resample_spec.apply(cube)
+    with pytest.raises(InputError, match="no exposures"):
+        resample_spec.apply([])
+    with pytest.raises(ConfigError, match="above 0"):
+        resample_spec.apply(given, pixel_scale=0.0)
+    with pytest.raises(ConfigError, match="fillval"):
+        resample_spec.apply(given, fillval="none of it")
+    asdf.AsdfFile({"wcs": 3}).write_to(tmp_path / "none.asdf")
+    with pytest.raises(ConfigError, match="no gWCS with a wavelength"):
+        resample_spec.apply(given, output_wcs=str(tmp_path / "none.asdf"))
+    given[0].wcs = None
+    with pytest.raises(InputError, match="no gWCS"):
+        resample_spec.apply(given)
+
+
+def test_an_input_of_nan_changes_nothing(clean):
+    given = exposures(clean)
+    alone = resample_spec.apply([given[1]])
+    given[0].sci[:] = np.nan
+    result = resample_spec.apply(given)
+    assert np.nansum(result.sci) == pytest.approx(np.nansum(alone.sci), rel=1e-3)
+
+
+def test_without_s_region(clean):
+    given = exposures(clean)[0]
+    del given.header["S_REGION"]
+    assert "S_REGION" not in resample_spec.apply(given).header
+
+
+# --- the peer --------------------------------------------------------------------------------------------------------
+
+
+CASES = {
+    "one": {},
+    "nods": {},
+    "finer": {"pixel_scale_ratio": 1.7, "pixfrac": 0.8},
+    "scale": {"pixel_scale": 0.16, "propagate_dq": True},
+    "point": {"kernel": "point", "weight_type": "exptime", "fillval": "-1"},
+}
+PEER = """
+import json, os
+os.environ.update(CRDS_PATH=str(folder), CRDS_SERVER_URL="https://127.0.0.1:9", STPIPE_DISABLE_CRDS_STEPPARS="true")
+from jwst.resample import ResampleSpecStep
+from jwst.datamodels import ModelContainer
+from stdatamodels.jwst import datamodels
+
+planes = {"sci": "data", "err": "err", "dq": "dq", "var_poisson": "var_poisson", "var_rnoise": "var_rnoise"}
+planes |= {"CON": "con", "WHT": "wht", "WAVELENGTH": "wavelength"}
+files = [str(f) for f in files]
+for case, options in json.loads(str(cases)).items():
+    if case == "one":
+        given = datamodels.SlitModel(files[0])
+    else:
+        given = ModelContainer([datamodels.SlitModel(file) for file in files])
+        given.asn_table = {"products": [{"name": "made"}]}
+    result = ResampleSpecStep.call(given, **options)
+    result.save(f"{folder}/{case}_s2d.fits")
+    for ours, theirs in planes.items():
+        if result.hasattr(theirs) and getattr(result, theirs) is not None:
+            out[case + " " + ours] = np.array(getattr(result, theirs))
+    world = result.meta.wcs(*map(np.array, ([0.0, 20.0, 30.0], [0.0, 100.0, 300.0])))
+    out[case + " world"] = np.array(world)
+"""
+
+
+@pytest.fixture(scope="module")
+def noisy(references):
+    made = nods(references, noise=True, background=lambda wavelength: 20 + 0 * wavelength)
+    rng = np.random.default_rng(3)
+    for one in made:
+        bad = rng.random(one.exposure.sci.shape) < 0.01
+        one.exposure.dq[bad] = 1
+        one.exposure.var_flat = (1e-4 * one.exposure.sci**2).astype(np.float32)
+        one.exposure.header.sci["SRCXPOS"], one.exposure.header.sci["SRCYPOS"] = 320.0, 200.0
+    return made
+
+
+@pytest.fixture(scope="module")
+def theirs(noisy, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("peer")
+    files = [str(stored.write(one.exposure, folder / one.exposure.name)) for one in noisy]
+    return peer_python(PEER, folder=str(folder), files=files, cases=json.dumps(CASES)), folder, files
+
+
+@needs_peer
+@pytest.mark.parity
+@pytest.mark.parametrize("case", CASES)
+def test_as_the_peer(theirs, case):
+    found, folder, files = theirs
+    given = [stored.read(path) for path in files]
+    ours = resample_spec.apply(given[0] if case == "one" else given, error_of="area", **CASES[case])
+    weight = found[f"{case} WHT"]
+    assert ours.sci.shape == weight.shape
+    # where an image only grazes a pixel, 1e-9 of a pixel decides on the tiny weight, and with it on the value
+    good = weight > 1e-3 * np.median(weight[weight > 0])
+    grazed = (weight > 0) & ~good
+    planes = {**dict(ours.pixels[0].planes()), **ours.pixels[0].extra}
+    for plane in [name for name in (*PLANES, "dq", "CON") if f"{case} {name}" in found]:
+        mine, his = planes[plane], found[f"{case} {plane}"]
+        if mine.dtype.kind != "f":
+            assert (mine == his)[..., ~grazed].mean() > 0.999, plane
+            continue
+        assert (np.isnan(mine) == np.isnan(his))[~grazed].mean() > 0.9999, plane
+        if plane == "WAVELENGTH":
+            np.testing.assert_allclose(mine, his, atol=1e-6)
+            continue
+        both = good & np.isfinite(mine) & np.isfinite(his)
+        difference = np.abs(mine[both] - his[both]) / np.maximum(np.abs(his[both]), 1e-30)
+        assert np.quantile(difference, 0.999) < 1e-4 and np.median(difference) < 1e-6, plane
+    x, y = np.array([0.0, 20.0, 30.0]), np.array([0.0, 100.0, 300.0])
+    np.testing.assert_allclose(ours.wcs(x, y), found[f"{case} world"], rtol=0, atol=1e-10)
+    with fits.open(folder / f"{case}_s2d.fits") as product:
+        _same_keywords(ours, product)
+
+
+def _same_keywords(ours, product):
+    made = stored.hdus(ours, "made_s2d.fits")
+    other = {"DATE", "FILENAME", "CAL_VER", "CAL_VCS", "S_RESAMP", "COMMENT", "HISTORY", "", "S_REGION", "PROVFILE"}
+    for extension in (0, "SCI"):
+        mine, theirs = made[extension].header, product[extension].header
+        assert set(mine) - other == set(theirs) - other
+        for keyword in set(mine) - other:
+            if isinstance(mine[keyword], float):
+                assert mine[keyword] == pytest.approx(theirs[keyword], rel=1e-7, abs=1e-9), keyword
+            else:
+                assert mine[keyword] == theirs[keyword], keyword
+    region, other = (np.array(file["SCI"].header["S_REGION"].split()[2:], float) for file in (made, product))
+    np.testing.assert_allclose(region, other, atol=3e-9)
