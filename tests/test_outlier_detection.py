@@ -20,6 +20,7 @@ from jwcal.kernels.outliers.rolling_median import rolling_median
 from jwcal.kernels.outliers.thresholds import beside, beyond, reach
 from jwcal.model.exposure import Exposure, Members, Pixels
 from jwcal.products import stored
+from jwcal.simulate import spectrograph
 from jwcal.steps import outlier_detection, resample
 from jwcal.vocabulary import dq
 from jwcal.vocabulary.errors import ConfigError, InputError, Skip
@@ -27,7 +28,7 @@ from peer import needs_peer, peer_python
 
 PLANES = ("sci", "err", "var_poisson", "var_rnoise", "var_flat")
 MARK = dq.OUTLIER | dq.DO_NOT_USE
-AS_PEER = {"imaging": {"peak": "0 0"}, "tso": {"jitter": False}}
+AS_PEER = {"imaging": {"peak": "0 0"}, "tso": {"jitter": False}, "spec": {"neighbours": False}}
 PIXEL = 0.0312  # arcsec
 # four points of sub-pixel phases, a few pixels apart
 DITHERS = ((0.0, 0.0, 0.0), (2.25 * PIXEL, 1.5 * PIXEL, 0.0), (-1.5 * PIXEL, 2.75 * PIXEL, 0.0), (1.75 * PIXEL, -2.0 * PIXEL, 0.0))
@@ -468,6 +469,53 @@ def test_an_image_is_no_series(empty):
     assert np.any(exposure.dq & dq.OUTLIER) and np.array_equal(empty[0].dq, before)
     with pytest.raises(Skip, match="integrations"):
         outlier_detection.apply(copy.deepcopy(empty[0]), mode="tso")
+
+
+# --- slits -----------------------------------------------------------------------------------------------------------
+
+
+STAR = spectrograph.Spectrum(flux=0.02, lines=[(9.0, 0.5, 0.05)])  # with an emission line as narrow as the spectrograph sees
+NODS = {2: (-0.95, 0.93), 3: (-1.0, 0.03, 0.91), 4: (-1.2, -0.43, 0.37, 1.18)}  # arcsec along the slit
+
+
+@pytest.fixture(scope="module")
+def slit_references(folder):
+    return spectrograph.write_lrs_references(folder / "lrs")
+
+
+def nods(references, count, rays=40):
+    """Exposures of a star with a sky and some hits each, and where these are."""
+    made, hits = [], []
+    random = np.random.default_rng(4)
+    for number, x in enumerate(NODS[count]):
+        options = {"sources": [spectrograph.Source(STAR)], "background": lambda wavelength: 20 + 0 * wavelength}
+        one = spectrograph.simulate_lrs(references, calibrated=True, dither={"x": x, "y": 0.0}, seed=number, **options).exposure
+        one.header["EXPOSURE"] = str(number + 1)
+        one.header.name = f"jw01234001001_02101_0000{number + 1}_mirimage_cal.fits"
+        where = np.zeros(one.sci.shape, bool)
+        where[random.integers(30, 350, rays), random.integers(310, 340, rays)] = True
+        one.sci[where] += 40 * one.err[where]
+        made.append(one)
+        hits.append(where)
+    return made, hits
+
+
+def test_hits_on_slits_are_found_and_the_trace_stays(slit_references):
+    """The peer flags both of two exposures where one was hit: their median lies half way between them."""
+    for count in NODS:
+        for neighbours in (True, False):
+            made, hits = nods(slit_references, count)
+            clean = [exposure.sci.copy() for exposure in made]
+            outlier_detection.apply(Members([(exposure, "science") for exposure in made]), mode="spec", neighbours=neighbours)
+            missed = wrong = seen = 0
+            for exposure, where, before in zip(made, hits, clean, strict=True):
+                found = (exposure.dq & dq.OUTLIER) > 0
+                wrong += np.count_nonzero(found & ~where)
+                missed += np.count_nonzero(where & ~found)
+                seen += np.count_nonzero(where)
+                assert np.isnan(exposure.sci[found]).all() and np.isnan(exposure.err[found]).all()
+                np.testing.assert_array_equal(exposure.sci[~found], before[~found])
+            print(count, neighbours, missed, wrong, seen)
 
 
 # --- kernels ---------------------------------------------------------------------------------------------------------

@@ -143,7 +143,7 @@ def test_errors_are_the_scatter_of_pixels_or_of_sums(references):
     truth = np.zeros_like(given[0].sci)
     draws, sums = [], []
     rng = np.random.default_rng(5)
-    for _ in range(40):
+    for _ in range(25):
         for exposure in given:
             exposure.sci = truth + rng.standard_normal(truth.shape, dtype=np.float32) * exposure.err
         result = resample_spec.apply(given, pixel_scale_ratio=1.7)

@@ -4,12 +4,11 @@ import logging
 from typing import Annotated, Literal
 
 from ..arithmetic.resample.blend import blended, header_table, science_keywords, times
-from ..arithmetic.resample.drizzle_images import Mosaic
 from ..arithmetic.resample.inputs import group_of
-from ..arithmetic.resample.spectral_grid import places
+from ..arithmetic.resample.spectral_drizzle import add_slit, slit_mosaic
 from ..arithmetic.resample.spectral_inputs import SlitInputs, check_slits
-from ..arithmetic.resample.spectral_keywords import describe, is_flux_density
-from ..model.exposure import Exposure, Pixels
+from ..arithmetic.resample.spectral_keywords import describe
+from ..model.exposure import Exposure
 from ..vocabulary.errors import ConfigError
 from ..vocabulary.parameters import Range
 
@@ -133,29 +132,15 @@ def _add(inputs, among, sources, drizzle):
     mosaics, wanted = [], {}
     for which, source in enumerate(sources):
         here = [place for place in source.places if place[0] in among]
-        ratio = source.grid.ratio
-        options = {"pixel_scale_ratio": 1 / ratio, "area_ratio": 1 / ratio, **drizzle}
-        mosaics.append(Mosaic(source.grid.shape, len(here), **options))
+        mosaics.append(slit_mosaic(source.grid, len(here), **drizzle))
         for number, slit in here:
             wanted.setdefault(number, []).append((which, slit))
     for number, exposure in zip(among, inputs.each(among), strict=True):
         check_slits(exposure)
         slits = list(exposure.slits())
         for which, slit in wanted.get(number, ()):
-            _add_slit(slits[slit], sources[which].grid, mosaics[which], drizzle["weight_type"])
+            add_slit(mosaics[which], slits[slit], sources[which].grid)
     return mosaics
-
-
-def _add_slit(slit, grid, mosaic, weight_type):
-    header, wcs = slit.header, slit.wcs
-    level = 0.0 if header.get("BKGSUB", False) else header.get("BKGLEVEL", 0.0)
-    time = 1.0 if weight_type != "exptime" else header.get("TMEASURE") or header["EFFEXPTM"]
-    scale = 1 / grid.ratio if is_flux_density(header.get("BUNIT")) else 1.0
-    (rows, columns), placed = places(wcs, grid.wcs, slit.sci.shape)
-    part = Pixels(**{name: plane[rows, columns] for name, plane in slit.pixels[0].planes() if plane.shape == slit.sci.shape})
-    (x1, x2), (y1, y2) = wcs.bounding_box.bounding_box(order="F")
-    box = (x1 - columns.start, x2 - columns.start), (y1 - rows.start, y2 - rows.start)
-    mosaic.add(part, placed, box, time, level, scale)
 
 
 def _finish(result, source, mosaic, alone):

@@ -30,6 +30,7 @@ class Options:
     in_memory: bool
     pixmap_stepsize: float
     pixmap_order: int
+    neighbours: bool = True
 
 
 def numbers(name, text, count=2, kind=float):

@@ -88,18 +88,23 @@ def places(wcs, target, shape):
     Returns
     -------
     window : (slice, slice)
-        Rows and columns of the image that the bounding box leaves.
+        Rows and columns of the image that the bounding box leaves, with one more on each side where the image has them: the drizzle
+        takes the corners of a pixel from its neighbours, and leaves out those that have one without a place.
     pixel_map : (row, col, 2) float64
-        x and y of the pixels in the window.
+        x and y of the pixels in the window; NaN outside the bounding box.
     """
     one = seen(wcs)
-    window, inside = [], []
+    window, inside, here = [], [], []
     for axis, size in ((one.y[:, 0], shape[0]), (one.x[0], shape[1])):
         low, high = np.searchsorted(axis, [0, size])
+        start, stop = (int(axis[low]), int(axis[high - 1]) + 1) if high > low else (0, 0)
         inside.append(slice(low, high))
-        window.append(slice(int(axis[low]), int(axis[high - 1]) + 1) if high > low else slice(0, 0))
+        window.append(slice(max(0, start - 1), min(size, stop + 1)))
+        here.append(slice(start - window[-1].start, stop - window[-1].start))
+    placed = np.full((*(part.stop - part.start for part in window), 2), np.nan)
     world = [plane[tuple(inside)] for plane in (one.a, one.b, one.wavelength)]
-    return tuple(window), np.stack(target.invert(*world, with_bounding_box=False), axis=-1)
+    placed[tuple(here)] = np.stack(target.invert(*world, with_bounding_box=False), axis=-1)
+    return tuple(window), placed
 
 
 def on_sky(wcs):
