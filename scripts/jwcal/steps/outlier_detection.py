@@ -35,7 +35,7 @@ def apply(
     threshold_percent: float = 99.8,
     rolling_window_width: int = 25,
     jitter: bool = True,
-    neighbours: bool = True,
+    by_wavelength: bool = True,
     ifu_second_check: bool = False,
     save_intermediate_results: bool = False,
     resample_data: bool = True,
@@ -81,8 +81,9 @@ def apply(
         Time series: integrations in the running median; below 2, or more than there are: all.
     jitter : bool
         Time series: take into account that the image moves. False: as jwst.
-    neighbours : bool
-        Spectra of slits: where only two exposures see a place, flag only what stands out along the spectrum too. False: as jwst.
+    by_wavelength : bool
+        Spectra of slits: compare weights with those of the same wavelength, and where only two exposures see a place, each with
+        its neighbours along the spectrum. False: as jwst.
     save_intermediate_results : bool
         Return the drizzled images, the median and the blotted images too.
     resample_data : bool
@@ -121,7 +122,7 @@ def apply(
         threshold_percent=threshold_percent,
         rolling_window_width=rolling_window_width,
         jitter=jitter,
-        neighbours=neighbours,
+        by_wavelength=by_wavelength,
         ifu_second_check=ifu_second_check,
         save_intermediate_results=save_intermediate_results,
         resample_data=resample_data,

@@ -27,8 +27,11 @@ def flag(members, options):
 
     The exposures of each moment are drizzled onto the grid of all, pixels of little weight are left out, and the medians of these images
     and of their errors are interpolated at each exposure's pixels. What differs from the median by more than these errors and the
-    sampling allow is an outlier. Where only two exposures see a place, their median lies half way between them, and both differ from it:
-    there a pixel has to stand out among its neighbours along the spectrum too (`options.neighbours`).
+    sampling allow is an outlier.
+
+    With `options.by_wavelength` a weight is little beside those of its own wavelength: calibration makes the noise, and with it the
+    weights, vary along the spectrum. And where only two exposures see a place, the one that is more like its neighbours along the
+    spectrum stands for the median, and an outlier has to be unlike its own: half way between the two, both would be outliers, or none.
 
     Parameters
     ----------
@@ -80,6 +83,7 @@ def _medians(inputs, options):
     sources, moments = inputs.sources, dict.fromkeys(inputs.groups)
     stacks = [[Stack(source.grid.shape, options.in_memory) for _ in range(2)] for source in sources]
     counts = [np.zeros(source.grid.shape, np.int16) for source in sources]
+    likelies = [_Likelier(source.grid.shape, dispersion(source.shells[0]) == 2) for source in sources]
     asides = []
     for moment in moments:
         among = [number for number, its in enumerate(inputs.groups) if its == moment]
@@ -90,23 +94,56 @@ def _medians(inputs, options):
                 which = next(k for k, source in enumerate(sources) if (number, slit) in source.places)
                 add_slit(mosaics[which], lent, sources[which].grid, options.bad_bits)
         drizzled = []
-        for source, mosaic, (values, errors), count in zip(sources, mosaics, stacks, counts, strict=True):
+        for source, mosaic, (values, errors), count, likelier in zip(sources, mosaics, stacks, counts, likelies, strict=True):
             pixels = mosaic.finish()
             drizzled.append(Pixels(sci=pixels.sci.copy(), err=pixels.err.copy(), extra=pixels.extra, wcs=source.grid.wcs))
             everywhere = tuple(slice(0, size) for size in source.grid.shape)
+            weight = pixels.extra["WHT"]
+            if options.by_wavelength:
+                weight = _beside_its_wavelength(weight, likelier.vertical)
             for stack, image in ((values, pixels.sci), (errors, pixels.err)):
-                stack.append(without_light(image, pixels.extra["WHT"], options.maskpt), everywhere)
+                stack.append(without_light(image, weight, options.maskpt), everywhere)
             count += np.isfinite(pixels.sci)
+            if options.by_wavelength:
+                likelier.add(pixels.sci, pixels.err)
         if options.save_intermediate_results:
             asides.append(_aside(inputs.shells[among[0]], "outlier_s2d", drizzled))
     models = []
-    for pair, count in zip(stacks, counts, strict=True):
+    for pair, count, likelier in zip(stacks, counts, likelies, strict=True):
         with pair[0] as values, pair[1] as errors:
-            models.append((values.median(), errors.median(), count))
+            value, error = values.median(), errors.median()
+        if options.by_wavelength:
+            few = count == FEW
+            value[few], error[few] = likelier.value[few], likelier.error[few]
+        models.append((value, error, count))
     if options.save_intermediate_results:
         shown = [Pixels(sci=sci, err=err, wcs=source.grid.wcs) for (sci, err, _), source in zip(models, sources, strict=True)]
         asides.append(_aside(inputs.shells[0], "median", shown))
     return models, asides
+
+
+class _Likelier:
+    """Of several images at each place the value that is most like its neighbours along the spectrum, in units of its error."""
+
+    def __init__(self, shape, vertical):
+        self.vertical = vertical
+        self.value, self.error = (np.full(shape, np.nan, np.float32) for _ in range(2))
+        self._least = np.full(shape, np.inf, np.float32)
+
+    def add(self, image, error):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            unlike = np.abs(image - neighbours_median(image, REACH, self.vertical)) / error
+        unlike[np.isnan(unlike) & np.isfinite(image)] = np.finfo(np.float32).max  # without neighbours or error
+        better = unlike < self._least
+        self.value[better], self.error[better], self._least[better] = image[better], error[better], unlike[better]
+
+
+def _beside_its_wavelength(weight, vertical):
+    """Weights in units of the mean of those of the same wavelength that are not 0."""
+    axis = 1 if vertical else 0
+    some = np.maximum((weight > 0).sum(axis=axis, keepdims=True), 1)
+    mean = weight.sum(axis=axis, keepdims=True, dtype=float) / some
+    return (weight / np.where(mean > 0, mean, 1)).astype(np.float32)
 
 
 def _plain_medians(inputs, options):
@@ -158,7 +195,7 @@ def _compare(slit, source, model, options):
         found, few, shown = np.zeros(sci.shape, bool), np.zeros(sci.shape, bool), np.full(sci.shape, np.nan, np.float32)
         found[window], few[window] = beside(*passes), _at(count, placed) <= FEW
         shown[window] = values
-    if options.neighbours:
+    if options.by_wavelength:
         alike = neighbours_median(np.ascontiguousarray(sci), REACH, dispersion(slit) == 2)
         with np.errstate(invalid="ignore"):
             found &= ~few | ~(np.abs(sci - alike) <= options.snr[1] * slit.err)
