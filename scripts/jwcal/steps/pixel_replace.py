@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from ..arithmetic.spectra import replace_pixels
+from ..arithmetic.spectra import finer_slit, replace_pixels, trace_model
 from ..vocabulary import dq
 from ..vocabulary.errors import InputError, Skip
 from ..vocabulary.parameters import Range
@@ -13,11 +13,13 @@ from ..vocabulary.parameters import Range
 log = logging.getLogger(__name__)
 
 NEEDS = ("err",)
+THRESHOLD, SLOPE = 10.0, 0.1  # of a trace model that is made here: those that adaptive_trace_model has by default
 
 
 def apply(
     exposure,
     refs=None,
+    kind="lrs_slit",
     *,
     algorithm: Literal["fit_profile", "mingrad", "trace_model"] = "mingrad",
     n_adjacent_cols: Annotated[int, Range(min=1)] = 3,
@@ -33,37 +35,49 @@ def apply(
         Spectra (row, col), or integrations of one (int, row, col), in one or several slits.
     refs
         None are needed.
+    kind : str
+        Which optics a trace model is made for, of `trace_model.OPTICS`; given by the table of chains, no parameter of the user's.
     algorithm : {"fit_profile", "mingrad", "trace_model"}
         From the profile across the spectrum that the neighbouring rows have; from the two neighbours on the line along which these
-        differ least; or from the trace model that adaptive_trace_model made, and the rest as "mingrad".
+        differ least; or from the trace model that adaptive_trace_model made, or would make, and the rest as "mingrad".
     n_adjacent_cols : int
         "fit_profile": rows (columns) on each side that the profile is made of.
 
     Raises
     ------
     Skip
-        There is no trace model for "trace_model", or no data quality.
+        There is no data quality.
     InputError
         DISPAXIS does not say how the spectrum lies.
     """
     for pixels in exposure.pixels:
         if pixels.dq is None:
             raise Skip("there is no data quality")
-        if algorithm == "trace_model" and pixels.extra.get("TRACEMODEL") is None:
-            raise Skip("there is no trace model: switch on adaptive_trace_model, or take another algorithm")
     for slit in exposure.slits():
         pixels = slit.pixels[0]
+        model = _model(slit, kind) if algorithm == "trace_model" else None
         vertical = algorithm == "mingrad" or _is_vertical(slit)
         before = np.count_nonzero(pixels.dq & np.uint32(dq.FLUX_ESTIMATED))
         for image in _images(pixels):
             if algorithm == "fit_profile":
                 replace_pixels.by_profile(image, vertical, n_adjacent_cols)
             elif algorithm == "trace_model":
-                replace_pixels.by_model(image, pixels.extra["TRACEMODEL"], vertical)
+                replace_pixels.by_model(image, model, vertical)
             else:
                 replace_pixels.by_gradient(image)
         log.info("%d pixels replaced", np.count_nonzero(pixels.dq & np.uint32(dq.FLUX_ESTIMATED)) - before)
     return exposure
+
+
+def _model(slit, kind):
+    """The trace model of a slit."""
+    there = slit.pixels[0].extra.get("TRACEMODEL")
+    if there is not None:
+        return there
+    if slit.wcs is None:
+        raise InputError("there is neither a trace model nor a gWCS to make one", slit.name, "Run assign_wcs")
+    log.info("There is no trace model yet: one is made")
+    return finer_slit.model_slit(slit, trace_model.OPTICS[kind], THRESHOLD, 1, SLOPE, False).used
 
 
 def _is_vertical(slit):
