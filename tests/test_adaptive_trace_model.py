@@ -63,7 +63,7 @@ def test_lost_pixels_are_restored_by_the_model(made):
     exposure.sci[lost], exposure.dq[lost] = np.nan, dq.DO_NOT_USE
     pixel_replace.apply(exposure, algorithm="trace_model")
     assert (exposure.dq[lost] == dq.FLUX_ESTIMATED).all()
-    assert np.median(np.abs(exposure.sci[lost] / made.truth.image[lost] - 1)) < 0.03
+    assert np.median(np.abs(exposure.sci[lost] / made.truth.image[lost] - 1)) < 0.05
 
 
 @pytest.mark.parametrize("factor", [2.0, 3.0])
@@ -152,7 +152,7 @@ def test_a_spline_leaves_outliers_out():
     y[[100, 200]] += 5
     spline = fit_spline(x, y, 40, OPTICS["lrs_slit"])
     np.testing.assert_allclose(spline(x), np.exp(-(x**2)), atol=1e-4)
-    assert fit_spline(np.concatenate([x[:15], x[-15:]]), y[:30], 200, OPTICS["lrs_slit"]) is None or True
+    assert fit_spline(x[::10], y[::10], 60, OPTICS["lrs_slit"]) is None  # fewer points than knots
 
 
 def test_clipping():

@@ -6,9 +6,15 @@ import json
 import asdf
 import numpy as np
 import pytest
+from astropy import units as u
+from astropy.coordinates import ICRS
 from astropy.io import fits
+from astropy.modeling.models import AffineTransformation2D, Identity, Mapping, Pix2Sky_TAN, RotateNative2Celestial
+from gwcs import WCS
+from gwcs.coordinate_frames import CelestialFrame, CompositeFrame, Frame2D, SpectralFrame
 
-from jwcal.model.exposure import Exposure, Members
+from jwcal.arithmetic.resample.spectral_grid import joint_wavelengths
+from jwcal.model.exposure import Exposure, Members, Pixels
 from jwcal.products import stored
 from jwcal.simulate import spectrograph
 from jwcal.simulate.spectrograph import Source, Spectrum, simulate_lrs
@@ -210,6 +216,98 @@ def test_a_grid_from_a_file(clean, tmp_path):
     assert smaller.sci.shape == (200, 30)
 
 
+# --- tilted slits ----------------------------------------------------------------------------------------------------
+
+
+SHAPE = (32, 300)  # rows across the spectrum, columns along it
+TILT = 2e-4  # micron a row, of 1e-3 a column
+SCALE = 0.1  # arcsec a row
+
+
+def tilted_wcs(shift=0.0, lamp=False):
+    """A spectrum along the rows, whose lines are tilted, through a slit at 30 degrees; the telescope moved by `shift` arcsec along it."""
+    to_slit = AffineTransformation2D([[0, 0.02], [1e-3, TILT]], [-0.02 * 15.5, 1.0 - 15.5 * TILT])
+    detector_to_slit = Mapping((0, 1)) | to_slit | Mapping((0, 0, 1)) | AffineTransformation2D([[0, 0], [0, 1]], [0, 0]) & Identity(1)
+    detector_to_slit.inverse = Mapping((1, 2), n_inputs=3) | to_slit.inverse
+    turn = np.radians(30.0)
+    degrees = SCALE / 0.02 / 3600
+    along = degrees * np.array([np.sin(turn), np.cos(turn)])
+    across = degrees * np.array([np.cos(turn), -np.sin(turn)])
+    plane = AffineTransformation2D(np.column_stack([across, along]), shift / SCALE * 0.02 * along)
+    spectral = SpectralFrame(name="spectral", axes_order=(2,), unit=(u.micron,), axes_names=("wavelength",))
+    detector, spatial = Frame2D(name="detector", axes_order=(0, 1)), Frame2D(name="slit_spatial", axes_order=(0, 1), unit=("", ""))
+    slit = CompositeFrame([spatial, spectral], name="slit_frame")
+    if lamp:
+        places = CompositeFrame([Frame2D(name="msa", axes_order=(0, 1)), spectral], name="msa_frame")
+        steps = [(detector, detector_to_slit), (slit, plane & Identity(1)), (places, None)]
+    else:
+        sky = CelestialFrame(name="sky", axes_order=(0, 1), reference_frame=ICRS())
+        world = CompositeFrame([sky, spectral], name="world")
+        to_sky = (plane | Pix2Sky_TAN() | RotateNative2Celestial(150.0, 2.0, 180.0)) & Identity(1)
+        steps = [(detector, detector_to_slit), (slit, to_sky), (world, None)]
+    wcs = WCS(steps)
+    wcs.bounding_box = ((-0.5, SHAPE[1] - 0.5), (-0.5, SHAPE[0] - 0.5))
+    return wcs
+
+
+def tilted(clean, shift=0.0, number=1, lamp=False):
+    """A star in the middle of the sky's slit, with a line at 1.15 micron."""
+    y, x = np.indices(SHAPE, dtype=float)
+    wavelength = 1.0 + 1e-3 * x + TILT * (y - 15.5)
+    spectrum = 100 * (1 - 0.5 * np.exp(-0.5 * ((wavelength - 1.15) / 0.003) ** 2))
+    truth = spectrum * np.exp(-0.5 * ((y - 15.5 + shift / SCALE) / 2.0) ** 2)
+    noise = np.full(SHAPE, 0.04)
+    planes = {"sci": truth, "err": np.sqrt(noise + 1e-3 * truth), "var_rnoise": noise, "var_poisson": 1e-3 * truth, "var_flat": 0 * noise}
+    header = clean[0].exposure.header.copy()
+    header.name = f"jw01234001001_02101_0000{number}_nrs1_cal.fits"
+    about = {"INSTRUME": "NIRSPEC", "DETECTOR": "NRS1", "EXP_TYPE": "NRS_FIXEDSLIT", "GRATING": "G140M", "EXPOSURE": str(number)}
+    for keyword, value in about.items():
+        header[keyword] = value
+    header.sci["DISPAXIS"], header.sci["SRCTYPE"] = 1, "POINT"
+    pixels = Pixels(**{name: plane.astype(np.float32) for name, plane in planes.items()}, dq=np.zeros(SHAPE, np.uint32))
+    pixels.header, pixels.wcs = header.sci, tilted_wcs(shift, lamp)
+    return Exposure(header, [pixels], suffix="cal")
+
+
+def test_tilted_lines_are_straight_and_light_stays(clean):
+    given = [tilted(clean), tilted(clean, 0.73, 2)]
+    for inputs in (given[:1], given):
+        result = resample_spec.apply(inputs)
+        wavelength = result.extra["WAVELENGTH"][0]
+        assert (np.diff(wavelength) > 0).all()
+        inner = slice(20, 280)
+        total = np.nansum(result.sci, axis=0)[inner]
+        expected = 100 * (1 - 0.5 * np.exp(-0.5 * ((wavelength[inner] - 1.15) / 0.003) ** 2)) * np.sqrt(2 * np.pi) * 2.0
+        away = np.abs(wavelength[inner] - 1.15) > 0.015
+        np.testing.assert_allclose(total[away], expected[away], rtol=5e-3)
+        for row in np.flatnonzero(np.nanmedian(result.sci, axis=1) > 40):
+            depth = 1 - result.sci[row, inner] / np.median(result.sci[row, inner])
+            near = ~away
+            assert abs(np.sum((depth * wavelength[inner])[near]) / np.sum(depth[near]) - 1.15) < 1e-4  # 0.1 pixel
+        y_slit = result.wcs.get_transform("detector", "slit_frame")(100.0, np.arange(result.sci.shape[0], dtype=float))[1]
+        np.testing.assert_allclose(np.diff(y_slit), 0.02, rtol=1e-3)
+        x, y = np.meshgrid(np.arange(5.0, 290.0, 30), np.arange(2.0, 30.0, 5))
+        np.testing.assert_allclose(result.wcs.invert(*result.wcs(x, y), with_bounding_box=False), (x, y), atol=1e-6)
+
+
+def test_a_lamp_has_places_in_the_slit(clean):
+    result = resample_spec.apply(tilted(clean, lamp=True))
+    assert result.sci.shape == SHAPE and "S_REGION" not in result.header
+    assert not any(isinstance(frame, CelestialFrame) for frame in result.wcs.output_frame.frames)
+    assert np.nansum(result.sci[:, 20:280]) == pytest.approx(np.nansum(tilted(clean).sci[:, 20:280]), rel=5e-3)
+
+
+def test_wavelengths_of_several():
+    one, two = np.arange(1.0, 2.0, 0.1), np.arange(2.45, 3.0, 0.1)
+    np.testing.assert_array_equal(joint_wavelengths([one, two]), np.concatenate([one, two]))  # the gap stays
+    np.testing.assert_array_equal(joint_wavelengths([two, one]), np.concatenate([one, two]))
+    over = np.arange(1.505, 2.5, 0.1)
+    joint = joint_wavelengths([one, over])
+    assert (np.diff(joint) > 0.01).all() and joint[-1] == over[-1]
+    with pytest.raises(InputError, match="fewer than two"):
+        joint_wavelengths([np.array([1.0])])
+
+
 # --- bad input -------------------------------------------------------------------------------------------------------
 
 
@@ -346,3 +444,47 @@ def _same_keywords(ours, product):
                 assert mine[keyword] == theirs[keyword], keyword
     region, other = (np.array(file["SCI"].header["S_REGION"].split()[2:], float) for file in (made, product))
     np.testing.assert_allclose(region, other, atol=3e-9)
+
+
+PEER_TILTED = """
+import os
+os.environ.update(CRDS_PATH=str(folder), CRDS_SERVER_URL="https://127.0.0.1:9", STPIPE_DISABLE_CRDS_STEPPARS="true")
+from jwst.datamodels import ModelContainer
+from jwst.resample import ResampleSpecStep
+from stdatamodels.jwst import datamodels
+
+given = ModelContainer([datamodels.SlitModel(str(file)) for file in files])
+given.asn_table = {"products": [{"name": "made"}]}
+for ratio in (1.0, 1.4):
+    result = ResampleSpecStep.call(given, pixel_scale_ratio=ratio)
+    for ours, theirs in {"sci": "data", "err": "err", "WHT": "wht", "WAVELENGTH": "wavelength"}.items():
+        out[f"{ratio} {ours}"] = np.array(getattr(result, theirs))
+    at = np.array([0.0, 20.0, 100.0]), np.array([0.0, 10.0, 30.0])
+    out[f"{ratio} world"] = np.array(result.meta.wcs(*at))
+    out[f"{ratio} slit"] = np.array(result.meta.wcs.get_transform("detector", "slit_frame")(*at))
+    out[f"{ratio} region"] = result.meta.wcsinfo.s_region
+"""
+
+
+@needs_peer
+@pytest.mark.parity
+def test_tilted_slits_as_the_peer(clean, tmp_path):
+    given = [tilted(clean), tilted(clean, 0.73, 2)]
+    files = [str(stored.write(exposure, tmp_path / exposure.name)) for exposure in given]
+    found = peer_python(PEER_TILTED, folder=str(tmp_path), files=files)
+    for ratio in (1.0, 1.4):
+        ours = resample_spec.apply([stored.read(path) for path in files], pixel_scale_ratio=ratio, error_of="area")
+        at = np.array([0.0, 20.0, 100.0]), np.array([0.0, 10.0, 30.0])
+        np.testing.assert_allclose(ours.wcs(*at), found[f"{ratio} world"], rtol=0, atol=1e-9)
+        np.testing.assert_allclose(ours.wcs.get_transform("detector", "slit_frame")(*at), found[f"{ratio} slit"], atol=1e-7)
+        mine, theirs = (np.array(str(region).split()[2:], float) for region in (ours.header["S_REGION"], found[f"{ratio} region"]))
+        np.testing.assert_allclose(np.sort(mine), np.sort(theirs), atol=2e-9)
+        weight = found[f"{ratio} WHT"]
+        # the peer's table of wavelengths ends wrongly, so that all that lies beyond the last pixel's middle falls into the last pixel
+        good = (weight > 1e-3 * np.median(weight[weight > 0])) & (np.arange(weight.shape[1]) < weight.shape[1] - 2)
+        planes = dict(ours.pixels[0].planes()) | ours.pixels[0].extra
+        for name in ("WAVELENGTH", "sci", "err", "WHT"):
+            mine, theirs = planes[name], found[f"{ratio} {name}"]
+            assert mine.shape == theirs.shape
+            difference = np.abs(mine[good] - theirs[good]) / np.maximum(np.abs(theirs[good]), 1e-2)
+            assert np.quantile(difference, 0.9995) < 1e-4, name

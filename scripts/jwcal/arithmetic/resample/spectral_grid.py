@@ -252,7 +252,7 @@ def _tilted(inputs, image, ratio):
     from_sky = first.wcs.get_transform(first.wcs.output_frame.name, SLIT)
     _, at_rows, _ = from_sky(*to_world(np.full(size, table.size // 2, float), rows))
     zero = Const1D(0.0)
-    zero.inverse = Const1D(0.0)
+    zero.inverse = zero
     turn, back = Mapping((0, 1, 0)), Mapping((2, 1), n_inputs=3)
     turn.inverse, back.inverse = back, turn
     detector_to_slit = turn | zero & _table(rows, np.asarray(at_rows)) & to_wavelength
