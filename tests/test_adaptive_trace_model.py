@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jwcal.arithmetic.spectra.trace_model import OPTICS, clipped, compact_source, finer, fit_spline
+from jwcal.model.exposure import Members
 from jwcal.products import stored
 from jwcal.simulate import spectrograph
 from jwcal.simulate.spectrograph import Source, Spectrum, simulate_lrs
@@ -86,6 +87,21 @@ def test_finer_pixels_keep_the_light_and_its_place(made, factor):
     )
 
 
+def test_finer_pixels_have_less_ripple(references):
+    """The trace moves over the pixels that it is hardly wider than, and a narrow aperture sees it come and go."""
+    star = simulate_lrs(references, sources=[STAR], calibrated=True, noise=False).exposure
+    ripple = {}
+    for factor in (1.0, 2.0):
+        given = copy.deepcopy(star)
+        sci = np.nan_to_num(resample_spec.apply(adaptive_trace_model.apply(given, oversample=factor)).sci[150:340])
+        x = np.arange(sci.shape[1])
+        centre = np.average(x, weights=sci.sum(axis=0))
+        covered = np.clip(np.minimum(centre + 1.5 * factor, x + 0.5) - np.maximum(centre - 1.5 * factor, x - 0.5), 0, 1)
+        light, row = sci @ covered, np.linspace(-1, 1, len(sci))
+        ripple[factor] = np.std(light / np.polyval(np.polyfit(row, light, 6), row))
+    assert ripple[1.0] < 3e-3 and ripple[2.0] < 0.6 * ripple[1.0]
+
+
 def test_the_finer_wcs_outlives_a_file(made, tmp_path):
     exposure = adaptive_trace_model.apply(fresh(made), oversample=2.0)
     again = stored.read(stored.write(exposure, tmp_path / "made_cal.fits"))
@@ -119,6 +135,23 @@ def test_an_empty_slit_is_skipped(references):
     empty.sci[:] = np.nan
     with pytest.raises(Skip, match="no trace"):
         adaptive_trace_model.apply(empty)
+
+
+def test_members_keep_their_models(made, references, tmp_path):
+    """From files, through both steps; one without a trace stays as it is."""
+    exposure, empty = fresh(made), simulate_lrs(references, sources=[], calibrated=True).exposure
+    near = brightest(made.truth.image)
+    lost = near[0].start + 7, near[1].start + 2
+    exposure.sci[lost], exposure.dq[lost] = np.nan, dq.DO_NOT_USE
+    files = [stored.write(one, tmp_path / f"{name}_cal.fits") for one, name in ((exposure, "star"), (empty, "empty"))]
+    members = Members([(path, "science") for path in files], stored.read)
+    assert adaptive_trace_model.apply(members) is members
+    pixel_replace.apply(members, algorithm="trace_model")
+    first, second = members.each()
+    assert first.sci[lost] == first.extra["TRACEMODEL"][lost] and first.dq[lost] == dq.FLUX_ESTIMATED
+    assert "TRACEMODEL" not in second.extra
+    with pytest.raises(Skip, match="no trace"):
+        adaptive_trace_model.apply(Members([(files[1], "science")], stored.read))
 
 
 def test_without_a_wcs(made):

@@ -388,7 +388,7 @@ class Members:
         ----------
         kind : str
         keep : collection of str
-            Planes ("sci", "dq"...) whose changes outlive the closing.
+            Planes ("sci", "dq"..., or extra ones, "TRACEMODEL") whose changes outlive the closing.
         order : iterable of int, optional
             Numbers of these members, to open some of them or all in another order.
         """
@@ -419,7 +419,10 @@ class Members:
         else:
             exposure.take_over(member.shell)
         for plane, path in member.kept.items():
-            setattr(exposure, plane, np.load(path))
+            if plane in PLANES:
+                setattr(exposure, plane, np.load(path))
+            else:
+                exposure.extra[plane] = np.load(path)
         return self._with_book(exposure)
 
     def _with_book(self, exposure):
@@ -434,10 +437,11 @@ class Members:
             return
         member.shell = exposure.shell()
         for plane in keep:
-            if getattr(exposure, plane) is None:
+            array = getattr(exposure, plane) if plane in PLANES else exposure.extra.get(plane)
+            if array is None:
                 continue
             member.kept[plane] = self._scratch_file(self.every.index(member), plane)
-            np.save(member.kept[plane], getattr(exposure, plane))
+            np.save(member.kept[plane], array)
 
     def _scratch_file(self, number, plane):
         if self._folder is None:

@@ -6,12 +6,14 @@ from typing import Annotated
 import numpy as np
 
 from ..arithmetic.spectra import finer_slit, trace_model
+from ..model.exposure import Members
 from ..vocabulary.errors import ConfigError, InputError, Skip
 from ..vocabulary.parameters import Range
 
 log = logging.getLogger(__name__)
 
 NEEDS = ("err",)
+KEPT = ("sci", "err", "dq", "var_poisson", "var_rnoise", "var_flat", "TRACEMODEL", "WAVELENGTH")
 
 
 def apply(
@@ -34,9 +36,9 @@ def apply(
 
     Parameters
     ----------
-    exposure : Exposure
+    exposure : Exposure, or exposure.Members
         Spectra (row, col), or integrations of one (int, row, col), whose median is fitted; in one or several slits, with a WCS that has a
-        frame of the slit.
+        frame of the slit. Members are each done by itself.
     refs
         None are needed.
     kind : str
@@ -67,6 +69,9 @@ def apply(
     ConfigError
         A series can't be sampled more finely.
     """
+    options = {"fit_threshold": fit_threshold, "oversample": oversample, "slope_limit": slope_limit, "psf_optimal": psf_optimal}
+    if isinstance(exposure, Members):
+        return _each(exposure, kind, save_intermediate_results, options)
     if psf_optimal:
         fit_threshold = slope_limit = 0.0
     optics = trace_model.OPTICS[kind]
@@ -90,3 +95,20 @@ def apply(
         if all(image is not None for image in images):
             asides.append(finer_slit.aside(exposure, suffix, images))
     return [exposure, *asides]
+
+
+def _each(members, kind, save, options):
+    """Model each member; those without a trace stay as they are."""
+    asides, why, done = [], None, 0
+    for exposure in members.each(keep=KEPT):
+        try:
+            made = apply(exposure, None, kind, save_intermediate_results=save, **options)
+        except Skip as skip:
+            log.warning("%s: %s", exposure.name, skip)
+            why = skip
+            continue
+        done += 1
+        asides += made[1:] if save else []
+    if not done and why is not None:
+        raise why
+    return [members, *asides] if save else members

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from ..arithmetic.spectra import finer_slit, replace_pixels, trace_model
+from ..model.exposure import Members
 from ..vocabulary import dq
 from ..vocabulary.errors import InputError, Skip
 from ..vocabulary.parameters import Range
@@ -13,6 +14,7 @@ from ..vocabulary.parameters import Range
 log = logging.getLogger(__name__)
 
 NEEDS = ("err",)
+KEPT = ("sci", "err", "dq", "var_poisson", "var_rnoise", "var_flat")
 THRESHOLD, SLOPE = 10.0, 0.1  # of a trace model that is made here: those that adaptive_trace_model has by default
 
 
@@ -31,8 +33,8 @@ def apply(
 
     Parameters
     ----------
-    exposure : Exposure
-        Spectra (row, col), or integrations of one (int, row, col), in one or several slits.
+    exposure : Exposure, or exposure.Members
+        Spectra (row, col), or integrations of one (int, row, col), in one or several slits. Members are each done by itself.
     refs
         None are needed.
     kind : str
@@ -50,6 +52,10 @@ def apply(
     InputError
         DISPAXIS does not say how the spectrum lies.
     """
+    if isinstance(exposure, Members):
+        for one in exposure.each(keep=KEPT):
+            apply(one, refs, kind, algorithm=algorithm, n_adjacent_cols=n_adjacent_cols)
+        return exposure
     for pixels in exposure.pixels:
         if pixels.dq is None:
             raise Skip("there is no data quality")
