@@ -149,7 +149,7 @@ def test_errors_are_the_scatter_of_pixels_or_of_sums(references):
     truth = np.zeros_like(given[0].sci)
     draws, sums = [], []
     rng = np.random.default_rng(5)
-    for _ in range(25):
+    for _ in range(20):
         for exposure in given:
             exposure.sci = truth + rng.standard_normal(truth.shape, dtype=np.float32) * exposure.err
         result = resample_spec.apply(given, pixel_scale_ratio=1.7)
@@ -199,8 +199,7 @@ def test_slits_of_several_exposures_belong_together_by_their_source(clean):
         made.append(Exposure(exposure.header.copy(), slits, suffix="cal"))
     result = resample_spec.apply(made)
     assert [pixels.header["SOURCEID"] for pixels in result.pixels] == [7, 3]
-    ratio = result.pixels[0].sci / result.pixels[1].sci
-    np.testing.assert_allclose(ratio[np.isfinite(ratio)], 7 / 3, rtol=1e-4)
+    np.testing.assert_allclose(result.pixels[0].sci, 7 / 3 * result.pixels[1].sci, rtol=1e-4)
     alone = resample_spec.apply(made[0])
     assert len(alone.pixels) == 2 and alone.pixels[0].sci.shape[1] < result.pixels[0].sci.shape[1]
 
@@ -280,7 +279,7 @@ def test_tilted_lines_are_straight_and_light_stays(clean):
         expected = 100 * (1 - 0.5 * np.exp(-0.5 * ((wavelength[inner] - 1.15) / 0.003) ** 2)) * np.sqrt(2 * np.pi) * 2.0
         away = np.abs(wavelength[inner] - 1.15) > 0.015
         np.testing.assert_allclose(total[away], expected[away], rtol=5e-3)
-        for row in np.flatnonzero(np.nanmedian(result.sci, axis=1) > 40):
+        for row in np.flatnonzero(np.median(np.nan_to_num(result.sci), axis=1) > 40):
             depth = 1 - result.sci[row, inner] / np.median(result.sci[row, inner])
             near = ~away
             assert abs(np.sum((depth * wavelength[inner])[near]) / np.sum(depth[near]) - 1.15) < 1e-4  # 0.1 pixel
