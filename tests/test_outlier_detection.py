@@ -20,6 +20,7 @@ from jwcal.kernels.outliers.rolling_median import rolling_median
 from jwcal.kernels.outliers.thresholds import beside, beyond, reach
 from jwcal.model.exposure import Exposure, Members, Pixels
 from jwcal.products import stored
+from jwcal.simulate import spectrograph
 from jwcal.steps import outlier_detection, resample
 from jwcal.vocabulary import dq
 from jwcal.vocabulary.errors import ConfigError, InputError, Skip
@@ -27,7 +28,7 @@ from peer import needs_peer, peer_python
 
 PLANES = ("sci", "err", "var_poisson", "var_rnoise", "var_flat")
 MARK = dq.OUTLIER | dq.DO_NOT_USE
-AS_PEER = {"imaging": {"peak": "0 0"}, "tso": {"jitter": False}}
+AS_PEER = {"imaging": {"peak": "0 0"}, "tso": {"jitter": False}, "spec": {"by_wavelength": False}}
 PIXEL = 0.0312  # arcsec
 # four points of sub-pixel phases, a few pixels apart
 DITHERS = ((0.0, 0.0, 0.0), (2.25 * PIXEL, 1.5 * PIXEL, 0.0), (-1.5 * PIXEL, 2.75 * PIXEL, 0.0), (1.75 * PIXEL, -2.0 * PIXEL, 0.0))
@@ -468,6 +469,56 @@ def test_an_image_is_no_series(empty):
         outlier_detection.apply(copy.deepcopy(empty[0]), mode="tso")
 
 
+# --- slits -----------------------------------------------------------------------------------------------------------
+
+
+STAR = spectrograph.Spectrum(flux=0.002, lines=[(9.0, 0.5, 0.05)])  # with an emission line as narrow as the spectrograph sees
+NODS = {2: (-0.95, 0.93), 3: (-1.0, 0.03, 0.91), 4: (-1.2, -0.43, 0.37, 1.18)}  # arcsec along the slit
+
+
+@pytest.fixture(scope="module")
+def slit_references(folder):
+    return spectrograph.write_lrs_references(folder / "lrs")
+
+
+def nods(references, count, rays=60):
+    """Exposures of a star with a sky and some hits each, within ten pixels of the star: there another nod looks too."""
+    made, hits = [], []
+    random = np.random.default_rng(4)
+    for number, x in enumerate(NODS[count]):
+        options = {"sources": [spectrograph.Source(STAR)], "background": lambda wavelength: 20 + 0 * wavelength}
+        one = spectrograph.simulate_lrs(references, calibrated=True, dither={"x": x, "y": 0.0}, seed=number, **options)
+        exposure, light = one.exposure, one.truth.image
+        exposure.header["EXPOSURE"] = str(number + 1)
+        exposure.header.name = f"jw01234001001_02101_0000{number + 1}_mirimage_cal.fits"
+        where, star = np.zeros(light.shape, bool), int(np.argmax(light[200]))
+        where[random.integers(30, 350, rays), star + random.integers(-10, 11, rays)] = True
+        steepest = np.max([np.abs(np.diff(light, axis=axis, prepend=0)) for axis in (0, 1)], axis=0)
+        exposure.sci += np.where(where, 50 * exposure.err + 4 * steepest, 0).astype(np.float32)
+        made.append(exposure)
+        hits.append(where)
+    return made, hits
+
+
+@pytest.mark.parametrize(("count", "peer_misses"), [(2, 0.5), (3, 0.2), (4, 0.2)])
+def test_hits_on_slits_are_found_and_the_trace_stays(slit_references, count, peer_misses):
+    """The median of two lies half way between them, where both or none look like outliers; and the weights vary along the spectrum."""
+    missed = {}
+    for by_wavelength in (True, False):
+        made, hits = nods(slit_references, count)
+        clean = [exposure.sci.copy() for exposure in made]
+        outlier_detection.apply(Members([(exposure, "science") for exposure in made]), mode="spec", by_wavelength=by_wavelength)
+        found = [(exposure.dq & dq.OUTLIER) > 0 for exposure in made]
+        missed[by_wavelength] = np.mean([np.mean(~there[where]) for there, where in zip(found, hits, strict=True)])
+        if by_wavelength:
+            wrong = sum(np.count_nonzero(there & ~where) for there, where in zip(found, hits, strict=True))
+            assert wrong <= count  # of 14000 pixels each
+            for exposure, there, before in zip(made, found, clean, strict=True):
+                assert np.isnan(exposure.sci[there]).all() and np.isnan(exposure.err[there]).all()
+                np.testing.assert_array_equal(exposure.sci[~there], before[~there])
+    assert missed[True] < 0.1 and missed[False] > peer_misses, missed
+
+
 # --- kernels ---------------------------------------------------------------------------------------------------------
 
 
@@ -652,3 +703,47 @@ def test_series_as_the_peer(theirs, window):
     assert np.count_nonzero(flagged & dq.OUTLIER) > 200
     np.testing.assert_array_equal(exposure.dq, flagged)
     np.testing.assert_array_equal(exposure.sci, theirs[0][f"tso {window} sci"])
+
+
+SPEC_CASES = {"slits": {}, "exptime": {"weight_type": "exptime", "maskpt": 0.5, "snr": "4.0 3.0"}, "plain": {"resample_data": False}}
+PEER_SPEC = """
+import json, os
+os.environ.update(CRDS_PATH=str(folder), CRDS_SERVER_URL="https://127.0.0.1:9", STPIPE_DISABLE_CRDS_STEPPARS="true")
+from jwst.datamodels import ModelContainer
+from jwst.outlier_detection import OutlierDetectionStep
+from stdatamodels.jwst import datamodels
+
+names = {"sci": "data", "err": "err", "dq": "dq", "var_rnoise": "var_rnoise"}
+for case, options in json.loads(str(cases)).items():
+    step = OutlierDetectionStep(**options)
+    step.mode = "spec"
+    models = step.run(ModelContainer([datamodels.SlitModel(str(f)) for f in files]))
+    for number, model in enumerate(models):
+        for ours, theirs in names.items():
+            out[f"{case} {number} {ours}"] = np.array(getattr(model, theirs))
+"""
+
+
+@needs_peer
+@pytest.mark.parity
+def test_slits_as_the_peer(slit_references, tmp_path):
+    made, _ = nods(slit_references, 3)
+    random = np.random.default_rng(9)
+    for exposure in made:
+        bad = random.random(exposure.sci.shape) < 0.01
+        exposure.dq[bad] = dq.DO_NOT_USE
+    files = [stored.write(exposure, tmp_path / exposure.name) for exposure in made]
+    found = peer_python(PEER_SPEC, folder=str(tmp_path), files=[str(f) for f in files], cases=json.dumps(SPEC_CASES))
+    for case, options in SPEC_CASES.items():
+        exposures = [stored.read(path) for path in files]
+        outlier_detection.apply(exposures, mode="spec", **AS_PEER["spec"], **options)
+        outliers = 0
+        for number, exposure in enumerate(exposures):
+            flagged = found[f"{case} {number} dq"]
+            outliers += np.count_nonzero(flagged & dq.OUTLIER)
+            differ = np.count_nonzero(exposure.dq != flagged)
+            assert differ <= 2, (case, number, differ)
+            same = exposure.dq == flagged
+            for name in ("sci", "err", "var_rnoise"):
+                np.testing.assert_array_equal(getattr(exposure, name)[same], found[f"{case} {number} {name}"][same])
+        assert outliers > 20, case

@@ -141,6 +141,17 @@ class Pixels:
         """The arrays that are there: (name, array), those of `extra` left out."""
         return [(name, getattr(self, name)) for name in PLANES if getattr(self, name) is not None]
 
+    def get(self, name):
+        """A plane, or a map of `extra`; None where there is none."""
+        return getattr(self, name) if name in PLANES else self.extra.get(name)
+
+    def put(self, name, array):
+        """Set a plane, or a map of `extra`."""
+        if name in PLANES:
+            setattr(self, name, array)
+        else:
+            self.extra[name] = array
+
 
 class _OfOnlyGrid:
     """An attribute of the only pixel grid, lent to its exposure; InputError where there is not one grid."""
@@ -414,7 +425,7 @@ class Members:
         ----------
         kind : str
         keep : collection of str
-            Planes ("sci", "dq"...) whose changes outlive the closing.
+            Planes ("sci", "dq"..., or extra ones, "TRACEMODEL") whose changes outlive the closing.
         order : iterable of int, optional
             Numbers of these members, to open some of them or all in another order.
         """
@@ -445,7 +456,7 @@ class Members:
         else:
             exposure.take_over(member.shell)
         for (plane, number), path in member.kept.items():
-            setattr(exposure.pixels[number], plane, np.load(path))
+            exposure.pixels[number].put(plane, np.load(path))
         return self._with_book(exposure)
 
     def _with_book(self, exposure):
@@ -461,10 +472,11 @@ class Members:
             return
         member.shell = exposure.shell()
         for plane, (number, pixels) in itertools.product(keep, enumerate(exposure.pixels)):
-            if getattr(pixels, plane) is None:
+            array = pixels.get(plane)
+            if array is None:
                 continue
             path = member.kept[plane, number] = self._scratch_file(self.every.index(member), f"{number}.{plane}")
-            np.save(path, getattr(pixels, plane))
+            np.save(path, array)
 
     def _scratch_file(self, number, plane):
         if self._folder is None:

@@ -391,6 +391,7 @@ def simulate_lrs(
     made.pixels[0].header = made.header.sci
     if calibrated:
         made.header, made.suffix = looking.header, "calints" if slitless else "cal"
+        made.pixels[0].header = made.header.sci
         made.pixels[0].wcs, made.pixels[0].extra = wcs, dict(looking.pixels[0].extra)
         made.header.sci["BUNIT"] = "MJy/sr"
         made.header.sci["PIXAR_SR"], made.header.sci["PIXAR_A2"] = PIXAR_SR, PIXAR_SR * (180 / np.pi * 3600) ** 2

@@ -8,7 +8,13 @@ from ..vocabulary.parameters import Range
 
 TAKES = "members"
 
-PARTS = {"mode": {"imaging": "arithmetic/outliers/imaging", "tso": "arithmetic/outliers/tso"}}
+PARTS = {
+    "mode": {
+        "imaging": "arithmetic/outliers/imaging",
+        "spec": "arithmetic/outliers/spec",
+        "tso": "arithmetic/outliers/tso",
+    }
+}
 
 
 def apply(
@@ -29,6 +35,7 @@ def apply(
     threshold_percent: float = 99.8,
     rolling_window_width: int = 25,
     jitter: bool = True,
+    by_wavelength: bool = True,
     ifu_second_check: bool = False,
     save_intermediate_results: bool = False,
     resample_data: bool = True,
@@ -44,40 +51,43 @@ def apply(
     Parameters
     ----------
     members : exposure.Members, iterable of Exposure, or Exposure
-        Images of one sky for "imaging", opened one at a time; a series of integrations for "tso": one, or several that are
-        taken one after the other.
+        Images of one sky for "imaging", slits for "spec", opened one at a time; a series of integrations for "tso": one, or
+        several that are taken one after the other.
     refs
         None are needed.
     mode : str
         What is compared with what; a matter of the pipeline, not of the user.
     weight_type : {"ivm", "exptime"}
-        Imaging: weights of the drizzle, the inverse variance of the read noise or the measurement time.
+        Imaging, spectra: weights of the drizzle, the inverse variance of the read noise or the measurement time.
     pixfrac : float
-        Imaging: side of the drop, in pixels.
+        Imaging, spectra: side of the drop, in pixels.
     kernel : str
-        Imaging: shape of the drop.
+        Imaging, spectra: shape of the drop.
     fillval : str
         Without effect: what has no weight never counts.
     maskpt : float
-        Imaging: pixels with less than this times the mean weight are left out of the median.
+        Imaging, spectra: pixels with less than this times the mean weight are left out of the median.
     snr : str
         Standard deviations for an outlier: in the first pass, and beside one that was found then.
     scale : str
-        Imaging: how much the model's slope adds to the threshold, in both passes.
+        Imaging, spectra: how much the model's slope adds to the threshold, in both passes.
     peak : str
         Imaging: how much is added where the model has a sharp peak, in both passes; keeps the cores of undersampled stars. "0 0": as jwst.
     backg : float
-        Imaging: a level that is added to the model of an image without one from skymatch.
+        Imaging, spectra: a level that is added to the model of an image without one from skymatch.
     kernel_size, threshold_percent, ifu_second_check
         Of integral field spectra.
     rolling_window_width : int
         Time series: integrations in the running median; below 2, or more than there are: all.
     jitter : bool
         Time series: take into account that the image moves. False: as jwst.
+    by_wavelength : bool
+        Spectra of slits: compare weights with those of the same wavelength, and where only two exposures see a place, each with
+        its neighbours along the spectrum. False: as jwst.
     save_intermediate_results : bool
         Return the drizzled images, the median and the blotted images too.
     resample_data : bool
-        Imaging: whether the images are drizzled onto the sky; without it they are compared pixel by pixel, with `snr` alone.
+        Imaging, spectra: whether the images are drizzled onto the sky; without it they are compared pixel by pixel, with `snr` alone.
     good_bits : str
         Data quality bits of pixels that may be used.
     in_memory : bool
@@ -112,6 +122,7 @@ def apply(
         threshold_percent=threshold_percent,
         rolling_window_width=rolling_window_width,
         jitter=jitter,
+        by_wavelength=by_wavelength,
         ifu_second_check=ifu_second_check,
         save_intermediate_results=save_intermediate_results,
         resample_data=resample_data,

@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from typing import Annotated, Literal
 
-from ..arithmetic.resample.blend import blended, header_table, science_keywords
+from ..arithmetic.resample.blend import blended, header_table, science_keywords, times
 from ..arithmetic.resample.drizzle_images import Mosaic, area_factor
 from ..arithmetic.resample.inputs import Inputs, check_image, group_of
 from ..arithmetic.resample.output_wcs import joint_region, set_wcs_keywords
@@ -195,7 +195,7 @@ def _stamp(result, among, grid, blend, **keywords):
     result.tables = {"HDRTAB": header_table(headers)} if blend else {}
     moments = list({group_of(h, number): h for number, h in reversed(list(enumerate(headers)))}.values())
     values = blended(headers) if blend else {}
-    values |= {**_times(moments), **keywords, "NDRIZ": len(moments), "BKGLEVEL": None, "BKGSUB": None}
+    values |= {**times(moments), **keywords, "NDRIZ": len(moments), "BKGLEVEL": None, "BKGSUB": None}
     for keyword, value in values.items():
         if value is None:
             del header[keyword]
@@ -207,22 +207,3 @@ def _stamp(result, among, grid, blend, **keywords):
     header.sci["S_REGION"] = joint_region([h["S_REGION"] for h in headers], grid.wcs)
     ny, nx = grid.shape
     log.info("%d images of %d pointings onto %d x %d pixels of %.5f arcsec", len(headers), len(moments), nx, ny, grid.pixel_scale)
-
-
-def _times(headers):
-    """Keywords of time of several exposures; detectors that were read at once count once."""
-
-    def taken(keyword, how):
-        values = [h.get(keyword) for h in headers if h.get(keyword) is not None]
-        return how(values) if values else None
-
-    measured = all(h.get("TMEASURE") is not None for h in headers)
-    return {
-        "EFFEXPTM": taken("EFFEXPTM", sum),
-        "XPOSURE": taken("EFFEXPTM", sum),
-        "DURATION": taken("DURATION", sum),
-        "TELAPSE": taken("DURATION", sum),
-        "TMEASURE": taken("TMEASURE", sum) if measured else None,
-        "EXPSTART": taken("EXPSTART", min),
-        "EXPEND": taken("EXPEND", max),
-    }

@@ -49,7 +49,7 @@ LOGICAL = ("BKGSUB",)
 WHOLE |= {
     **_each((1, MANY), "NRS_NORM", "NRS_REF"),
     **_each((0, MANY), "PATT_NUM", "NUMDTHPT", "SUBPXPTS", "MSACONID"),
-    **_each((-MANY, MANY), "MSAMETID"),
+    **_each((-MANY, MANY), "MSAMETID", "SOURCEID"),
     "SPORDER": (-10, 10),
     "DISPAXIS": (0, 3),
 }
@@ -69,6 +69,7 @@ NUMBERS |= {
     # spectrographs: the tilts of the grating wheel, wavelengths
     **_each((-MANY, MANY), "GWA_XTIL", "GWA_YTIL", "GWA_TILT", "GWA_PXAV", "GWA_PYAV"),
     **_each((0, MANY), "WAVSTART", "WAVEND"),
+    **_each((-MANY, MANY), "SRCXPOS", "SRCYPOS"),
     # photometry, background, events
     **_each((0, MANY), "PIXFRAC", "PXSCLRT"),
     **_each((0, MANY), "PIXAR_SR", "PIXAR_A2", "PRIMECRS", "EXTNCRS"),

@@ -4,7 +4,6 @@ import logging
 
 import numpy as np
 
-from ...kernels.columns.clipped_statistics import clipped, gather
 from ...kernels.outliers.blot import blot
 from ...kernels.outliers.thresholds import beside, beyond, reach
 from ...model.exposure import Pixels
@@ -13,11 +12,9 @@ from ..resample.drizzle_images import limits, shifted, unusable, weight_map, win
 from ..resample.inputs import Inputs, check_image
 from ..resample.pixel_map import pixel_map
 from .marks import KEPT, mark
-from .stack import Stack
+from .stack import Stack, without_light
 
 log = logging.getLogger(__name__)
-
-CLIP, ROUNDS = 3.0, 5  # of the mean weight
 
 
 def flag(members, options):
@@ -164,15 +161,7 @@ class _Moment:
         self.window, self._image, self._weight = window, image, weight
 
     def finish(self, maskpt):
-        return _without_light(self._image, self._weight, maskpt)
-
-
-def _without_light(image, weight, maskpt):
-    """The image, NaN where the weight is below `maskpt` times its clipped mean, or 0."""
-    weights = gather(weight, weight != 0)
-    least = clipped(weights, CLIP, ROUNDS)[0] * maskpt if weights.values.size else np.inf
-    image[(weight < least) | (weight == 0)] = np.nan
-    return image
+        return without_light(self._image, self._weight, maskpt)
 
 
 def _plain_median(inputs, options):
@@ -190,7 +179,7 @@ def _plain_median(inputs, options):
                 )
             stack.shape = shape
             weight = weight_map(pixels, unusable(pixels, options.bad_bits), options.weight_type, _time(exposure.header, options))
-            stack.append(_without_light(pixels.sci.copy(), weight, options.maskpt), (slice(0, shape[0]), slice(0, shape[1])))
+            stack.append(without_light(pixels.sci.copy(), weight, options.maskpt), (slice(0, shape[0]), slice(0, shape[1])))
         return stack.median()
 
 

@@ -30,6 +30,7 @@ class Options:
     in_memory: bool
     pixmap_stepsize: float
     pixmap_order: int
+    by_wavelength: bool = True
 
 
 def numbers(name, text, count=2, kind=float):

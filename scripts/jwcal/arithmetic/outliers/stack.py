@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from ...kernels.columns.clipped_statistics import clipped, gather
 from ...kernels.outliers.median_image import median_image
 from ...machine.scratch import Scratch, part_of
 
 BLOCK = 64 * 2**20  # bytes of the images' rows that are in memory at once
 MOST = 768 * 2**20  # bytes of images that are kept in memory, if they may be
+CLIP, ROUNDS = 3.0, 5  # of the mean weight
 
 
 class Stack:
@@ -65,3 +67,11 @@ def _rows(image, window, first, last):
     if isinstance(image, np.ndarray):
         return image[first - above : last - above]
     return part_of(image, np.float32, (first - above) * width, (last - first) * width).reshape(-1, width)
+
+
+def without_light(image, weight, maskpt):
+    """The image, NaN where the weight is below `maskpt` times its clipped mean, or 0."""
+    weights = gather(weight, weight != 0)
+    least = clipped(weights, CLIP, ROUNDS)[0] * maskpt if weights.values.size else np.inf
+    image[(weight < least) | (weight == 0)] = np.nan
+    return image

@@ -147,3 +147,22 @@ def _column(values):
     if array.dtype.kind == "U":
         return np.char.encode(array, "ascii", "replace")
     return array.astype(np.int8) if array.dtype.kind == "b" else array
+
+
+def times(headers):
+    """Keywords of time of several exposures; detectors that were read at once count once."""
+
+    def taken(keyword, how):
+        values = [h.get(keyword) for h in headers if h.get(keyword) is not None]
+        return how(values) if values else None
+
+    measured = all(h.get("TMEASURE") is not None for h in headers)
+    return {
+        "EFFEXPTM": taken("EFFEXPTM", sum),
+        "XPOSURE": taken("EFFEXPTM", sum),
+        "DURATION": taken("DURATION", sum),
+        "TELAPSE": taken("DURATION", sum),
+        "TMEASURE": taken("TMEASURE", sum) if measured else None,
+        "EXPSTART": taken("EXPSTART", min),
+        "EXPEND": taken("EXPEND", max),
+    }

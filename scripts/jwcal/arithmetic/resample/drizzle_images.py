@@ -160,10 +160,15 @@ class Mosaic:
         The variance of each pixel; one whose sum is the variance of a large area's sum; ERR drizzled as SCI is; none.
     flags : bool
         Keep the OR of the inputs' data quality.
+    area_ratio : float, optional
+        Area of a pixel of this image in units of the inputs', where that is not the square of the sides' ratio.
     """
 
-    def __init__(self, shape, count, *, kernel, pixfrac, fillval, pixel_scale_ratio, weight_type, weight_box, context, errors, flags):
+    def __init__(
+        self, shape, count, *, kernel, pixfrac, fillval, pixel_scale_ratio, weight_type, weight_box, context, errors, flags, area_ratio=None
+    ):
         self.shape, self.ratio, self.weight_type, self._box = shape, pixel_scale_ratio, weight_type, weight_box
+        self._area = pixel_scale_ratio**2 if area_ratio is None else area_ratio
         self._kernel, self._pixfrac, self._errors, self._flags = kernel, pixfrac, errors, flags
         squares = {"out_img2": [None] * len(VARIANCES), "fillval2": "NaN"} if errors == "of pixels" else {}
         self._image = self._drizzle(fillval=fillval, disable_ctx=not context, max_ctx_id=count - 1, **squares)
@@ -178,7 +183,7 @@ class Mosaic:
 
         return Drizzle(kernel=self._kernel, out_shape=shape or self.shape, fillval=fillval, disable_ctx=disable_ctx, **options)
 
-    def add(self, pixels, pixel_map, bounding_box=None, time=1.0, background=0.0):
+    def add(self, pixels, pixel_map, bounding_box=None, time=1.0, background=0.0, scale=1.0):
         """Drizzle one image.
 
         Parameters
@@ -193,11 +198,13 @@ class Mosaic:
             Seconds; a weight for `weight_type="exptime"`.
         background : float
             Taken from the image first.
+        scale : float
+            Then multiplied with: what a pixel's unit becomes in this image.
         """
         bad = unusable(pixels)
         weight = weight_map(pixels, bad, self.weight_type, time, self._box)
         common = {"pixmap": pixel_map, "weight_map": weight, "pixfrac": self._pixfrac, "pixel_scale_ratio": self.ratio}
-        common |= {"exptime": 1.0, "in_units": "cps", **limits(pixels.sci.shape, bounding_box)}
+        common |= {"exptime": 1.0, "in_units": "cps", "iscale": scale, **limits(pixels.sci.shape, bounding_box)}
         flags = (pixels.dq | np.where(bad, np.uint32(dqbits.DO_NOT_USE), np.uint32(0))) if self._flags else None
         squares = [_variance(pixels, name) for name in VARIANCES] if self._errors == "of pixels" else None
         self._known |= {name for name in VARIANCES if _variance(pixels, name) is not None}
@@ -242,9 +249,9 @@ class Mosaic:
         if self._flags:
             pixels.dq = self._image.out_dq
         if self._error is not None:
-            pixels.err = self._error.out_img / np.float32(self.ratio)
+            pixels.err = self._error.out_img / np.float32(np.sqrt(self._area))
         for total, weights in self._sums.values():
-            variance_of_mean(total, weights, self.ratio**-2)
+            variance_of_mean(total, weights, 1 / self._area)
         variances = [total for total, _ in self._sums.values()] if self._sums else self._image.out_img2
         if variances:
             for name, variance in zip(VARIANCES, variances, strict=True):
