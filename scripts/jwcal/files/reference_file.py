@@ -79,6 +79,11 @@ class ReferenceFile:
     def shape(self, extname):
         return _image_shape(self._extensions[extname]) if extname in self else None
 
+    def keywords(self, extname):
+        """The keywords of one extension."""
+        self._need(extname)
+        return Keywords(self._extensions[extname].header, self)
+
     def _need(self, extname):
         if extname not in self:
             raise ReferenceError(

@@ -96,6 +96,10 @@ class Reference:
         """A table extension as a structured array."""
         return self._file.table(extname)
 
+    def keywords(self, extname):
+        """The keywords of one extension: what the axes of an image or of a table's cubes are."""
+        return self._file.keywords(extname)
+
     def rows(self, extname, size):
         """A table extension in structured arrays of up to `size` rows, in either byte order: for one that need not be held as a whole."""
         return self._file.rows(extname, size)

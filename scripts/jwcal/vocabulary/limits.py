@@ -66,6 +66,7 @@ NUMBERS |= {
     **_each((-360, 360), "TARG_RA", "MT_RA", "MT_AVRA", "DITH_RA"),
     **_each((-90, 90), "TARG_DEC", "MT_DEC", "MT_AVDEC", "DITH_DEC"),
     **_each((-MANY, MANY), "MU_RA", "MU_DEC", "TARGURA", "TARGUDEC"),
+    **_each((-MANY, MANY), "SRCXPOS", "SRCYPOS", "TA_XPOS", "TA_YPOS"),
     # spectrographs: the tilts of the grating wheel, wavelengths
     **_each((-MANY, MANY), "GWA_XTIL", "GWA_YTIL", "GWA_TILT", "GWA_PXAV", "GWA_PYAV"),
     **_each((0, MANY), "WAVSTART", "WAVEND"),

@@ -15,6 +15,7 @@ def set_types(exposure, asked, unknown, pattern, always_series):
     if planned and not header.get("SRCTYAPT"):
         header["SRCTYAPT"] = planned
     found, why = _decide(header, asked, planned, unknown, str(header.get(pattern, "")).upper(), always_series)
+    header.primary.remove("SRCTYPE", ignore_missing=True)  # that of the slit counts
     for slit in exposure.slits():
         slit.header.sci["SRCTYPE"] = (found, "Source type used for calibration")
     header.sci["SRCTYPE"] = (found, "Source type used for calibration")
