@@ -9,7 +9,7 @@ def _middle(values, count):
     """Median of the first `count` values, which are put in order."""
     if count == 0:
         return np.float32(np.nan)
-    for i in range(1, count):  # few, and nearly in order from one window to the next
+    for i in range(1, count):  # they are few
         value, place = values[i], i
         while place and values[place - 1] > value:
             values[place] = values[place - 1]
