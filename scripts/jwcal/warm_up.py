@@ -93,7 +93,7 @@ def calibrate(exposures, crds):
 def _calibrate(uncal, steps, crds):
     pipelines = select_for(header(uncal))
     products = run_pipeline(pipelines.stage1, uncal, steps=steps, every=True, crds_path=crds)
-    if not (pipelines.stage2 and chains.is_built(pipelines.stage2)):
+    if not (pipelines.stage2 and chains.is_built(pipelines.stage2, header(uncal))):
         return
     for exposure in products.values():
         if exposure.suffix in chains.chain(pipelines.stage2, exposure.header).reads:
