@@ -170,11 +170,11 @@ def test_summary_of_a_first_run(first):
     """What was made, where it is, and which exposures stop before their end, and why."""
     assert first.summary[0] == f"jwcal: {len(first.made)} products made, 0 up to date, 0 not made. They are in die produkte"
     assert set(first.summary[1:]) == {
-        "1 exposure stops after stage 1: spec2 is not available",
+        "1 exposure stops after stage 1: spec2 is not available for NRC_WFSS",
         "2 exposures stop after stage 2: image3 is not available",
         "1 exposure stops after stage 2: tso3 is not available",
         "associations: 4 of stage 2 and 1 of stage 3. They are in die produkte/associations",
-        "1 stage 2 association waits for spec2, and for the mosaic of a direct image",
+        "1 stage 2 association waits for spec2 for NRC_WFSS, and for the mosaic of a direct image",
         "1 stage 3 association waits for image3",
     }
 
