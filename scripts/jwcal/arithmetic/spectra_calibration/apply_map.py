@@ -21,5 +21,7 @@ def multiply(exposure, factor, square=None, *, divide=False):
     """
     factor = np.ascontiguousarray(factor, np.float64)
     square = factor * factor if square is None else np.ascontiguousarray(square, np.float64)
+    for name, plane in exposure.pixels[0].planes():
+        setattr(exposure, name, np.ascontiguousarray(plane))  # as the kernel needs them: what is a view of another array becomes its own
     variances = [plane for plane in (exposure.var_poisson, exposure.var_rnoise, exposure.var_flat) if plane is not None]
     kernel.scale([exposure.sci, exposure.err], variances, exposure.dq, factor, square, divide, DO_NOT_USE)
