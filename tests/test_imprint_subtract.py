@@ -12,7 +12,9 @@ SHAPE = 6, 8
 
 
 def exposure(level, observation="001", position=1, background=False, shape=SHAPE, flags=0):
-    made = make.image_exposure(np.full(shape, float(level)), INSTRUME="NIRSPEC", OBSERVTN=observation, PATT_NUM=position, BKGDTARG=background)
+    made = make.image_exposure(
+        np.full(shape, float(level)), INSTRUME="NIRSPEC", OBSERVTN=observation, PATT_NUM=position, BKGDTARG=background
+    )
     made.dq[..., 0, 0] = flags
     made.header.name = f"{level}_rate.fits"
     return made
@@ -33,7 +35,13 @@ def test_one_is_that_of_all():
 
 def test_each_by_its_position():
     background = exposure(20, "001", 2, True)
-    imprints = [exposure(1, position=1), exposure(2, position=2), exposure(3, "002", 2), exposure(4, position=1, background=True), exposure(5, position=2, background=True)]
+    imprints = [
+        exposure(1, position=1),
+        exposure(2, position=2),
+        exposure(3, "002", 2),
+        exposure(4, position=1, background=True),
+        exposure(5, position=2, background=True),
+    ]
     science = subtracted(exposure(10, position=2), imprints, [background])
     assert (science.sci == 8).all() and (background.sci == 15).all()
 

@@ -157,7 +157,9 @@ def test_what_is_saved(tmp_path):
     for aside in made[1:3]:
         path = stored.write(aside, tmp_path / f"jw_{aside.suffix}.fits")
         assert {"masterbg1d": "COMBINE1D", "masterbg2d": "SCI"}[aside.suffix] in [hdu.name for hdu in fits.open(path)]
-    assert len(master_background.apply(members([cal()]), user_background=str(user_file(tmp_path, ROWS, sky(ROWS))), save_background=True)) == 2
+    assert (
+        len(master_background.apply(members([cal()]), user_background=str(user_file(tmp_path, ROWS, sky(ROWS))), save_background=True)) == 2
+    )
 
 
 def test_bad_input(tmp_path):
@@ -212,7 +214,10 @@ out["sci"], out["dq"] = np.array(done.data), np.array(done.dq)
 def test_as_the_peer():
     """Spectra whose wavelengths clump here and not there, of other lengths; a slit that reaches beyond them."""
     rng = np.random.default_rng(6)
-    spectra = [x1d(low=5.5, high=11.5, seconds=s, shift=d, size=n, name=str(n)) for s, d, n in ((100.0, 0, 60), (250.0, 0.004, 60), (80.0, 0.3, 47))]
+    spectra = [
+        x1d(low=5.5, high=11.5, seconds=s, shift=d, size=n, name=str(n))
+        for s, d, n in ((100.0, 0, 60), (250.0, 0.004, 60), (80.0, 0.3, 47))
+    ]
     for one in spectra:
         one.spectra[0].table["SURF_BRIGHT"] += rng.normal(0, 1, one.spectra[0].table.size)
     science = cal()

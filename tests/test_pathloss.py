@@ -7,7 +7,6 @@ import pytest
 from astropy.io import fits
 
 import lrs
-import sky
 from jwcal.arithmetic.spectra_calibration import pathloss_lrs, slit_loss
 from jwcal.kernels.images import scale_map
 from jwcal.model.references import Reference
@@ -41,7 +40,15 @@ def table(path, reach=(3, 2), step=(4.0, 2.0), wavelengths=None):
 
 def small(folder, shape=SHAPE, away=(1.5, 0.7), **keywords):
     """A slit with its WCS and a target so many pixels from its middle, and a table."""
-    about = {"SUBSIZE1": 360, "SUBSIZE2": 400, "XOFFSET": 0.0, "YOFFSET": 0.0, "SRCTYAPT": "POINT", "NINTS": shape[0] if len(shape) == 3 else 1, **keywords}
+    about = {
+        "SUBSIZE1": 360,
+        "SUBSIZE2": 400,
+        "XOFFSET": 0.0,
+        "YOFFSET": 0.0,
+        "SRCTYAPT": "POINT",
+        "NINTS": shape[0] if len(shape) == 3 else 1,
+        **keywords,
+    }
     exposure, refs = lrs.small(folder, False, shape=shape, **about)
     rng = np.random.default_rng(3)
     exposure.sci = rng.normal(50, 5, shape).astype(np.float32)
@@ -222,7 +229,10 @@ def test_as_the_peer(tmp_path):
         planes |= {name.upper(): getattr(pixels, name) for name in ("var_poisson", "var_rnoise", "var_flat")}
         head = exposure.header.primary.copy()
         head["DATAMODL"] = "CubeModel" if len(shape) == 3 else "ImageModel"
-        hdus = [fits.PrimaryHDU(header=head), *(fits.ImageHDU(a, exposure.header.sci if n == "SCI" else None, name=n) for n, a in planes.items())]
+        hdus = [
+            fits.PrimaryHDU(header=head),
+            *(fits.ImageHDU(a, exposure.header.sci if n == "SCI" else None, name=n) for n, a in planes.items()),
+        ]
         fits.HDUList(hdus).writeto(path)
         rates.append(str(path))
         ours.append(pathloss.apply(exposure, refs, user_slit_loc=user))

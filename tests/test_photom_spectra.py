@@ -178,5 +178,7 @@ def test_a_simulated_star_has_its_flux(tmp_path, slitless):
     flux = np.nansum(exposure.sci[..., rows, :].astype(float), axis=-1) * exposure.header["PIXAR_SR"] * 1e6
     truth = star.spectrum(wavelength[rows])
     if not slitless:
-        truth = truth * spectrograph.passed(np.median(made.truth.paths[0].offset), spectrograph.SLIT, spectrograph.DIFFRACTION * wavelength[rows])
+        truth = truth * spectrograph.passed(
+            np.median(made.truth.paths[0].offset), spectrograph.SLIT, spectrograph.DIFFRACTION * wavelength[rows]
+        )
     np.testing.assert_allclose(flux, np.broadcast_to(truth, flux.shape), rtol=5e-3)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from astropy.io import fits
 
 import lrs
 from jwcal.arithmetic.spectra_calibration import target_place
@@ -68,7 +67,7 @@ def planned(exposure):
 def test_target_that_missed_its_place(tmp_path, dither, before, start, shape):
     """The exposures look at the same reference point: the target is off by as much in the spectrum, dithers apart."""
     exposure, image, refs = pair(tmp_path, dither, before, start, shape)
-    targ_centroid.apply(exposure, refs, "MIR_TACONFIRM")
+    targ_centroid.apply(exposure, refs)
     (x, y), moved = planned(exposure)
     (x_image, y_image), moved_image = target_place.dithered(image.header, target_place.image_wcs(image, refs))
     header = exposure.header.sci
@@ -105,8 +104,10 @@ def test_no_target(tmp_path):
 
 def test_bad_input(tmp_path):
     exposure, image, refs = pair(tmp_path)
-    with pytest.raises(Skip, match="is no confirmation image: its EXP_TYPE is MIR_TACONFIRM, MIR_TACQ was expected"):
-        targ_centroid.apply(exposure, refs, "MIR_TACQ")
+    whole, exposure.members = exposure.members, Members([(exposure, "target_acquisition")])
+    with pytest.raises(InputError, match="a confirmation image is no spectrum"):
+        targ_centroid.apply(exposure, refs)
+    exposure.members = whole
     with pytest.raises(Skip, match="there is no distortion reference"):
         targ_centroid.apply(exposure, References({}, exposure.header))
     del image.header["XOFFSET"]

@@ -145,7 +145,9 @@ def _on_pixels(exposure, found, asn_id):
     """The background as an image of each slit."""
     shape = [pixels.shape for pixels in exposure.pixels]
     planes = [
-        Pixels(sci=np.ascontiguousarray(np.broadcast_to(values, size)), dq=np.where(np.broadcast_to(outside, size), np.uint32(DO_NOT_USE), 0))
+        Pixels(
+            sci=np.ascontiguousarray(np.broadcast_to(values, size)), dq=np.where(np.broadcast_to(outside, size), np.uint32(DO_NOT_USE), 0)
+        )
         for (values, outside), size in zip(found, shape, strict=True)
     ]
     for new, old in zip(planes, exposure.pixels, strict=True):

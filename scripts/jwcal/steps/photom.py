@@ -8,9 +8,7 @@ NEEDS = ("err",)  # planes of an image
 PARTS = {"kind": {"": "arithmetic/flux/images", "spectra": "arithmetic/flux/spectra"}}
 
 
-def apply(
-    exposure, refs, kind: str = "", *, inverse: bool = False, source_type: str | None = None, apply_time_correction: bool = True
-):
+def apply(exposure, refs, kind: str = "", *, inverse: bool = False, source_type: str | None = None, apply_time_correction: bool = True):
     """Convert an image, integrations or spectra to surface brightness; spectra of point sources to flux, where the reference is for it.
 
     Sets PHOTMJSR (MJy/sr for 1 DN/s) and PHOTUJA2 (the same in uJy/arcsec2), PIXAR_SR and PIXAR_A2 (the nominal pixel's area) and

@@ -12,7 +12,7 @@ MEMBERS = ("target_acquisition",)
 SKIP = True
 
 
-def apply(exposure, refs, image: str = "", *, ta_file: str | None = None):
+def apply(exposure, refs, *, ta_file: str | None = None):
     """Set the target's place on the detector in the header of a spectrum.
 
     The target is centred in the confirmation image near where it should be; from there the offsets between the two exposures lead to
@@ -25,8 +25,6 @@ def apply(exposure, refs, image: str = "", *, ta_file: str | None = None):
         A spectrum with its WCS, and a confirmation image among its members.
     refs : References
         distortion and filteroffset, for an image without a gWCS.
-    image : str
-        EXP_TYPE of confirmation images, which an image has to have; given by the table of chains.
     ta_file : str, optional
         Path of the confirmation image, in place of that of the association.
 
@@ -35,7 +33,7 @@ def apply(exposure, refs, image: str = "", *, ta_file: str | None = None):
     Skip
         There is no confirmation image, or no target in it.
     InputError
-        A file does not say how it was pointed.
+        A file does not say how it was pointed, or the confirmation image is none.
     """
     from ..arithmetic.spectra_calibration import target_place
 
@@ -43,7 +41,7 @@ def apply(exposure, refs, image: str = "", *, ta_file: str | None = None):
     if ta_file is None and not members.of("target_acquisition"):
         raise Skip("the association has no confirmation image, and none is given (ta_file)")
     confirming = members.open(members.of("target_acquisition")[0] if ta_file is None else Member(ta_file, "target_acquisition"))
-    _check(confirming, image)
+    _check(confirming)
     if exposure.header.get("SRCTYPE") != "POINT":
         log.warning("%s: a target that is not a point source is centred as if it were one", exposure.name)
     expected, moved = target_place.dithered(confirming.header, target_place.image_wcs(confirming, refs))
@@ -62,9 +60,8 @@ def apply(exposure, refs, image: str = "", *, ta_file: str | None = None):
     return exposure
 
 
-def _check(confirming, image):
-    kind = str(confirming.header.get("EXP_TYPE", ""))
-    if image and kind != image:
-        raise Skip(f"{confirming.name} is no confirmation image: its EXP_TYPE is {kind or 'missing'}, {image} was expected")
+def _check(confirming):
     if confirming.sci.ndim != 2:
         raise InputError(f"a confirmation image has two axes, this has the shape {confirming.sci.shape}", confirming.name, "Give the rate")
+    if confirming.header.get("DISPAXIS") or (confirming.wcs is not None and confirming.wcs.output_frame.naxes != 2):
+        raise InputError("a confirmation image is no spectrum, as this is", confirming.name, "Give the image of its target acquisition")

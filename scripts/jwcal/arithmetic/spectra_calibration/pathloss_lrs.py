@@ -39,7 +39,9 @@ def correct(exposure, reference, *, inverse, source_type, user_slit_loc):
         y += user_slit_loc / _scale(exposure)
     loss = at_place(cube, reference.keywords(TABLE), x, y, reference.path)
     if loss is None:
-        log.warning("%s: the target, %.2f, %.2f pixels from the slit's middle, is outside it: corrected as in the middle", exposure.name, x, y)
+        log.warning(
+            "%s: the target, %.2f, %.2f pixels from the slit's middle, is outside it: corrected as in the middle", exposure.name, x, y
+        )
         loss = at_place(cube, reference.keywords(TABLE), *MIDDLE, reference.path)
         if loss is None:
             raise ReferenceError("the pathloss reference does not cover the slit's middle", reference.path, "Give another one")
