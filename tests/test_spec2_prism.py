@@ -190,6 +190,30 @@ def test_columns_without_a_value(tmp_path, files, cache):
         np.testing.assert_array_equal(part.sci[..., columns], whole.sci[..., columns])
 
 
+def test_segments_through_tso3(tmp_path, files, cache):
+    """Two segments of a series: a cosmic ray is flagged in its integration, and nothing of the transit is."""
+    shape = np.repeat([0.0, 1.0, 0.0], 4)
+    made = simulate_lrs(files, slitless=True, sources=[STAR], dip=Dip(shape=shape, depth=0.01), header={"TSOVISIT": True}, seed=5)
+    rates, members = made.exposure, []
+    rates.sci[5, 200, 30] += 500
+    for number, part in enumerate((slice(0, 6), slice(6, 12)), start=1):
+        planes = {name: plane[part].copy() for name, plane in rates.pixels[0].planes()}
+        segment = rates.derive([type(rates.pixels[0])(**planes)], "rateints")
+        segment.tables = {}
+        segment.header["INTSTART"], segment.header["INTEND"], segment.header["NINTS"] = part.start + 1, part.stop, 12
+        path = stored.write(segment, tmp_path / f"jw01234001001_02101_00001-seg{number:03d}_mirimage_rateints.fits")
+        run("tso-spec2", path, files, cache, out=tmp_path)
+        members.append({"expname": path.name.replace("rateints", "calints"), "exptype": "science"})
+    about = {"asn_type": "tso3", "asn_rule": "DMS_Level3_TSO", "asn_id": "o001", "asn_pool": "pool.csv", "program": "01234"}
+    about |= {"products": [{"name": "jw01234-o001_t001_miri_p750l-slitlessprism", "members": members}]}
+    association = tmp_path / "jw01234-o001_tso3_00001_asn.json"
+    association.write_text(json.dumps(about))
+    run("tso3", association, files, cache, out=tmp_path / "out")
+    flagged = [stored.read(path).dq & dq.OUTLIER > 0 for path in sorted((tmp_path).rglob("*crfints.fits"))]
+    assert [one.shape for one in flagged] == [(6, 416, 72)] * 2
+    assert flagged[0][5, 200, 30] and np.concatenate(flagged).mean() < 1e-4
+
+
 def test_bad_input(tmp_path, files, cache):
     made = simulate_lrs(files, sources=[STAR])
     made.exposure.var_poisson = None
