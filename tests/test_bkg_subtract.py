@@ -200,6 +200,15 @@ def observed(tiny_rate, tmp_path_factory):
     return path
 
 
+def test_short_nods_are_told(caplog):
+    """A nod whose wings reach the source takes away its light; a background of another field does not, wherever it is."""
+    for apart, target, told in ((0.257, False, True), (1.0, False, False), (0.257, True, False)):
+        caplog.clear()
+        near = background(XOFFSET=apart, YOFFSET=0.0, BKGDTARG=target)
+        bkg_subtract.apply(science(near, XOFFSET=0.0, YOFFSET=0.0, BKGDTARG=False))
+        assert ("is a nod by 0.257 arcsec: it takes away light of the source" in caplog.text) == told
+
+
 CLIP = {"bkg_subtract": {"sigma": 1.2, "save_combined_background": True}}
 
 

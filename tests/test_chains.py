@@ -51,7 +51,7 @@ def test_all_steps_are_there(pipeline):
     known = table("products")
 
     row = table("pipelines")[pipeline]
-    headers = [{}, *(variant["when"] for variant in row.get("variants", ()))]
+    headers = [*[{}] * ("steps" in row), *(variant["when"] for variant in row.get("variants", ()))]
     for header in headers:
         first = {keyword: value[0] if isinstance(value, list) else value for keyword, value in header.items()}
         made = chain(pipeline, first)
@@ -67,9 +67,36 @@ def test_all_steps_are_there(pipeline):
 def test_every_pipeline_of_the_tables_is_known():
     assert set(table("pipelines")) <= set(PIPELINES)
     assert {"detector1", "tso1", "guider", "image2", "tso-image2", "wfs-image2"} <= set(BUILT)
-    assert not chains.is_built("spec2") or "spec2" in table("pipelines")
     with pytest.raises(KeyError):
         chain("no-such-pipeline", {})
+
+
+def test_a_pipeline_that_is_there_for_some_exposures():
+    prism, shutters = {"EXP_TYPE": "MIR_LRS-FIXEDSLIT"}, {"EXP_TYPE": "NRS_MSASPEC"}
+    assert chains.is_built("spec2") and chains.is_built("spec2", prism) and not chains.is_built("spec2", shutters)
+    assert chains.absence("spec2", shutters) == "spec2 is not available for NRS_MSASPEC"
+    assert chains.absence("no-such-pipeline", shutters) == "no-such-pipeline is not available"
+    with pytest.raises(KeyError):
+        chain("spec2", shutters)
+    assert not chains.is_built("no-such-pipeline", prism) and chains.is_built("image2", shutters)
+
+
+SPECTRA = "badpix_selfcal imprint_subtract bkg_subtract"
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "exp_type", "steps"),
+    [
+        ("spec2", "MIR_LRS-FIXEDSLIT", f"assign_wcs {SPECTRA} srctype targ_centroid flat_field pathloss photom"),
+        ("spec2", "MIR_LRS-SLITLESS", f"assign_wcs {SPECTRA} srctype targ_centroid flat_field photom"),
+        ("tso-spec2", "MIR_LRS-FIXEDSLIT", "assign_wcs srctype targ_centroid flat_field pathloss photom"),
+        ("tso-spec2", "MIR_LRS-SLITLESS", "assign_wcs srctype targ_centroid flat_field photom"),
+    ],
+)
+def test_order_of_the_steps_of_spectra(pipeline, exp_type, steps):
+    """As in operations, up to the calibrated spectrum."""
+    made = [step.name for step in chain(pipeline, {"INSTRUME": "MIRI", "EXP_TYPE": exp_type}).steps]
+    assert made[: made.index("photom") + 1] == steps.split()
 
 
 @pytest.mark.parametrize(
@@ -120,6 +147,8 @@ def test_what_image2_starts_from(exp_type, others, reads):
         ("image2", {"EXP_TYPE": "MIR_LYOT"}, "rateints", (), (), ["calints"]),
         ("tso-image2", {"EXP_TYPE": "NRC_TSIMAGE"}, "rateints", (), (), ["calints"]),
         ("wfs-image2", IMAGE, "rate", (), (), ["cal"]),
+        ("spec2", {"EXP_TYPE": "MIR_LRS-FIXEDSLIT"}, "rate", ("bsub",), (), ["bsub", "cal"]),
+        ("tso-spec2", {"EXP_TYPE": "MIR_LRS-SLITLESS"}, "rateints", (), (), ["calints"]),
     ],
 )
 def test_products(pipeline, header, start, wanted, skipped, products):
@@ -152,7 +181,7 @@ def test_entries_of_the_table(monkeypatch):
         }
     }
     monkeypatch.setattr(chains, "table", lambda name: rows)
-    for remembering in ("_asked_for", "_chain"):
+    for remembering in ("_asked_for", "_row", "_chain"):
         monkeypatch.setattr(chains, remembering, getattr(chains, remembering).__wrapped__)
     first = chain("toy", {"EXP_TYPE": "A", "DETECTOR": "x", "N": 1})
     assert first.reads == ("uncal",) and first.defaults == {"jump": {"skip": True}} and first.crds == "toypipeline"

@@ -65,7 +65,7 @@ def test_headers_of_any_content(header):
     """What selects the pipelines, and their chains."""
     chosen = only_ours(select_for, header, "jw_uncal.fits")
     for pipeline in [] if chosen is None else (chosen.stage1, chosen.stage2):
-        if pipeline and chains.is_built(pipeline):
+        if pipeline and chains.is_built(pipeline, header):
             only_ours(chains.chain, pipeline, header)
 
 

@@ -75,7 +75,7 @@ def test_every_day_is_a_date():
 
 def test_kinds_are_those_of_the_data_models():
     """A number here is a number in stdatamodels' schemas, a whole one an integer."""
-    schemas = [keywords.schema(name) for name in ("core", "wcsinfo", "photometry")]
+    schemas = [keywords.schema(name) for name in ("core", "wcsinfo", "photometry", "slitmeta")]
     types = {node["fits_keyword"]: node.get("type") for s in reversed(schemas) for _, node in keywords._properties(s)}
     ours = {
         **dict.fromkeys(limits.NUMBERS, "number"),

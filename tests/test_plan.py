@@ -67,7 +67,7 @@ def test_image_and_series(tiny, planned):
     [
         ({"EXP_TYPE": "NRC_TACQ"}, [IMAGE[0], ("stage2", "image2", ["cal"])], []),
         ({"EXP_TYPE": "NRC_LED"}, IMAGE[:1], []),
-        ({"EXP_TYPE": "NRC_WFSS"}, IMAGE[:1], ["stage 1: spec2 is not available"]),
+        ({"EXP_TYPE": "NRC_WFSS"}, IMAGE[:1], ["stage 1: spec2 is not available for NRC_WFSS"]),
         ({"EXP_TYPE": "NRC_IMAGE", "VISITYPE": "PRIME_WFSC_SENSING_CONTROL"}, [IMAGE[0], ("stage2", "wfs-image2", ["cal"])], None),
         # one integration is no series; and only images are resampled
         ({"EXP_TYPE": "NRC_TSIMAGE"}, [IMAGE[0], ("stage2", "image2", ["cal"])], None),
@@ -82,8 +82,8 @@ def test_routing(tiny, planned, tmp_path, keywords, wanted, stops):
 def test_stops_are_counted_by_pipeline(tiny, planned, tmp_path):
     files = [like(tiny.image, tmp_path / "data", f"jw01234001001_0410{n}_00001_nrcb1", EXP_TYPE="NRC_WFSS") for n in range(3)]
     made = planned(*files)
-    assert made.stops == {"stage 1: spec2 is not available": 3}
-    assert "  3 exposures stop after stage 1: spec2 is not available" in summary(made, 0).splitlines()
+    assert made.stops == {"stage 1: spec2 is not available for NRC_WFSS": 3}
+    assert "  3 exposures stop after stage 1: spec2 is not available for NRC_WFSS" in summary(made, 0).splitlines()
 
 
 @pytest.mark.parametrize(("until", "wanted"), [("stage1", IMAGE[:1]), ("stage2", IMAGE), ("stage3", [*IMAGE, MOSAIC])])

@@ -40,7 +40,10 @@ def test_profile_groups_every_rule_of_an_exposure():
     instruments = {"FGS": "FGS", "MIR": "MIRI", "NIS": "NIRISS", "NRC": "NIRCAM", "NRS": "NIRSPEC"}
     for pipeline in filter(chains.is_built, table("pipelines")):
         for exp_type in table("exp_types")["exp_types"]:
-            chain = chains.chain(pipeline, {"EXP_TYPE": exp_type, "INSTRUME": instruments[exp_type[:3]]})
+            header = {"EXP_TYPE": exp_type, "INSTRUME": instruments[exp_type[:3]]}
+            if not chains.is_built(pipeline, header):
+                continue
+            chain = chains.chain(pipeline, header)
             if chain.takes != "exposure":
                 continue  # what takes many exposures waits for all of them, in a job of its own
             outputs = dict.fromkeys(chain.products(chain.reads[0], [], []))

@@ -176,9 +176,9 @@ def test_summary_of_a_first_run(first):
     """What was made, where it is, and which exposures stop before their end, and why."""
     assert first.summary[0] == f"jwcal: {len(first.made)} products made, 0 up to date, 0 not made. They are in die produkte"
     assert set(first.summary[1:]) == {
-        "1 exposure stops after stage 1: spec2 is not available",
+        "1 exposure stops after stage 1: spec2 is not available for NRC_WFSS",
         "associations: 4 of stage 2. They are in die produkte/associations",
-        "1 stage 2 association waits for spec2, and for the mosaic of a direct image",
+        "1 stage 2 association waits for spec2 for NRC_WFSS, and for the mosaic of a direct image",
     }
 
 

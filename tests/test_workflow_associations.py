@@ -117,7 +117,7 @@ def test_what_was_inferred_and_what_waits_is_said(first, folder):
         "association inferred: background of observation 2 (NRC_IMAGE): taken for observation 1. If that is wrong, say it in `links`"
         in first.summary
     )
-    assert "1 stage 2 association waits for spec2, and for the mosaic of a direct image" in first.summary
+    assert "1 stage 2 association waits for spec2 for NRC_WFSS, and for the mosaic of a direct image" in first.summary
     assert "1 stage 3 association waits for spec3" in first.summary
     written = {path.name: json.loads(path.read_text()) for path in (folder / "results/associations").iterdir()}
     assert len(written) == 7

@@ -72,6 +72,8 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
     if association:
         source = Path(source).parent / association.science.expname
     header = source.header if given else index.check(source) or stored.header(source)
+    if not chains.is_built(pipeline, header):
+        raise ConfigError(f"{chains.absence(pipeline, header)} in this version", source.name if given else str(source), "Leave it out")
     recipe = plan.recipe_for(pipeline, header, config, source.name if given else str(source))
     if recipe.takes == "members" and not association:
         raise ConfigError(f"{pipeline} combines the members of an association", str(source), "Give it a *_asn.json file")

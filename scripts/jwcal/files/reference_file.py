@@ -82,6 +82,11 @@ class ReferenceFile:
     def shape(self, extname):
         return _image_shape(self._extensions[extname]) if extname in self else None
 
+    def keywords(self, extname, version=None):
+        """The keywords of one extension; of several with one name that of an EXTVER."""
+        self._need(extname)
+        return Keywords(self._extensions[f"{extname},{version}" if version else extname].header, self)
+
     def _need(self, extname):
         if extname not in self:
             raise ReferenceError(
@@ -174,10 +179,6 @@ class ReferenceFile:
     def versions(self, extname):
         """EXTVER of the extensions of one name, in the order of the file."""
         return sorted(int(key.rpartition(",")[2]) for key in self._extensions if key.rpartition(",")[0] == extname)
-
-    def keywords(self, extname, version):
-        """The header of one of them."""
-        return self._extensions[f"{extname},{version}"].header
 
 
 def _rows_of_bytes(rows, unsigned):

@@ -55,8 +55,8 @@ class Reference:
         """EXTVER of the extensions of one name, of which "NAME,2" is one."""
         return self._file.versions(extname)
 
-    def keywords(self, extname, version=1):
-        """An extension's own keywords."""
+    def keywords(self, extname, version=None):
+        """The keywords of one extension: units, what the axes of an image or of a table's cubes are."""
         return self._file.keywords(extname, version)
 
     def has(self, extname):

@@ -402,7 +402,7 @@ def _read_later(header, pipelines, suffix, until):
     """Keywords that the steps of an exposure read, from the level of its file up to a stage."""
     first = next(number for number, level in enumerate(LEVELS) if suffix in level)
     stages = list(pipelines)[first : STAGES.index(until) + 1]
-    return [keyword for name in stages if name and chains.is_built(name) for keyword in chains.chain(name, header).keywords]
+    return [keyword for name in stages if name and chains.is_built(name, header) for keyword in chains.chain(name, header).keywords]
 
 
 def _check_raw(path, record, guide_star):

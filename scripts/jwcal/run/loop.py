@@ -167,7 +167,7 @@ def _save(entry, current, recipe, write):
             made.append(exposure)
         if not (suffix and entry.last):
             go_on.append(exposure)
-    if entry.last:
+    if entry.last and not isinstance(current[0], Members):  # a product of members is in their list, if it is there
         absent = set(entry.suffixes.values()) & set(recipe.save) - {exposure.suffix for exposure in current}
         made += [_nothing(entry, current[0], suffix) for suffix in sorted(absent)]
     if write and made:

@@ -105,9 +105,20 @@ def root_and_suffix(path):
     return (stem[: found.start()], found.group(1).lower()) if found else (stem, "")
 
 
-def is_built(pipeline):
-    """Whether this version has the pipeline."""
-    return pipeline in table("pipelines")
+def is_built(pipeline, header=None):
+    """Whether this version has the pipeline, with a header for the exposure that it is of.
+
+    A row of the table without `steps` is for those alone that one of its variants fits.
+    """
+    if pipeline not in table("pipelines"):
+        return False
+    return header is None or "steps" in _row(pipeline, _answers(header))
+
+
+def absence(pipeline, header):
+    """What to say of a pipeline that this version does not have for an exposure: "spec2 is not available for NRS_MSASPEC"."""
+    for_whom = f" for {header.get('EXP_TYPE')}" if is_built(pipeline) and header.get("EXP_TYPE") else ""
+    return f"{pipeline} is not available{for_whom}"
 
 
 @cache
@@ -124,9 +135,22 @@ def chain(pipeline, header):
     Raises
     ------
     KeyError
-        This version does not have the pipeline.
+        This version does not have the pipeline, or not for this exposure (`is_built`).
     """
-    return _chain(pipeline, tuple([(keyword, header.get(keyword)) for keyword in _asked_for()]))
+    return _chain(pipeline, _answers(header))
+
+
+def _answers(header):
+    """What a header says of the keywords that chains depend on: (keyword, value) of each."""
+    return tuple([(keyword, header.get(keyword)) for keyword in _asked_for()])
+
+
+@lru_cache(maxsize=4096)
+def _row(pipeline, answers):
+    """The row of a pipeline, with what its first variant that fits has in place of it."""
+    row, header = table("pipelines")[pipeline], dict(answers)
+    fitting = next((variant for variant in row.get("variants", ()) if matches(variant["when"], header)), {})
+    return {**row, **fitting}
 
 
 @cache
@@ -146,12 +170,7 @@ def _asked_for():
 @lru_cache(maxsize=4096)
 def _chain(pipeline, keywords):
     """A program has thousands of exposures of a few kinds."""
-    header = dict(keywords)
-    row = table("pipelines")[pipeline]
-    for variant in row.get("variants", ()):
-        if matches(variant["when"], header):
-            row = {**row, **variant}
-            break
+    header, row = dict(keywords), _row(pipeline, keywords)
     entries = tuple(_entry(item, header) for item in row["steps"] if not isinstance(item, dict) or matches(item.get("when"), header))
     reads = row["reads"]
     defaults, more = row.get("defaults", {}), {name: row[name] for name in ("group_flags", "takes") if name in row}

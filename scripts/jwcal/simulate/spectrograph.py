@@ -291,13 +291,37 @@ def write_lrs_photom(path, response=lrs_response):
     return Path(path)
 
 
+def write_lrs_pathloss(path, reach=(24, 12), step=(4.0, 0.2)):
+    """Write a pathloss reference of the prism: what a source's light has to be multiplied by, that the slit here lets through in part.
+
+    Parameters
+    ----------
+    path : path
+    reach : (int, int)
+        Places along and across the slit, to each side of its middle.
+    step : (float, float)
+        Between them, in pixels.
+    """
+    wavelength = np.linspace(14.5, 3.0, 116)  # red to blue, as the archive's
+    (columns, rows), (dx, dy) = ((2 * n + 1 for n in reach), step)
+    across = (np.arange(rows) - reach[1]) * dy * SCALE
+    loss = np.array([1 / passed(across, SLIT, DIFFRACTION * at) for at in wavelength])
+    cube = np.broadcast_to(loss[..., None], (wavelength.size, rows, columns))
+    kinds = [("wavelength", ">f4"), ("pathloss", ">f4", cube.shape[1:]), ("pathloss_err", ">f4", cube.shape[1:])]
+    table = fits.BinTableHDU(np.rec.fromarrays([wavelength, cube, 0 * cube], kinds), name="PATHLOSS")
+    axes = {"CRPIX1": reach[0] + 1.0, "CRPIX2": reach[1] + 1.0, "CRVAL1": 0.0, "CRVAL2": 0.0, "CDELT1": dx, "CDELT2": dy}
+    table.header.update({"WCSAXES": 2, **axes})
+    fits.HDUList([fits.PrimaryHDU(header=fits.Header(_about("PATHLOSS", "MirLrsPathlossModel"))), table]).writeto(path, overwrite=True)
+    return Path(path)
+
+
 def _about(kind, model):
     about = {"TELESCOP": "JWST", "INSTRUME": "MIRI", "DETECTOR": "MIRIMAGE", "FILTER": "P750L", "REFTYPE": kind, "DATAMODL": model}
     return about | {"USEAFTER": references.USEAFTER, "AUTHOR": "jwcal.simulate", "PEDIGREE": "DUMMY", "DESCRIP": "made by jwcal.simulate"}
 
 
 def write_lrs_references(folder):
-    """The references of the prism that undo what is simulated here: distortion, specwcs, photom.
+    """The references of the prism that undo what is simulated here: distortion, specwcs, photom, pathloss.
 
     Returns
     -------
@@ -314,6 +338,7 @@ def write_lrs_references(folder):
     return files | {
         "specwcs": write_specwcs(folder / "lrs_specwcs.fits", more=_slit_corners()),
         "photom": write_lrs_photom(folder / "lrs_photom.fits"),
+        "pathloss": write_lrs_pathloss(folder / "lrs_pathloss.fits"),
     }
 
 

@@ -118,6 +118,9 @@ def _lrs(exposure, refs, *, slitless):
     _dispersed(exposure, wcs, ALONG_COLUMNS)
     *_, wavelength = wavelength_and_sky(exposure.wcs, exposure.sci.shape)
     exposure.pixels[0].extra["WAVELENGTH"] = wavelength.astype("float32")
+    for kind, of in (("STRT", "start"), ("SIZE", "size")):  # its only slit is the whole subarray
+        for axis, name in ((1, "x"), (2, "y")):
+            exposure.header.sci[f"SLT{kind}{axis}"] = (exposure.header[f"SUB{kind}{axis}"], f"Slit {of} in {name}")
 
 
 def _mrs(exposure, refs, **_):

@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 MEMBERS = ("background",)
 TILT = ("GWA_XTIL", "GWA_YTIL")  # of the grating wheel, which never comes to rest at quite the same angle
 SAME_TILT = 1e-8
+CLOSE = 0.375  # arcsec: the wings of a nod that is nearer fall on the source
 
 
 class Average(NamedTuple):
@@ -106,6 +107,7 @@ def _average(exposure, sigma, iterations, with_error):
     flags, covered = np.zeros(shape, np.uint32), np.zeros(shape, bool)
     for number, background in enumerate(exposure.members.each("background")):
         _check(exposure, background, with_error)
+        _tell_if_close(exposure.header, background.header)
         inside, there = _overlap(exposure, background)
         if inside is None:
             log.warning("%s looks at other pixels of the detector", background.name)
@@ -143,6 +145,16 @@ def _check(exposure, background, with_error):
         raise InputError("it has no ERR, which the combined background needs", background.name, "Take the file from the archive again")
     if TILT[0] in mine and any(abs(mine[keyword] - its[keyword]) > SAME_TILT for keyword in TILT):
         raise Skip(f"the grating wheel ({', '.join(TILT)}) was turned otherwise for {its.name}")
+
+
+def _tell_if_close(mine, its):
+    """Say that a background has the source itself beside where it is in the exposure: it is a nod of the same target, and a short one."""
+    offsets = [[header.get(key) for key in ("XOFFSET", "YOFFSET")] for header in (mine, its)]
+    if its.get("BKGDTARG") is not False or mine.get("BKGDTARG") is not False or None in (*offsets[0], *offsets[1]):
+        return
+    apart = float(np.hypot(*np.subtract(*offsets)))
+    if apart < CLOSE:
+        log.warning("%s is a nod by %.3f arcsec: it takes away light of the source", its.name, apart)
 
 
 def _overlap(exposure, background):

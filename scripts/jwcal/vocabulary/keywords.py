@@ -7,7 +7,12 @@ from pathlib import Path
 import yaml
 
 # Steps whose status has another name in the schema.
-STATUS_NAMES = {"dark_current": "dark_sub", "stack_refs": "stack_psfs", "align_refs": "align_psfs"}
+STATUS_NAMES = {
+    "dark_current": "dark_sub",
+    "stack_refs": "stack_psfs",
+    "align_refs": "align_psfs",
+    "imprint_subtract": "imprint",
+}
 
 
 def schema_folder():

@@ -44,8 +44,8 @@ NUMBERS = {
 ALWAYS = (*WORDS, *CHOICES, *DATES, *WHOLE, *NUMBERS)
 
 # These are looked at where a step of the exposure's chain reads them (`facts`).
-CHOICES |= {"VPARITY": (-1, 1), "SRCTYPE": ("POINT", "EXTENDED", "UNKNOWN")}
-LOGICAL = ("BKGSUB",)
+CHOICES |= {"VPARITY": (-1, 1), **_each(("POINT", "EXTENDED", "UNKNOWN"), "SRCTYPE", "SRCTYAPT")}
+LOGICAL = ("BKGSUB", "BKGDTARG", "TSOVISIT")
 WHOLE |= {
     **_each((1, MANY), "NRS_NORM", "NRS_REF"),
     **_each((0, MANY), "PATT_NUM", "NUMDTHPT", "SUBPXPTS", "MSACONID"),
@@ -66,6 +66,7 @@ NUMBERS |= {
     **_each((-360, 360), "TARG_RA", "MT_RA", "MT_AVRA", "DITH_RA"),
     **_each((-90, 90), "TARG_DEC", "MT_DEC", "MT_AVDEC", "DITH_DEC"),
     **_each((-MANY, MANY), "MU_RA", "MU_DEC", "TARGURA", "TARGUDEC"),
+    **_each((-MANY, MANY), "SRCXPOS", "SRCYPOS", "TA_XPOS", "TA_YPOS"),
     # spectrographs: the tilts of the grating wheel, wavelengths
     **_each((-MANY, MANY), "GWA_XTIL", "GWA_YTIL", "GWA_TILT", "GWA_PXAV", "GWA_PYAV"),
     **_each((0, MANY), "WAVSTART", "WAVEND"),

@@ -158,10 +158,9 @@ class Plan:
                 self.problems += dict.fromkeys(str(error) for _, error in found)
             self.unusable += names
 
-    def wait(self, association, for_what=""):
-        """Note that nothing makes this association's product yet."""
-        with_image = ", and for the mosaic of a direct image" if association.waits_for else ""
-        for_what = for_what or f"{association.pipeline}{with_image}"
+    def wait(self, association, for_what, with_image=False):
+        """Note that nothing makes this association's product yet, perhaps for want of the mosaic of a direct image too."""
+        for_what += ", and for the mosaic of a direct image" if with_image else ""
         counts = self.waits.setdefault(f"stage {association.stage}", {})
         counts[for_what] = counts.get(for_what, 0) + 1
 
@@ -263,7 +262,8 @@ def make(settings, alone=False):
         left_out=[f"{path}: {message}" for path, message in found.left_out],
         unusable=[chains.root_and_suffix(path)[0] for path, _ in found.problems],
     )
-    associations = _associate(plan, found, config)
+    headers = {exposure.root: exposure.header for exposure in found.exposures}
+    associations = _associate(plan, found, headers, config)
     asked, refusals = requests.Asked(config, found.exposures), []
     files = {exposure.root: dict(exposure.files) for exposure in found.exposures}  # suffix -> path, as found in the data folder
     going = {exposure.root: exposure for exposure in found.exposures}
@@ -272,11 +272,11 @@ def make(settings, alone=False):
             continue
         if stage == "stage3":
             for association in associations.of_stage(3):
-                if association.pipeline in group and chains.is_built(association.pipeline):
+                if association.pipeline in group and not _missing(association, headers):
                     _plan_association(plan, association, going, files, config, asked, refusals)
             for exposure in going.values():
-                if exposure.chain.stage3 in group and not chains.is_built(exposure.chain.stage3):
-                    plan.stop(STAGES.index(stage), f"{exposure.chain.stage3} is not available")
+                if exposure.chain.stage3 in group and not chains.is_built(exposure.chain.stage3, exposure.header):
+                    plan.stop(STAGES.index(stage), chains.absence(exposure.chain.stage3, exposure.header))
             continue
         for exposure in [exposure for exposure in going.values() if getattr(exposure.chain, stage) in group]:
             if not _plan_stage(plan, exposure, stage, files, associations, config, asked, refusals):
@@ -317,7 +317,7 @@ def _judge(plan):
     plan.jobs = [job for job in plan.jobs if job.recipe not in bad]
 
 
-def _associate(plan, found, config):
+def _associate(plan, found, headers, config):
     """The associations of the run: written to the results, and counted."""
     associations = chosen.choose(found.exposures, config, found.associations)
     plan.notes += associations.notes
@@ -329,9 +329,20 @@ def _associate(plan, found, config):
     for association in associations.associations:
         stage = f"stage{association.stage}"
         plan.associations[stage] = plan.associations.get(stage, 0) + 1
-        if not chains.is_built(association.pipeline):
-            plan.wait(association)
+        missing = _missing(association, headers)
+        if missing:
+            plan.wait(association, missing, with_image=bool(association.waits_for))
     return associations
+
+
+def _missing(association, headers):
+    """The pipeline that this version does not have for an association, "spec2 for NRS_MSASPEC"; empty where it has it."""
+    science = association.of_type("science")
+    header = headers.get(chains.root_and_suffix(science[0].expname)[0]) if science else None
+    if chains.is_built(association.pipeline, header):
+        return ""
+    known = header is not None and chains.is_built(association.pipeline)
+    return f"{association.pipeline} for {header.get('EXP_TYPE')}" if known else association.pipeline
 
 
 def _plan_stage(plan, exposure, stage, files, associations, config, asked, refusals):
@@ -342,8 +353,8 @@ def _plan_stage(plan, exposure, stage, files, associations, config, asked, refus
     pipeline, number = getattr(exposure.chain, stage), STAGES.index(stage)
     if pipeline is None or number < START[exposure.level]:
         return True
-    if not chains.is_built(pipeline):
-        return plan.stop(number, f"{pipeline} is not available")
+    if not chains.is_built(pipeline, exposure.header):
+        return plan.stop(number, chains.absence(pipeline, exposure.header))
     chain = config.chain(pipeline, exposure.header)
     mine = files[exposure.root]
     made = {}

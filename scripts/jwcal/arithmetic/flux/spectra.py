@@ -1,0 +1,81 @@
+"""Spectra to surface brightness or flux: a factor that depends on the pixel's wavelength, slit by slit."""
+
+import logging
+
+import numpy as np
+
+from ...vocabulary.errors import ReferenceError, Skip
+from ..spectra_calibration.apply_map import multiply
+from ..spectra_calibration.wavelengths import wavelengths
+from . import reference
+
+log = logging.getLogger(__name__)
+
+POINT = "POINT"
+
+
+def convert(exposure, photom, area, *, inverse, timed, source_type):
+    """Convert the pixels of every slit and set its keywords; arguments are those of `steps.photom`.
+
+    A pixel's factor is PHOTMJSR times the response at its wavelength, linear between the table's. A table with PHOTMJ is for point
+    sources: those come out in MJy a pixel, and extended ones, by the pixel's area, in MJy/sr. A pixel whose wavelength is not in the
+    table, or where the response is not above 0, is NaN and DO_NOT_USE.
+    """
+    known = [(slit, row) for slit in exposure.slits() if (row := _row(photom, slit)) is not None]
+    planned = [(slit, *_factor(slit, photom, area, row, timed, source_type)) for slit, row in known]  # before anything is changed
+    for slit, conversion, factor, unit in planned:
+        multiply(slit, factor, divide=inverse)
+        reference.set_areas(slit.header.sci, photom, area)
+        reference.set_conversion(slit.header.sci, conversion, "DN/s" if inverse else unit)
+        log.info("%s1 DN/s is %.6g %s times the relative response", _name(slit), conversion, unit)
+    if area is not None and len(exposure.pixels) == 1:
+        exposure.extra["AREA"] = area.array("SCI")
+
+
+def _row(photom, slit):
+    try:
+        return reference.find_row(photom, slit.header)
+    except Skip as why:
+        if not _name(slit):
+            raise
+        log.warning("%sit stays in DN/s: %s", _name(slit), why)
+        return None
+
+
+def _factor(slit, photom, area, row, timed, source_type):
+    """(conversion, its map, the unit that it gives) of one slit."""
+    if not reference.is_spectral(photom, row):
+        raise ReferenceError("the photom reference is for images, and this is a spectrum", photom.path, "Give one with wavelengths")
+    conversion, unit = reference.conversion_of(photom, row), "MJy/sr"
+    if conversion is None:
+        conversion, unit = _of_flux(slit, photom, area, row, source_type)
+    if timed:
+        conversion = reference.at_its_time(conversion, photom, row, slit.header)
+    at, relative = reference.response(photom, row)
+    factor = float(conversion) * np.interp(wavelengths(slit), at, relative, left=np.nan, right=np.nan)
+    factor[~(factor > 0)] = np.nan
+    if not np.isfinite(factor).any():
+        what = f"the photom reference is for {at[0]:.3f} to {at[-1]:.3f} micron, where this spectrum has no pixel"
+        raise ReferenceError(what, photom.path, "Give the photom reference of its mode")
+    return conversion, factor, unit
+
+
+def _of_flux(slit, photom, area, row, source_type):
+    """A conversion to flux, and its unit; that of an extended source is by the pixel's area."""
+    conversion = reference.conversion_of(photom, row, "photmj")
+    if conversion is None:
+        raise ReferenceError("the photom reference has neither PHOTMJSR nor PHOTMJ", photom.path, "Give another one")
+    if (source_type or str(slit.header.get("SRCTYPE", ""))).upper() == POINT:
+        return conversion, "MJy"
+    found = [ref.header.get("PIXAR_SR") for ref in (area, photom) if ref is not None] + [slit.header.get("PIXAR_SR")]
+    pixel = next((float(value) for value in found if value is not None), None)
+    if pixel is None:
+        log.warning("%sno pixel area is known: it stays a flux", _name(slit))
+        return conversion, "MJy"
+    return conversion / np.float32(pixel), "MJy/sr"
+
+
+def _name(slit):
+    """Of one of several slits, for messages."""
+    name = slit.header.sci.get("SLTNAME")
+    return f"slit {name}: " if name else ""

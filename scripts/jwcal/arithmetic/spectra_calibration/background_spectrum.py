@@ -1,0 +1,82 @@
+"""A background by wavelength: taken from spectra of the sky, put together, and spread over the pixels of a spectrum."""
+
+import logging
+from typing import NamedTuple
+
+import numpy as np
+
+from ...vocabulary.dq import DO_NOT_USE
+from ...vocabulary.errors import InputError
+from .wavelengths import rising, wavelengths
+
+log = logging.getLogger(__name__)
+
+
+class Background(NamedTuple):
+    """A background: wavelengths [micron], rising, and its surface brightness, in the unit of the spectra that it is subtracted from."""
+
+    wavelength: np.ndarray
+    brightness: np.ndarray
+
+
+def from_table(table, path, column="SURF_BRIGHT"):
+    """A background from the columns WAVELENGTH and `column` of a table of an extracted or combined spectrum.
+
+    Raises
+    ------
+    InputError
+        It has no such columns, or no two wavelengths with a value.
+    """
+    names = {name.upper(): name for name in table.dtype.names}
+    missing = [name for name in ("WAVELENGTH", column) if name not in names]
+    if missing:
+        raise InputError(f"its spectrum has no column {' and no '.join(missing)}", path, "Give an x1d or c1d file")
+    wavelength, brightness = (np.ravel(table[names[name]]).astype(float) for name in ("WAVELENGTH", column))
+    good = np.isfinite(brightness)
+    wavelength, brightness = rising(wavelength[good], brightness[good])
+    if wavelength.size < 2:
+        raise InputError(f"its spectrum has {wavelength.size} wavelengths with a value in {column}", path, "Give another background")
+    return Background(wavelength, brightness)
+
+
+def smoothed(background, size):
+    """A background with a running median of `size` wavelengths, an odd number; beyond its ends it is 0, as in the peer."""
+    from scipy.signal import medfilt
+
+    return background._replace(brightness=medfilt(background.brightness, size)) if size > 1 else background
+
+
+def on_pixels(slit, background):
+    """A background on the pixels of one slit.
+
+    Returns
+    -------
+    float32 (row, col)
+        0 where it is not known.
+    bool (row, col)
+        Pixels whose wavelength is outside the background's, or that have none.
+    """
+    found = wavelengths(slit).astype(float)
+    values = np.interp(found, background.wavelength, background.brightness, left=np.nan, right=np.nan)
+    outside = ~np.isfinite(values)
+    values[outside] = 0
+    return values.astype(np.float32), outside
+
+
+def subtract(exposure, background):
+    """Subtract a background from every slit; pixels for which it is not known stay as they are, and are DO_NOT_USE.
+
+    Returns
+    -------
+    list of (float32, bool), one a slit, as `on_pixels` gives them
+    """
+    found = []
+    for slit in exposure.slits():
+        values, outside = on_pixels(slit, background)
+        slit.sci -= values
+        slit.dq[..., outside] |= DO_NOT_USE
+        lost = np.count_nonzero(outside & np.isfinite(wavelengths(slit)))
+        if lost:
+            log.warning("%s: the background does not reach the wavelengths of %d pixels: they are DO_NOT_USE", exposure.name, lost)
+        found.append((values, outside))
+    return found

@@ -1,0 +1,44 @@
+"""Say whether a source is a point or extended: what is corrected for light lost outside the slit, and what is extracted, depends on it."""
+
+from typing import Literal
+
+from ..machine.parts import part
+
+PARTS = {"kind": {"": "arithmetic/spectra_calibration/one_target"}}
+
+
+def apply(
+    exposure,
+    refs=None,
+    kind: str = "",
+    unknown: str = "POINT",
+    pattern: str = "PATTTYPE",
+    always_series: bool = False,
+    *,
+    source_type: Literal[None, "POINT", "EXTENDED"] = None,
+):
+    """Set SRCTYPE in the header of every slit.
+
+    The first of these that is known: what the user asks for; the target is a background (BKGDTARG): EXTENDED; it is a time series:
+    POINT; what the observer said (SRCTYAPT, or SRCTYPE of older files); the source is nodded along the slit: POINT; what most
+    sources of the mode are.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        Of spectra.
+    refs
+        None are needed.
+    kind : str
+        Where the types come from, one of PARTS; this and the next three are matters of the table of chains.
+    unknown : {"POINT", "EXTENDED"}
+        What most sources of the mode are.
+    pattern : str
+        Keyword of what the dithers are made for.
+    always_series : bool
+        The mode is a time series whatever TSOVISIT says, if there are several integrations.
+    source_type : {"POINT", "EXTENDED"}, optional
+        The user's choice.
+    """
+    part(PARTS["kind"], kind).set_types(exposure, source_type, unknown, pattern, always_series)
+    return exposure
