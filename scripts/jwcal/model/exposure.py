@@ -30,6 +30,7 @@ from ..vocabulary.errors import InputError
 log = logging.getLogger(__name__)
 
 PLANES = ("sci", "err", "dq", "groupdq", "var_poisson", "var_rnoise", "var_flat")
+LARGE = 64 * 2**20  # bytes of an array of all members' that is kept in a scratch file
 
 
 class Header:
@@ -369,6 +370,7 @@ class Members:
         self.name, self.asn_id, self.table = name, asn_id, table
         self.steps, self.seconds, self.references = {}, {}, {}  # what was done to all of them: see `Exposure`
         self.recipe = None
+        self.prepared = {}  # step -> what it has found out or made of all of them, for the steps after it
         self._read, self._scratch, self._folder = read, scratch, None
 
     def __len__(self):
@@ -439,7 +441,24 @@ class Members:
             member.kept[plane] = self._scratch_file(self.every.index(member), plane)
             np.save(member.kept[plane], getattr(exposure, plane))
 
+    def room(self, name, shape, kind=np.float32):
+        """An array of zeros for what is made of all members: in memory if it is small, else in a scratch file as long as these members are.
+
+        Parameters
+        ----------
+        name : str
+            Of the file; one that is there already is written over.
+        shape : tuple of int
+        kind : dtype
+        """
+        if np.prod(shape, dtype=float) * np.dtype(kind).itemsize <= LARGE:
+            return np.zeros(shape, kind)
+        return np.lib.format.open_memmap(os.path.join(self._files(), f"{name}.npy"), "w+", kind, tuple(shape))
+
     def _scratch_file(self, number, plane):
+        return os.path.join(self._files(), f"{number}.{plane}.npy")
+
+    def _files(self):
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="jwcal-members-", dir=self._scratch)
-        return os.path.join(self._folder.name, f"{number}.{plane}.npy")
+        return self._folder.name

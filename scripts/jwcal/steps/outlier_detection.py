@@ -8,7 +8,9 @@ from ..vocabulary.parameters import Range
 
 TAKES = "members"
 
-PARTS = {"mode": {"imaging": "arithmetic/outliers/imaging", "tso": "arithmetic/outliers/tso"}}
+PARTS = {
+    "mode": {"imaging": "arithmetic/outliers/imaging", "tso": "arithmetic/outliers/tso", "coron": "arithmetic/outliers/coron"},
+}
 
 
 def apply(
@@ -45,7 +47,7 @@ def apply(
     ----------
     members : exposure.Members, iterable of Exposure, or Exposure
         Images of one sky for "imaging", opened one at a time; a series of integrations for "tso": one, or several that are
-        taken one after the other.
+        taken one after the other; integrations behind a coronagraph's mask for "coron", of the science and of its PSF references.
     refs
         None are needed.
     mode : str
