@@ -12,7 +12,7 @@ from astropy.table import Table
 
 from ..files import storage
 from ..vocabulary import dq as dqbits
-from . import instruments, pointing, scene
+from . import coronagraph, instruments, pointing, scene
 
 USEAFTER = "2021-01-01T00:00:00"
 DATE = "2023-01-01T00:00:00.000"
@@ -43,6 +43,7 @@ STAGE3_MODELS = {
     "apcorr": {"NIRCAM": "NrcImgApcorrModel", "NIRISS": "NisImgApcorrModel", "MIRI": "MirImgApcorrModel", "FGS": "FgsImgApcorrModel"},
     "abvegaoffset": "ABVegaOffsetModel",
     "tsophot": "TsoPhotModel",
+    "psfmask": "ImageModel",
 }
 TIME_SERIES = ("NRC_TSIMAGE", "MIR_IMAGE")  # that tsophot is for
 FLAGS = {
@@ -101,6 +102,8 @@ def stage3_types(setup):
     """The reference types that an image's stage 3 can use beside those of stage 1 and 2."""
     if setup.guider or not setup.imaging or setup.instrument == "NIRSPEC":
         return ()
+    if setup.keywords.get("CORONMSK") in coronagraph.MASKS:
+        return ("psfmask",)
     return STAGE3 if setup.exp_type in TIME_SERIES else STAGE3[:-1]
 
 
@@ -114,6 +117,8 @@ def scope(kind, setup):
         return kind, setup.instrument
     if kind == "tsophot":
         return kind, setup.exp_type
+    if kind == "psfmask":
+        return kind, setup.filter, setup.keywords["CORONMSK"], setup.subarray
     return kind, setup.detector, setup.subarray
 
 
@@ -166,6 +171,8 @@ def _header(kind, sensor, setup, useafter):
         if not one:
             values["DESCRIP"] = (f"Simulated {kind} of {sensor.instrument}", "Description")
             values.pop("DETECTOR")
+    if kind == "psfmask":
+        values |= {"EXP_TYPE": (setup.exp_type, ""), "FILTER": (setup.filter, ""), "CORONMSK": (setup.keywords["CORONMSK"], "")}
     if kind == "tsophot":
         values |= {"EXP_TYPE": (setup.exp_type, ""), "TSOVISIT": (True, "")}
     return values
@@ -448,6 +455,11 @@ def _few(sensor, salt):
     """A handful of pixels, never reference pixels, the same ones each time."""
     rng = np.random.default_rng([salt, sensor.subarray.xstart, sensor.subarray.ystart])
     return (rng.random(sensor.shape) < 2e-4) & ~sensor.reference_pixels
+
+
+def _psfmask(sensor, setup, options):
+    """The part of the light that the mask passes."""
+    return {"SCI": coronagraph.transmission(setup)}
 
 
 MAKERS = {kind: globals()[f"_{kind}"] for kind in MODELS}
