@@ -3,7 +3,7 @@
     from jwcal.simulate import calibrated
     from jwcal.simulate.coronagraph import Coronagraph, simulate_coronagraphy
 
-    star = Coronagraph(star=0.05, planets=((1.2, 60.0, 1e-4),))             # arcsec, degrees east of north, flux over the star's
+    star = Coronagraph(star=1.0, planets=((1.2, 60.0, 3e-6),))              # arcsec, degrees east of north, flux over the star's
     made = simulate_coronagraphy(star, rolls=(0.0, 10.0), references=3)       # [(Calibrated, "science" or "psf"), ...]
     one = calibrated.simulate_cal(exp_type="NRC_CORON", nints=4, series=star) # it stands in the place of a series
 
@@ -140,7 +140,7 @@ class Coronagraph:
     seed : of the wavefront
     """
 
-    star: float = 0.05
+    star: float = 1.0
     planets: tuple = ()
     errors: float = 60.0
     drift: float = 3.0

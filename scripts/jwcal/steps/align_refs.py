@@ -9,7 +9,7 @@ import numpy as np
 
 from ..arithmetic.coronagraph import star
 from ..arithmetic.coronagraph.cubes import as_cube, bits_of, check_shape, filled
-from ..arithmetic.coronagraph.registration import SEARCH, Reference, moved
+from ..arithmetic.coronagraph.registration import Reference, moved
 from ..model.exposure import Pixels
 from ..vocabulary.errors import ReferenceError, Skip
 from ..vocabulary.parameters import Range
@@ -67,7 +67,7 @@ def apply(
     bad_bits : str
         Data quality bits of bad pixels.
     align_rolls : bool
-        Find the star in each science exposure by comparing it with the first one, and move the WCS so that all have it at one place on the
+        Find the star in each science exposure by where its references are in it and in the first one, and move the WCS so that all have it at one place on the
         sky: a planet is then where it should be in the sum of several rolls. False: as jwst, the WCS are trusted.
 
     Returns
@@ -99,10 +99,11 @@ def apply(
         aligned = _align(members, number, exposure, stack, (planes, errors), image, mask, found.usable)
         found.references.append(aligned)
         place = star.planned(exposure)
+        motions = aligned.tables["MOTIONS"][found.usable]
         if image is not None and align_rolls and first is not None:
-            place = _align_roll(exposure, image, first)
+            place = _align_roll(exposure, motions, first)
         elif image is not None and first is None:
-            first = Reference(image, mask), place, exposure.wcs and exposure.wcs(*place, with_bounding_box=False)
+            first = motions, place, exposure.wcs and exposure.wcs(*place, with_bounding_box=False)
         found.stars.append(place)
     members.prepared["align_refs"] = found
     return [members, *found.references]
@@ -170,15 +171,19 @@ def _align(members, number, exposure, stack, filled_stack, image, mask, usable):
     return aligned
 
 
-def _align_roll(exposure, image, first):
-    """Find the star in an exposure, and move its WCS so that it is where the first exposure has it; returns x and y."""
-    reference, place, sky = first
-    motion = reference.motion_of(image)
-    at = place[0] + motion.dx, place[1] + motion.dy
-    if np.hypot(motion.dx, motion.dy) > SEARCH or motion.left > DOUBTFUL:
-        log.warning("%s: the star was not found by comparison with the first exposure: its WCS stays as it is", exposure.name)
+def _align_roll(exposure, motions, first):
+    """Find the star in an exposure, and move its WCS so that it is where the first exposure has it; returns x and y.
+
+    The references were found relative to the star in both exposures: the mean of the differences tells how far apart the stars are.
+    """
+    others, place, sky = first
+    good = (motions["left"] < DOUBTFUL) & (others["left"] < DOUBTFUL)
+    if not good.any():
+        log.warning("%s: the star was not found by its references: the WCS stays as it is", exposure.name)
         return star.planned(exposure)
-    if sky is not None and exposure.wcs is not None:
-        by = star.put_on(exposure, at, sky)
-        log.info("%s: the star is at x = %.3f, y = %.3f, its WCS was moved by %.3f, %.3f pixel", exposure.name, *at, *by)
+    at = tuple(float(p + np.median((others[axis] - motions[axis])[good])) for p, axis in zip(place, ("dx", "dy"), strict=True))
+    if sky is None or exposure.wcs is None:
+        return at
+    by = star.put_on(exposure, at, sky)
+    log.info("%s: the star is at x = %.3f, y = %.3f, its WCS was moved by %.3f, %.3f pixel", exposure.name, *at, *by)
     return at

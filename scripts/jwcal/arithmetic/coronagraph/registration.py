@@ -22,7 +22,7 @@ class Motion:
     ----------
     dx, dy : pixels
     scale : brightness over the reference's
-    left : weighted rms of what is left over that of the image
+    left : weighted rms of what is left over that of the image without its mean
     """
 
     dx: float
@@ -130,7 +130,7 @@ class Reference:
             if np.abs(step[:2]).max() < CLOSE:
                 best = dx, dy, scale
                 break
-        power = target @ target
+        power = target @ target - target.sum() ** 2 / target.size
         return Motion(*map(float, best), float(np.sqrt(squares / power)) if power > 0 else np.nan)
 
     def _at(self, dx, dy):
