@@ -52,6 +52,7 @@ PIPELINES = {
     "guider": "GuiderPipeline",
     "image2": "Image2Pipeline",
     "image3": "Image3Pipeline",
+    "coron3": "Coron3Pipeline",
 }
 PIPELINE = """
 import os, time

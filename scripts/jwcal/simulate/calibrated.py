@@ -355,7 +355,7 @@ def simulate_mosaic(
             common = others | {"filter": element, "pupil": pupil, "target": target, "start": begins.isot}
             common |= {"tframe": tframe, "ngroups": ngroups}
             common["dither"] = {"x": x, "y": y, "number": position, "total": len(dithers)}
-            common["identity"] = Identity(program=index, activity=f"{activity:02d}", exposure=position)
+            common["identity"] = Identity(program=program, activity=f"{activity:02d}", exposure=position)
             common.setdefault("aim", simulate_plan(**common, detector=detectors[0]).setup.aperture)
             field = field or _wide_field(common, detectors, dithers)
             for detector in detectors:
@@ -557,6 +557,6 @@ def write_program(folder, made, **options):
     files = [path for kinds in write_references(folder / "references", made, **options).values() for path in kinds.values()]
     crds_cache.build(folder / "crds", files, pars=crds_cache.operations())
     catalogue = scene.write_catalogue(made[0].truth.field, folder / "catalogue.ecsv")
-    found = associations.generate(associations.from_exposures(index.index(folder / "data").exposures), candidates=True, discover=False)
+    found = associations.generate(associations.from_exposures(index.find(folder / "data").exposures), candidates=True, discover=False)
     written = associations.write([one for one in found if one.asn_type.endswith("3")], folder / "data")
     return {"data": data, "references": files, "associations": written, "crds": folder / "crds", "catalogue": catalogue}

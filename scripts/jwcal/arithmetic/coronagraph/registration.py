@@ -11,7 +11,7 @@ from scipy import fft
 
 SEARCH = 3  # pixels: how far the whole-pixel start is looked for
 TURNS = 30
-CLOSE = 1e-7  # pixels: a step below this is the last
+CLOSE = 1e-5  # pixels: a step below this is the last; the next would be some ten times smaller
 
 
 @dataclass(frozen=True)
@@ -32,27 +32,23 @@ class Motion:
 
 
 def _waves(size, shift, half=False):
-    """The Fourier shift theorem's factors along an axis; at the highest frequency what keeps the image real."""
+    """The Fourier shift theorem's factors along an axis, and their derivatives by the shift.
+
+    At the highest frequency they are what keeps the image real.
+    """
     frequencies = fft.rfftfreq(size) if half else fft.fftfreq(size)
     waves = np.exp(-2j * np.pi * frequencies * shift)
+    slopes = -2j * np.pi * frequencies * waves
     if size % 2 == 0:
-        waves[size // 2] = np.cos(np.pi * shift)
-    return waves
-
-
-def _slopes(size, half=False):
-    frequencies = fft.rfftfreq(size) if half else fft.fftfreq(size)
-    slopes = -2j * np.pi * frequencies
-    if size % 2 == 0:
-        slopes[size // 2] = 0
-    return slopes
+        waves[size // 2], slopes[size // 2] = np.cos(np.pi * shift), -np.pi * np.sin(np.pi * shift)
+    return waves, slopes
 
 
 def moved(image, dx, dy):
     """An image moved by (dx, dy) pixels: (row, col) float64. What leaves it at one side comes in at the other."""
     rows, columns = image.shape
     spectrum = fft.rfft2(np.asarray(image, float))
-    spectrum *= _waves(rows, dy)[:, None] * _waves(columns, dx, half=True)
+    spectrum *= _waves(rows, dy)[0][:, None] * _waves(columns, dx, half=True)[0]
     return fft.irfft2(spectrum, image.shape)
 
 
@@ -75,7 +71,6 @@ class Reference:
         self._weights = self._mask**2
         self._weights_spectrum = fft.rfft2(self._weights)
         self._squares = fft.rfft2(image**2)
-        self._slope_x, self._slope_y = _slopes(image.shape[1], half=True), _slopes(image.shape[0])[:, None]
 
     def _start(self, image):
         """The whole pixel near which the squares are least: their sum is W t^2 - (W t * r)^2 / (W * r^2)."""
@@ -104,31 +99,26 @@ class Reference:
         """
         image = np.asarray(image, float)
         target = (self._mask * image).ravel()
-        dx, dy, scale = self._start(image)
-        best, squares, damping = (dx, dy, scale), np.inf, 0.0
-        state = None
+        best, squares, damping = self._start(image), np.inf, 0.0
+        place = best
         for _ in range(TURNS):
-            model, along_x, along_y = self._at(dx, dy)
-            residual = target - scale * model
+            model, along_x, along_y = self._at(*place[:2])
+            residual = target - place[2] * model
             found = residual @ residual
             if found <= squares:
-                converged = squares - found <= 1e-15 * found
-                best, squares, damping = (dx, dy, scale), found, damping / 10 if damping > 1e-6 else 0.0
-                design = np.stack([scale * along_x, scale * along_y, model])
-                state = design @ design.T, design @ residual
-                if converged:
-                    break
+                best, squares, damping = place, found, 0.0 if damping < 1e-2 else damping / 10
+                design = np.stack([best[2] * along_x, best[2] * along_y, model])
+                normal, right = design @ design.T, design @ residual
             else:
-                damping = max(10 * damping, 1e-3)
-            normal, right = state
+                damping = max(10 * damping, 1e-2)
             try:
                 step = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), right)
             except np.linalg.LinAlgError:
                 break
             step[:2] = np.clip(step[:2], -1, 1)
-            dx, dy, scale = (b + s for b, s in zip(best, step, strict=True))
+            place = tuple(b + s for b, s in zip(best, step, strict=True))
             if np.abs(step[:2]).max() < CLOSE:
-                best = dx, dy, scale
+                best = place
                 break
         power = target @ target - target.sum() ** 2 / target.size
         return Motion(*map(float, best), float(np.sqrt(squares / power)) if power > 0 else np.nan)
@@ -136,8 +126,6 @@ class Reference:
     def _at(self, dx, dy):
         """The moved image and its derivatives by dx and by dy, weighted and flat."""
         rows, columns = self.shape
-        spectrum = self._spectrum * (_waves(rows, dy)[:, None] * _waves(columns, dx, half=True))
-        stacked = np.stack([spectrum, spectrum * self._slope_x, spectrum * self._slope_y])
-        images = fft.irfft2(stacked, self.shape)
-        images *= self._mask
-        return images.reshape(3, -1)
+        (wave_y, slope_y), (wave_x, slope_x) = _waves(rows, dy), _waves(columns, dx, half=True)
+        pairs = (wave_y, wave_x), (wave_y, slope_x), (slope_y, wave_x)
+        return [(fft.irfft2(self._spectrum * np.outer(*pair), self.shape) * self._mask).ravel() for pair in pairs]
