@@ -518,7 +518,8 @@ def own_bits(standard, names):
 
 
 def _write_asdf(path, head, tree, pupil=None):
-    """Keywords as metadata, in the schema's places. NIRCam's are for the open pupil, and a filter or weak lens in its place."""
+    """Keywords as metadata, in the schema's places. NIRCam's are for the open pupil, and a filter or weak lens in its
+    place; or for that of the coronagraphs alone, whose wedge moves the sky."""
     value = {k: v for k, (v, *_) in head.items()}
     meta = {
         "date": value["DATE"],
@@ -544,7 +545,7 @@ def _write_asdf(path, head, tree, pupil=None):
             meta |= {"exposure": {"type": value["EXP_TYPE"]}, "visit": {"tsovisit": value["TSOVISIT"]}}
     elif value["INSTRUME"] == "NIRCAM":
         other = f"{pupil}|" if re.match(r"F\d|WL", pupil or "") else ""
-        meta["instrument"]["p_pupil"] = "CLEAR|" + other
+        meta["instrument"]["p_pupil"] = f"{pupil}|" if (pupil or "").startswith("MASK") else "CLEAR|" + other
     with storage.replaced(path) as temporary:
         asdf.AsdfFile({"meta": meta} | tree).write_to(temporary)
     return path
