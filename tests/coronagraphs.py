@@ -10,8 +10,9 @@ from jwcal.steps import align_refs, klip, outlier_detection, resample, stack_ref
 SIZE = 64
 
 
-def program(star=coronagraph.Coronagraph(), size=SIZE, **options):
+def program(star=None, size=SIZE, **options):
     """[(Calibrated, kind), ...] of a small subarray."""
+    star = star or coronagraph.Coronagraph()
     return coronagraph.simulate_coronagraphy(star, **{"sip": False, "area": False} | coronagraph.setup_of(size) | options)
 
 

@@ -373,7 +373,10 @@ def test_references_are_moved_onto_the_star(tmp_path):
     found = aligned.tables["MOTIONS"]
     assert found["dx"] == pytest.approx(x[1:] - x[0], abs=0.05) and found["dy"] == pytest.approx(y[1:] - y[0], abs=0.05)
     image = filled(made[0][0].exposure.sci[0], made[0][0].exposure.dq[0], 1, 3)
-    before = [np.std(filled(s, q, 1, 3) - image) for s, q in zip(all_of_them.prepared["stack_refs"].sci, all_of_them.prepared["stack_refs"].dq, strict=True)]
+    before = [
+        np.std(filled(s, q, 1, 3) - image)
+        for s, q in zip(all_of_them.prepared["stack_refs"].sci, all_of_them.prepared["stack_refs"].dq, strict=True)
+    ]
     after = [np.std(plane - image) for plane in aligned.sci]
     assert np.mean(after) < 0.7 * np.mean(before)  # behind the mask a star that is elsewhere looks otherwise too
     assert aligned.suffix == "psfalign" and aligned.product == "jw01234001001_02101_00001_nrcalong" and np.isfinite(aligned.err).all()
@@ -405,7 +408,7 @@ def test_rolls_are_put_together_about_the_star(tmp_path):
 
 
 def test_planets_at_the_limit_come_out_with_their_flux(tmp_path):
-    """Planets of 5 sigma, at several distances and angles: the flux in an aperture over the throughput, within 5 %; a place within 0.1 pixel."""
+    """Planets of 5 sigma at several distances and angles: flux over throughput within 5 %, place within 0.1 pixel."""
     common = {"nints": 2, "reference_nints": 4, "references": 3, "size": 80}
     without = coronagraphs.program(**common)
     plain, table = coronagraphs.subtract(tmp_path, copy.deepcopy(without), outliers=False)
@@ -415,7 +418,9 @@ def test_planets_at_the_limit_come_out_with_their_flux(tmp_path):
         limit = table["flux_limit"][row].value
         planets = tuple((away, angle, limit) for angle in (20.0, 140.0, 260.0))  # of a star of 1 Jy
         having = coronagraphs.program(Coronagraph(planets=planets), **common)
-        bare = coronagraphs.program(Coronagraph(star=1e-30, planets=tuple((a, p, 1e30 * f) for a, p, f in planets)), **common, noise=False, sky=0.0)
+        bare = coronagraphs.program(
+            Coronagraph(star=1e-30, planets=tuple((a, p, 1e30 * f) for a, p, f in planets)), **common, noise=False, sky=0.0
+        )
         changed, _ = coronagraphs.subtract(tmp_path, having, outliers=False, contrast=False)
         recovered, expected, misses = [], [], []
         for number, (a, b) in enumerate(zip(changed.each(), plain.each(), strict=True)):
@@ -587,7 +592,9 @@ imageregistration.fourier_imshift = lambda image, shift: move(image.astype(float
 
 def on_disk(folder, **options):
     """A program with references, associations and a CRDS cache; returns the association, and the cache."""
-    made = coronagraphs.program(Coronagraph(planets=(PLANET,)), cosmic_rays=4, **{"references": 3, "nints": 3, "reference_nints": 2} | options)
+    made = coronagraphs.program(
+        Coronagraph(planets=(PLANET,)), cosmic_rays=4, **{"references": 3, "nints": 3, "reference_nints": 2} | options
+    )
     _spare_the_edges(made)
     there = calibrated.write_program(folder, [one for one, _ in made])
     return next(path for path in there["associations"] if "coron3" in path.name), there["crds"]

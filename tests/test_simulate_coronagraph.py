@@ -76,7 +76,9 @@ def test_the_star_is_dimmed_and_its_planet_is_not():
 
 
 def test_a_phase_mask_extinguishes_the_star():
-    made = instruments.setup("MIR_4QPM", filter="F1065C", subarray=instruments.Subarray("MASK1065", 73, 85, 96, 96), aperture="MIRIM_MASK1065")
+    made = instruments.setup(
+        "MIR_4QPM", filter="F1065C", subarray=instruments.Subarray("MASK1065", 73, 85, 96, 96), aperture="MIRIM_MASK1065"
+    )
     optics = bench(made)
     assert optics.image(0, 0).max() < 0.02 * optics.image(0, 0, masked=False).max()
     assert coronagraph.transmission(made).mean() > 0.85
@@ -107,7 +109,7 @@ def made():
 
 def test_planets_turn_with_the_roll_and_stay_on_the_sky(made):
     places = []
-    for one, kind in made[:2]:
+    for one, _ in made[:2]:
         truth = one.truth.sources
         ra, dec = one.exposure.wcs(truth["x"][1], truth["y"][1])
         target = one.plan.target
@@ -130,7 +132,9 @@ def test_exposures_say_what_they_are(made):
 
 def test_same_arguments_same_bytes(made):
     star = Coronagraph(planets=((1.3, 60.0, 1e-5),))
-    again = coronagraph.simulate_coronagraphy(star, **setup_of(64), nints=2, reference_nints=1, rolls=(0.0,), references=0, sip=False, area=False)
+    again = coronagraph.simulate_coronagraphy(
+        star, **setup_of(64), nints=2, reference_nints=1, rolls=(0.0,), references=0, sip=False, area=False
+    )
     assert again[0][0].exposure.sci.tobytes() == made[0][0].exposure.sci.tobytes()
 
 
@@ -157,8 +161,22 @@ PROGRAM = {
     "exposures": [
         {**SHOT, "observation": 1, "nints": 2, "coronagraph": {"star": 1.0, "planets": [[1.3, 60.0, 1e-4]]}},
         {**SHOT, "observation": 2, "nints": 2, "roll": 15.0, "coronagraph": {"star": 1.0, "planets": [[1.3, 60.0, 1e-4]]}},
-        {**SHOT, "observation": 3, "nints": 2, "IS_PSF": True, "TARGPROP": "CALIBRATOR", "coronagraph": {"star": 2.0, "offset": [0.01, 0.0]}},
-        {**SHOT, "observation": 4, "nints": 2, "IS_PSF": True, "TARGPROP": "CALIBRATOR", "coronagraph": {"star": 2.0, "offset": [0.0, 0.01]}},
+        {
+            **SHOT,
+            "observation": 3,
+            "nints": 2,
+            "IS_PSF": True,
+            "TARGPROP": "CALIBRATOR",
+            "coronagraph": {"star": 2.0, "offset": [0.01, 0.0]},
+        },
+        {
+            **SHOT,
+            "observation": 4,
+            "nints": 2,
+            "IS_PSF": True,
+            "TARGPROP": "CALIBRATOR",
+            "coronagraph": {"star": 2.0, "offset": [0.0, 0.01]},
+        },
     ],
 }
 
@@ -169,7 +187,12 @@ def test_psfmask_reference(tmp_path):
     assert references.stage3_types(made) == ("psfmask",)
     files = references.write_references(tmp_path, sensor, setup=made, types=("psfmask",))
     with fits.open(files["psfmask"]) as hdus:
-        assert [hdus[0].header[k] for k in ("EXP_TYPE", "FILTER", "CORONMSK", "SUBARRAY")] == ["NRC_CORON", "F335M", "MASKA335R", "SUB320A335R"]
+        assert [hdus[0].header[k] for k in ("EXP_TYPE", "FILTER", "CORONMSK", "SUBARRAY")] == [
+            "NRC_CORON",
+            "F335M",
+            "MASKA335R",
+            "SUB320A335R",
+        ]
         assert hdus["SCI"].data == pytest.approx(coronagraph.transmission(made), abs=1e-6)
 
 

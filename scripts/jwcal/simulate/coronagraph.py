@@ -33,7 +33,7 @@ OBSCURED = 0.13  # of the diameter: the secondary mirror's shadow
 FINE = 2  # samples a pixel
 CORRUGATIONS = 80  # waves that a wavefront's errors are made of
 SETTLING = 300.0  # s
-# What is in the beam by CORONMSK: kind, and half width at half maximum [arcsec] or radius; inner and outer edge of the Lyot stop (of the radius).
+# What is in the beam, by CORONMSK: kind of mask, and its half width at half maximum or its radius [arcsec].
 MASKS = {
     "MASKA210R": ("round", 0.40),
     "MASKA335R": ("round", 0.63),
@@ -45,6 +45,7 @@ MASKS = {
     "4QPM_1550": ("phase", 0.0),
     "LYOT_2300": ("disc", 2.16),
 }
+# Inner and outer edge of the Lyot stop, of the pupil's radius.
 STOPS = {"round": (0.30, 0.75), "bar": (0.30, 0.75), "phase": (0.20, 0.90), "disc": (0.30, 0.85)}
 
 
@@ -267,7 +268,8 @@ class Bench:
 
 def setup_of(size=96, *, detector="NRCALONG", filter="F335M", aperture="NRCA5_FULL_MASK335R", mask="MASKA335R", name="SUB320A335R"):
     """What `simulate_cal` takes for a small subarray about the mask's centre."""
-    whole = instruments.setup("NRC_CORON" if detector.startswith("NRC") else "MIR_LYOT", detector=detector, filter=filter, aperture=aperture)
+    exp_type = "NRC_CORON" if detector.startswith("NRC") else "MIR_LYOT"
+    whole = instruments.setup(exp_type, detector=detector, filter=filter, aperture=aperture)
     x, y = pointing.reference_pixel(replace(whole, subarray=instruments.Subarray("FULL", 1, 1, 2048, 2048)))
     rows, columns = (size, size) if np.isscalar(size) else size
     where = instruments.Subarray(name, int(x) - columns // 2, int(y) - rows // 2, columns, rows)

@@ -67,8 +67,9 @@ def apply(
     bad_bits : str
         Data quality bits of bad pixels.
     align_rolls : bool
-        Find the star in each science exposure by where its references are in it and in the first one, and move the WCS so that all have it at one place on the
-        sky: a planet is then where it should be in the sum of several rolls. False: as jwst, the WCS are trusted.
+        Find the star in each science exposure by where its references are in it and in the first one, and move the WCS so that all
+        have it at one place on the sky: a planet is then where it should be in the sum of several rolls. False: as jwst, the WCS are
+        trusted.
 
     Returns
     -------

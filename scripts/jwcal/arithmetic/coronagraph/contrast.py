@@ -85,10 +85,10 @@ def curve(views, header, transmission=None, fwhm=None, star_flux=None):
     Returns
     -------
     astropy.table.QTable
-        separation (arcsec), separation_pixels, apertures (their number), noise (1 sigma of the flux in one), threshold (what stands for 5 sigma
-        of the normal distribution, in units of noise), mask_throughput, klip_throughput (what these leave of a planet), encircled (part
-        of a planet's light in an aperture), flux_limit (of a planet at the threshold, all of its light, as if there were no mask) and,
-        with `star_flux`, contrast. NaN where a distance has too few apertures.
+        separation (arcsec), separation_pixels, apertures (their number), noise (1 sigma of the flux in one; of a planet that is there too),
+        threshold (what stands for 5 sigma of the normal distribution, in units of noise), mask_throughput, klip_throughput (what these
+        leave of a planet), encircled (part of a planet's light in an aperture), flux_limit (of a planet at the threshold, all of its
+        light, as if there were no mask) and, with `star_flux`, contrast. NaN where a distance has too few apertures.
     """
     from astropy.table import QTable
     from astropy.units import Quantity
