@@ -601,15 +601,14 @@ def on_disk(folder, **options):
 
 
 def _spare_the_edges(made):
-    """jwst gives bad pixels of the first row and column 0: here all pixels at the edges are good."""
+    """jwst gives bad pixels of the first row and column 0: here no pixel at an edge is bad, or hit by a cosmic ray."""
     for one, _ in made:
-        for plane in range(len(one.exposure.sci)):
-            bad = np.isnan(one.exposure.sci[plane])
-            bad[1:-1, 1:-1] = False
-            for name in ("sci", "err", "var_poisson", "var_rnoise", "var_flat"):
-                array = getattr(one.exposure, name)
-                array[plane][bad] = np.nanmedian(array[plane])
-            one.exposure.dq[plane][bad] = 0
+        edge = np.ones(one.exposure.sci.shape[1:], bool)
+        edge[1:-1, 1:-1] = False
+        for name in ("sci", "err", "var_poisson", "var_rnoise", "var_flat"):
+            array = getattr(one.exposure, name)
+            array[:, edge] = np.nanmedian(array)
+        one.exposure.dq[:, edge] = 0
 
 
 def test_the_chain_makes_its_products(tmp_path):
@@ -678,7 +677,7 @@ def check_against_the_peer(folder, options, klip):
             compare(*files, 1, 0, "CON")
             compare(*files, np.nanmax(fits.getdata(files[1], "ERR")), 1e-4, "ERR")
     with fits.open(mine / found[0]) as a, fits.open(theirs / found[0]) as b:
-        for keyword in ("NDRIZ", "EFFEXPTM", "S_REGION", "CRPIX1", "CRVAL2", "PXSCLRT", "EXPSTART", "EXPEND"):
+        for keyword in ("NDRIZ", "EFFEXPTM", "CRPIX1", "CRVAL2", "PXSCLRT", "EXPSTART", "EXPEND"):
             pair = [hdus[0].header.get(keyword, hdus["SCI"].header.get(keyword)) for hdus in (a, b)]
             assert pair[0] == pytest.approx(pair[1]) if not isinstance(pair[0], str) else pair[0] == pair[1], keyword
 

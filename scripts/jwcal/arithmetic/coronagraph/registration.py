@@ -34,7 +34,7 @@ class Motion:
 def _waves(size, shift, half=False):
     """The Fourier shift theorem's factors along an axis, and their derivatives by the shift.
 
-    At the highest frequency they are what keeps the image real.
+    At the highest frequency they are the real part, which keeps the image real.
     """
     frequencies = fft.rfftfreq(size) if half else fft.fftfreq(size)
     waves = np.exp(-2j * np.pi * frequencies * shift)
@@ -44,12 +44,24 @@ def _waves(size, shift, half=False):
     return waves, slopes
 
 
+def _factors(shape, dx, dy, slopes=True):
+    """Factors of half an image's spectrum that move it, and with `slopes` their derivatives by dx and by dy."""
+    rows, columns = shape
+    (wave_y, slope_y), (wave_x, slope_x) = _waves(rows, dy), _waves(columns, dx, half=True)
+    pairs = [(wave_y, wave_x), (wave_y, slope_x), (slope_y, wave_x)][: 3 if slopes else 1]
+    factors = [np.outer(*pair) for pair in pairs]
+    if rows % 2 == 0 and columns % 2 == 0:
+        # the real part of the product of both axes' factors
+        slope = -np.pi * np.sin(np.pi * (dx + dy))
+        for factor, value in zip(factors, (np.cos(np.pi * (dx + dy)), slope, slope), strict=False):
+            factor[rows // 2, columns // 2] = value
+    return factors
+
+
 def moved(image, dx, dy):
     """An image moved by (dx, dy) pixels: (row, col) float64. What leaves it at one side comes in at the other."""
-    rows, columns = image.shape
-    spectrum = fft.rfft2(np.asarray(image, float))
-    spectrum *= _waves(rows, dy)[0][:, None] * _waves(columns, dx, half=True)[0]
-    return fft.irfft2(spectrum, image.shape)
+    (factor,) = _factors(image.shape, dx, dy, slopes=False)
+    return fft.irfft2(fft.rfft2(np.asarray(image, float)) * factor, image.shape)
 
 
 class Reference:
@@ -125,7 +137,4 @@ class Reference:
 
     def _at(self, dx, dy):
         """The moved image and its derivatives by dx and by dy, weighted and flat."""
-        rows, columns = self.shape
-        (wave_y, slope_y), (wave_x, slope_x) = _waves(rows, dy), _waves(columns, dx, half=True)
-        pairs = (wave_y, wave_x), (wave_y, slope_x), (slope_y, wave_x)
-        return [(fft.irfft2(self._spectrum * np.outer(*pair), self.shape) * self._mask).ravel() for pair in pairs]
+        return [(fft.irfft2(self._spectrum * factor, self.shape) * self._mask).ravel() for factor in _factors(self.shape, dx, dy)]
