@@ -30,7 +30,7 @@ from ..vocabulary.errors import InputError
 log = logging.getLogger(__name__)
 
 PLANES = ("sci", "err", "dq", "groupdq", "var_poisson", "var_rnoise", "var_flat")
-LARGE = 64 * 2**20  # bytes of an array of all members' that is kept in a scratch file
+LARGE = 64 * 2**20  # bytes of what is made of all members, beyond which it is kept in scratch files
 
 
 class Header:
@@ -371,7 +371,7 @@ class Members:
         self.steps, self.seconds, self.references = {}, {}, {}  # what was done to all of them: see `Exposure`
         self.recipe = None
         self.prepared = {}  # step -> what it has found out or made of all of them, for the steps after it
-        self._read, self._scratch, self._folder = read, scratch, None
+        self._read, self._scratch, self._folder, self._held, self._rooms = read, scratch, None, 0, 0
 
     def __len__(self):
         return len(self.every)
@@ -442,18 +442,20 @@ class Members:
             np.save(member.kept[plane], getattr(exposure, plane))
 
     def room(self, name, shape, kind=np.float32):
-        """An array of zeros for what is made of all members: in memory if it is small, else in a scratch file as long as these members are.
+        """An array of zeros for what is made of all members: in memory as long as all of these are small, else in a scratch file.
 
         Parameters
         ----------
         name : str
-            Of the file; one that is there already is written over.
+            Of the file.
         shape : tuple of int
         kind : dtype
         """
-        if np.prod(shape, dtype=float) * np.dtype(kind).itemsize <= LARGE:
+        self._held += np.prod(shape, dtype=float) * np.dtype(kind).itemsize
+        if self._held <= LARGE:
             return np.zeros(shape, kind)
-        return np.lib.format.open_memmap(os.path.join(self._files(), f"{name}.npy"), "w+", kind, tuple(shape))
+        self._rooms += 1  # each has a file of its own: an older one of the name may be in use
+        return np.lib.format.open_memmap(os.path.join(self._files(), f"{name}.{self._rooms}.npy"), "w+", kind, tuple(shape))
 
     def _scratch_file(self, number, plane):
         return os.path.join(self._files(), f"{number}.{plane}.npy")
