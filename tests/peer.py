@@ -176,11 +176,13 @@ PIPELINES = {
     "guider": "GuiderPipeline",
     "image2": "Image2Pipeline",
     "image3": "Image3Pipeline",
+    "coron3": "Coron3Pipeline",
 }
 PIPELINE = """
 import os, time
 os.environ.update(CRDS_PATH=str(cache), CRDS_SERVER_URL="https://crds-serverless-mode.stsci.edu", CRDS_MODE="local")
 import jwst.pipeline
+exec(str(before))
 steps = {}
 for item in settings:
     step, parameter, value = str(item).split("|")
@@ -194,7 +196,7 @@ getattr(jwst.pipeline, str(pipeline)).call(str(source), save_results=True, outpu
 """
 
 
-def peer_pipeline(pipeline, source, folder, cache, steps=None, ramp=False):
+def peer_pipeline(pipeline, source, folder, cache, steps=None, ramp=False, before=""):
     """Run one of the peer's pipelines as its users do, with the references of a CRDS cache.
 
     Parameters
@@ -210,6 +212,8 @@ def peer_pipeline(pipeline, source, folder, cache, steps=None, ramp=False):
         step -> {parameter: value}.
     ramp : bool
         Also save the calibrated ramp.
+    before : str
+        Code that changes the peer before it runs.
     """
     settings = [f"{step}|{name}|{value!r}" for step, values in (steps or {}).items() for name, value in values.items()]
     peer_python(
@@ -220,4 +224,5 @@ def peer_pipeline(pipeline, source, folder, cache, steps=None, ramp=False):
         cache=str(cache),
         settings=settings,
         ramp=ramp,
+        before=before,
     )

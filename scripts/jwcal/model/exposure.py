@@ -32,6 +32,7 @@ from ..vocabulary.errors import InputError
 log = logging.getLogger(__name__)
 
 PLANES = ("sci", "err", "dq", "groupdq", "var_poisson", "var_rnoise", "var_flat")
+LARGE = 64 * 2**20  # bytes of what is made of all members, beyond which it is kept in scratch files
 
 
 class Header:
@@ -406,7 +407,8 @@ class Members:
         self.name, self.asn_id, self.table = name, asn_id, table
         self.steps, self.seconds, self.references = {}, {}, {}  # what was done to all of them: see `Exposure`
         self.recipe = None
-        self._read, self._scratch, self._folder = read, scratch, None
+        self.prepared = {}  # step -> what it has found out or made of all of them, for the steps after it
+        self._read, self._scratch, self._folder, self._held, self._rooms = read, scratch, None, 0, 0
 
     def __len__(self):
         return len(self.every)
@@ -478,7 +480,26 @@ class Members:
             path = member.kept[plane, number] = self._scratch_file(self.every.index(member), f"{number}.{plane}")
             np.save(path, array)
 
+    def room(self, name, shape, kind=np.float32):
+        """An array of zeros for what is made of all members: in memory as long as all of these are small, else in a scratch file.
+
+        Parameters
+        ----------
+        name : str
+            Of the file.
+        shape : tuple of int
+        kind : dtype
+        """
+        self._held += np.prod(shape, dtype=float) * np.dtype(kind).itemsize
+        if self._held <= LARGE:
+            return np.zeros(shape, kind)
+        self._rooms += 1  # each has a file of its own: an older one of the name may be in use
+        return np.lib.format.open_memmap(os.path.join(self._files(), f"{name}.{self._rooms}.npy"), "w+", kind, tuple(shape))
+
     def _scratch_file(self, number, plane):
+        return os.path.join(self._files(), f"{number}.{plane}.npy")
+
+    def _files(self):
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="jwcal-members-", dir=self._scratch)
-        return os.path.join(self._folder.name, f"{number}.{plane}.npy")
+        return self._folder.name

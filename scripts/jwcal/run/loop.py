@@ -167,7 +167,7 @@ def _save(entry, current, recipe, write):
             made.append(exposure)
         if not (suffix and entry.last):
             go_on.append(exposure)
-    if entry.last and not isinstance(current[0], Members):  # a product of members is in their list, if it is there
+    if entry.last and entry.optional:
         absent = set(entry.suffixes.values()) & set(recipe.save) - {exposure.suffix for exposure in current}
         made += [_nothing(entry, current[0], suffix) for suffix in sorted(absent)]
     if write and made:
@@ -180,7 +180,7 @@ def _save_members(entry, members, recipe, write):
     (suffix,) = set(entry.suffixes.values())
     if write is None or (entry.by and members.steps[entry.by][0] != COMPLETE) or (entry.optional and suffix not in recipe.save):
         return
-    for exposure in members.each():
+    for exposure in (exposure for kind in entry.members for exposure in members.each(kind)):
         if exposure.suffix not in entry.suffixes:
             continue
         before, exposure.suffix = exposure.suffix, entry.suffixes[exposure.suffix]

@@ -137,7 +137,7 @@ def point(setup, target, *, roll=0.0, dither=(0.0, 0.0), aim=None, va_scale=1.0,
     attitude = turn.attitude(v2, v3, *target, roll)
     # a target in the middle of the aim: the first look gives the attitude, its own reference point the keywords
     ra, dec = turn.pointing(attitude, own.V2Ref, own.V3Ref)
-    xref, yref = _reference_pixel(setup, own)
+    xref, yref = reference_pixel(setup, own)
     return Pointing(
         setup,
         own.V2Ref,
@@ -207,8 +207,9 @@ def _scales(setup, own):
     return (own.XSciScale or full.XSciScale or 0.1), (own.YSciScale or full.YSciScale or 0.1)
 
 
-def _reference_pixel(setup, own):
-    """The aperture's reference point, in pixels of the subarray from 1."""
+def reference_pixel(setup, own=None):
+    """The aperture's reference point, in pixels of the subarray from 1; by default that of the setup's own aperture."""
+    own = own or instruments.siaf(setup.instrument)[setup.aperture]
     if own.XSciRef is None:
         return 0.0, 0.0
     full = setup.geometry

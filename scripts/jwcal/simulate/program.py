@@ -9,7 +9,7 @@ import yaml
 from astropy.time import Time, TimeDelta
 
 from ..vocabulary.errors import ConfigError, InputError
-from . import instruments, pointing, scene, series
+from . import coronagraph, instruments, pointing, scene, series
 from .detector import make_detector
 from .exposures import segments, simulate_exposure, take
 from .headers import Identity
@@ -23,7 +23,7 @@ KNOWN = (
     *("pointing_error", "sky_steps", "cosmic_rays", "stage3"),
 )
 GENERAL = {"dithers": [[0.0, 0.0]], "shift": [0.0, 0.0], "roll": 0.0, "aim": None, "target": None, "detectors": None, "sky": None}
-OWN = ("observation", "star", "series", "segments", "moving", "wfs", "ruined")
+OWN = ("observation", "star", "series", "coronagraph", "segments", "moving", "wfs", "ruined")
 WFS = {"VISITYPE": "PRIME_WFSC_SENSING_CONTROL"}
 CATALOGUE = "catalogue.ecsv"
 SETTLING = 90.0  # s, between two dither positions
@@ -43,7 +43,7 @@ def make_program(out, description=DEMO):
         pointing_error : {rms: arcsec, roll: deg}; of every exposure, unknown to its header
         sky_steps : MJy/sr, added to the sky of one exposure after the other, from the start again after the last
         cosmic_rays : hits a second and pixel
-        stage3 : true writes apcorr, abvegaoffset and tsophot references and a catalogue of the stars, makes flats of counts,
+        stage3 : true writes apcorr, abvegaoffset, tsophot and psfmask references and a catalogue of the stars, makes flats of counts,
             and leaves the columns of MIRI's imager dark that the field does not fall on
         sky : also `fwhm` [pixels] and `core` of the PSF, `separation` of the sources [arcsec]
 
@@ -53,6 +53,8 @@ def make_program(out, description=DEMO):
         observation : number
         star : Jy, of a star on the target
         series : {transit: {depth: ..., ...}, jitter: pixels, drift: [x, y]}: see `series.Series`
+        coronagraph : {star: Jy, planets: [[arcsec, deg, flux over the star's], ...], ...}: see `coronagraph.Coronagraph`; the epoch is the
+            exposure's number
         segments : integrations in each file
         moving : [east, north] arcsec an hour: the target, from where it is at the program's start
         wfs : [x, y] pixels by which the last dither misses, a pair for wavefront sensing
@@ -170,7 +172,7 @@ def _exposures(out, described, field):
                         seed=seed + 1000 * (len(data) + 1),
                         pointing_error=error,
                         moving=bool(own["moving"]),
-                        series=_series(own["series"]),
+                        series=_behind_mask(own["coronagraph"], exposed) or _series(own["series"]),
                         ruined=position in (own["ruined"] or ()),
                         **cosmic_rays,
                     )
@@ -245,6 +247,14 @@ def _series(given):
         return None
     dip = given.get("transit")
     return series.Series(**(given | {"transit": series.Transit(**dip) if dip else None}))
+
+
+def _behind_mask(given, epoch):
+    """The star behind a coronagraph's mask."""
+    if not given:
+        return None
+    given = given | {"planets": tuple(map(tuple, given.get("planets", ()))), "offset": tuple(given.get("offset", (0.0, 0.0)))}
+    return coronagraph.Coronagraph(**{"epoch": epoch} | given)
 
 
 def _sensors(out, setups, stage3, psf):

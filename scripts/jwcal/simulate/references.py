@@ -12,7 +12,7 @@ from astropy.table import Table
 
 from ..files import storage
 from ..vocabulary import dq as dqbits
-from . import instruments, pointing, scene
+from . import coronagraph, instruments, pointing, scene
 
 USEAFTER = "2021-01-01T00:00:00"
 DATE = "2023-01-01T00:00:00.000"
@@ -43,6 +43,7 @@ STAGE3_MODELS = {
     "apcorr": {"NIRCAM": "NrcImgApcorrModel", "NIRISS": "NisImgApcorrModel", "MIRI": "MirImgApcorrModel", "FGS": "FgsImgApcorrModel"},
     "abvegaoffset": "ABVegaOffsetModel",
     "tsophot": "TsoPhotModel",
+    "psfmask": "ImageModel",
 }
 TIME_SERIES = ("NRC_TSIMAGE", "MIR_IMAGE")  # that tsophot is for
 FLAGS = {
@@ -102,6 +103,8 @@ def stage3_types(setup):
     """The reference types that an image's stage 3 can use beside those of stage 1 and 2."""
     if setup.guider or not setup.imaging or setup.instrument == "NIRSPEC":
         return ()
+    if setup.keywords.get("CORONMSK") in coronagraph.MASKS:
+        return ("psfmask",)
     return STAGE3 if setup.exp_type in TIME_SERIES else STAGE3[:-1]
 
 
@@ -115,6 +118,8 @@ def scope(kind, setup):
         return kind, setup.instrument
     if kind == "tsophot":
         return kind, setup.exp_type
+    if kind == "psfmask":
+        return kind, setup.filter, setup.keywords["CORONMSK"], setup.subarray
     return kind, setup.detector, setup.subarray
 
 
@@ -167,6 +172,8 @@ def _header(kind, sensor, setup, useafter):
         if not one:
             values["DESCRIP"] = (f"Simulated {kind} of {sensor.instrument}", "Description")
             values.pop("DETECTOR")
+    if kind == "psfmask":
+        values |= {"EXP_TYPE": (setup.exp_type, ""), "FILTER": (setup.filter, ""), "CORONMSK": (setup.keywords["CORONMSK"], "")}
     if kind == "tsophot":
         values |= {"EXP_TYPE": (setup.exp_type, ""), "TSOVISIT": (True, "")}
     return values
@@ -452,6 +459,11 @@ def _few(sensor, salt):
     return (rng.random(sensor.shape) < 2e-4) & ~sensor.reference_pixels
 
 
+def _psfmask(sensor, setup, options):
+    """The part of the light that the mask passes."""
+    return {"SCI": coronagraph.transmission(setup)}
+
+
 MAKERS = {kind: globals()[f"_{kind}"] for kind in MODELS}
 STAGE3_MAKERS = {kind: globals()[f"_{kind}"] for kind in STAGE3_MODELS}
 
@@ -508,7 +520,10 @@ def own_bits(standard, names):
 
 
 def _write_asdf(path, head, tree, pupils=()):
-    """Keywords as metadata, in the schema's places. NIRCam's are for the open pupil, and filters or weak lenses in its place."""
+    """Keywords as metadata, in the schema's places.
+
+    NIRCam's are for the open pupil, and filters or weak lenses in its place; or for those of the coronagraphs alone.
+    """
     value = {k: v for k, (v, *_) in head.items()}
     meta = {
         "date": value["DATE"],
@@ -533,7 +548,11 @@ def _write_asdf(path, head, tree, pupils=()):
         if "EXP_TYPE" in value:
             meta |= {"exposure": {"type": value["EXP_TYPE"]}, "visit": {"tsovisit": value["TSOVISIT"]}}
     elif value["INSTRUME"] == "NIRCAM":
-        meta["instrument"]["p_pupil"] = "CLEAR|" + "".join(f"{pupil}|" for pupil in pupils if re.match(r"F\d|WL", pupil))
+        masks = [pupil for pupil in pupils if (pupil or "").startswith("MASK")]
+        if masks and len(masks) == len(pupils):  # their wedge moves the sky: for them alone
+            meta["instrument"]["p_pupil"] = "".join(f"{mask}|" for mask in masks)
+        else:
+            meta["instrument"]["p_pupil"] = "CLEAR|" + "".join(f"{pupil}|" for pupil in pupils if re.match(r"F\d|WL", pupil))
     with storage.replaced(path) as temporary:
         asdf.AsdfFile({"meta": meta} | tree).write_to(temporary)
     return path

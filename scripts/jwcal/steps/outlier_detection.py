@@ -13,6 +13,7 @@ PARTS = {
         "imaging": "arithmetic/outliers/imaging",
         "spec": "arithmetic/outliers/spec",
         "tso": "arithmetic/outliers/tso",
+        "coron": "arithmetic/outliers/coron",
     }
 }
 
@@ -52,7 +53,8 @@ def apply(
     ----------
     members : exposure.Members, iterable of Exposure, or Exposure
         Images of one sky for "imaging", slits for "spec", opened one at a time; a series of integrations for "tso": one, or
-        several that are taken one after the other.
+        several that are taken one after the other; integrations behind a coronagraph's mask for "coron", of the science and of
+        its PSF references.
     refs
         None are needed.
     mode : str

@@ -9,7 +9,7 @@ from ..arithmetic.resample.drizzle_images import Mosaic, area_factor
 from ..arithmetic.resample.inputs import Inputs, check_image, group_of
 from ..arithmetic.resample.output_wcs import joint_region, set_wcs_keywords
 from ..arithmetic.resample.pixel_map import pixel_map
-from ..model.exposure import Exposure
+from ..model.exposure import Exposure, Pixels
 from ..vocabulary.errors import ConfigError
 from ..vocabulary.parameters import Range
 
@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 def apply(
     exposure,
     refs=None,
+    integrations: bool = False,
     *,
     pixfrac: Annotated[float, Range(min=0, max=1)] = 1.0,
     kernel: Literal["square", "gaussian", "point", "turbo", "lanczos2", "lanczos3"] = "square",
@@ -58,6 +59,8 @@ def apply(
         They are left as they are.
     refs
         None are needed.
+    integrations : bool
+        Each integration of a cube is an image; a matter of the pipeline, not of the user.
     pixfrac : float
         Side of the drop that a pixel is shrunk to, in pixels.
     kernel : str
@@ -117,7 +120,7 @@ def apply(
     errors = "drizzled" if single else f"of {error_of}s" if enable_err else None
     drizzle = {"kernel": kernel, "pixfrac": pixfrac, "fillval": _number(fillval), "weight_type": weight_type}
     drizzle |= {"weight_box": weight_box, "errors": errors}
-    inputs = Inputs(exposure)
+    inputs = Inputs(exposure, integrations)
     grid = inputs.grid(output_wcs, **options)
     drizzle |= {"pixel_scale_ratio": grid.pixel_scale_ratio, "context": enable_ctx, "flags": propagate_dq}
     order = inputs.in_groups() if single else range(len(inputs))
@@ -126,7 +129,7 @@ def apply(
     if errors == "of pixels":
         keywords["ERRAREA"] = area_factor(kernel, pixfrac, grid.pixel_scale_ratio)
     results = []
-    for group, mosaic in _mosaics(inputs.each(order), groups, grid, drizzle, (pixmap_stepsize, pixmap_order)):
+    for group, mosaic in _mosaics(inputs.each(order), groups, grid, drizzle, (pixmap_stepsize, pixmap_order), integrations):
         among = [inputs.shells[number] for number, its in zip(order, groups, strict=True) if its == group]
         result = among[0].derive([mosaic.finish(report_var)], "i2d")
         _stamp(result, among, grid, blend, **keywords)
@@ -164,7 +167,7 @@ def _box(wcs):
 # --- the result ------------------------------------------------------------------------------------------------------
 
 
-def _mosaics(exposures, groups, grid, drizzle, steps):
+def _mosaics(exposures, groups, grid, drizzle, steps, integrations):
     """Add the exposures to the images of their groups.
 
     Yields
@@ -173,18 +176,28 @@ def _mosaics(exposures, groups, grid, drizzle, steps):
     """
     counts, started = Counter(groups), {}
     for exposure, group in zip(exposures, groups, strict=True):
-        check_image(exposure)
+        check_image(exposure, integrations)
         if group not in started:
             started[group] = Mosaic(grid.shape, counts[group], **drizzle)
         header = exposure.header
         level = 0.0 if header.get("BKGSUB", False) else header.get("BKGLEVEL", 0.0)
-        placed = pixel_map(exposure.wcs, grid.wcs, exposure.sci.shape, *steps)
+        placed = pixel_map(exposure.wcs, grid.wcs, exposure.sci.shape[-2:], *steps)
         time = 1.0 if drizzle["weight_type"] != "exptime" else header.get("TMEASURE") or header["EFFEXPTM"]
-        started[group].add(exposure.pixels[0], placed, _box(exposure.wcs), time, level)
+        for image in _images(exposure.pixels[0]):
+            started[group].add(image, placed, _box(exposure.wcs), time, level)
         del placed, exposure
         counts[group] -= 1
         if not counts[group]:
             yield group, started.pop(group)
+
+
+def _images(pixels):
+    """The image, or each integration of a cube."""
+    if pixels.sci.ndim == 2:
+        yield pixels
+        return
+    for number in range(len(pixels.sci)):
+        yield Pixels(**{name: plane[number] for name, plane in pixels.planes() if plane.ndim == 3})
 
 
 def _stamp(result, among, grid, blend, **keywords):

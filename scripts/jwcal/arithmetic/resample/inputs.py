@@ -25,6 +25,8 @@ class Inputs:
     Parameters
     ----------
     members : Exposure, exposure.Members or iterable of Exposure
+    integrations : bool
+        Whether they may be cubes of integrations too.
 
     Raises
     ------
@@ -34,7 +36,8 @@ class Inputs:
         There are none, or one has no WCS.
     """
 
-    def __init__(self, members):
+    def __init__(self, members, integrations=False):
+        self._integrations = integrations
         self._name = getattr(members, "name", None)
         if isinstance(members, Exposure):
             self._members = [members]
@@ -47,7 +50,7 @@ class Inputs:
             in_memory = self._members
             self.shells = [exposure.shell() for exposure in in_memory]
         for exposure in in_memory:
-            check_image(exposure)
+            check_image(exposure, integrations)
         for shell in self.shells:
             if shell.wcs is None:
                 raise InputError("there is no gWCS in it", shell.name, "Run assign_wcs")
@@ -101,8 +104,8 @@ class Inputs:
 
     def _first_shape(self):
         exposure = next(iter(self.each([0])))
-        check_image(exposure)
-        return exposure.sci.shape
+        check_image(exposure, self._integrations)
+        return exposure.sci.shape[-2:]
 
     def _too_large(self, stray, away, size):
         raise InputError(
@@ -121,7 +124,7 @@ def _too_many(grid):
     return f"the resampled image would be {_size(grid)}"
 
 
-def check_image(exposure):
-    """Raise `Skip` where the data are no 2-D image."""
-    if exposure.sci.ndim != 2:
+def check_image(exposure, integrations=False):
+    """Raise `Skip` where the data are no 2-D image, nor integrations if these are wanted."""
+    if exposure.sci.ndim != 2 and not (integrations and exposure.sci.ndim == 3):
         raise Skip(f"the data have {exposure.sci.ndim} dimensions, not 2")
