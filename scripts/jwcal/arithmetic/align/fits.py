@@ -157,7 +157,9 @@ def fit(stage, images, stars, reference, rules, weights=None):
         its, mine = match(*tables, tp_pscale=plane.tanp_center_pixel_scale, tp_units="arcsec")
     except MatchSourceConfusionError:
         raise Rejected("several stars match the same one: change tolerance or separation") from None
-    its, mine = _once(np.asarray(its, int), np.asarray(mine, int))
+    its, mine = np.asarray(its, int), np.asarray(mine, int)
+    if rules.rematch:
+        its, mine = _once(its, mine)
     needed = max(rules.minobj, FEWEST[rules.fitgeometry])
     if mine.size < needed:
         raise Rejected(f"{mine.size} of {here.shape[0]} stars match, at least {needed} have to (minobj)")
