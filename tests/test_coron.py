@@ -21,8 +21,8 @@ from jwcal.kernels.photometry.aperture_sums import aperture_sums
 from jwcal.model.exposure import Members
 from jwcal.model.references import References
 from jwcal.products import catalogues, stored
-from jwcal.simulate import calibrated
-from jwcal.simulate.coronagraph import Coronagraph
+from jwcal.simulate import calibrated, instruments
+from jwcal.simulate.coronagraph import Coronagraph, setup_of
 from jwcal.steps import align_refs, klip, outlier_detection, resample, stack_refs
 from jwcal.vocabulary import dq
 from jwcal.vocabulary.errors import ConfigError, InputError, ReferenceError, Skip
@@ -407,6 +407,30 @@ def test_rolls_are_put_together_about_the_star(tmp_path):
     assert np.nanmax(mosaic.sci[others]) < 0.5 * np.nanmax(mosaic.sci)
     assert mosaic.header["NDRIZ"] == 2 and len(mosaic.tables["HDRTAB"]) == 2
     assert mosaic.pixels[0].extra["CON"].max() == 0b1111
+
+
+BAR = setup_of(72, aperture="NRCA5_FULL_MASKLWB_F335M", mask="MASKALWB", name="SUB320ALWB") | {"pupil": "MASKBAR"}
+PHASE = {"exp_type": "MIR_4QPM", "filter": "F1065C", "aperture": "MIRIM_MASK1065", "CORONMSK": "4QPM_1065"}
+PHASE |= {"detector": "MIRIMAGE", "subarray": instruments.Subarray("MASK1065", 86, 98, 72, 72)}
+
+
+@pytest.mark.parametrize("mode", [BAR, PHASE])
+def test_bars_and_phase_masks(tmp_path, mode):
+    """The reference pixel is not the middle of the image (users' trouble 22): a planet is where it should be in the sum of two rolls."""
+    away, ratio = (1.4, 5e-5) if mode is BAR else (2.2, 5e-4)  # far from the bar, and from the edges of the quadrants
+    made = coronagraphs.program(
+        Coronagraph(planets=((away, 145.0, ratio),)), rolls=(0.0, 25.0), nints=2, reference_nints=2, references=3, noise=False, **mode
+    )
+    before = np.nanstd(made[0][0].exposure.sci)
+    all_of_them, table = coronagraphs.subtract(tmp_path, made, outliers=False)
+    mosaic = coronagraphs.put_together(all_of_them)
+    target, angle = made[0][0].plan.target, np.radians(145.0)
+    ra = target[0] + away * np.sin(angle) / 3600 / np.cos(np.radians(target[1]))
+    expected = mosaic.wcs.invert(ra, target[1] + away * np.cos(angle) / 3600)
+    found = brightest(mosaic.sci, *expected, reach=4)
+    assert np.hypot(found[0] - expected[0], found[1] - expected[1]) < 0.1
+    assert np.nanstd(made[0][0].exposure.sci) < before
+    assert np.isfinite(table["flux_limit"][4:].value).all()
 
 
 def test_planets_at_the_limit_come_out_with_their_flux(tmp_path):
