@@ -13,6 +13,7 @@ from ..vocabulary.parameters import Range
 log = logging.getLogger(__name__)
 
 NEEDS = ("err",)
+SKIP = True
 KEPT = ("sci", "err", "dq", "var_poisson", "var_rnoise", "var_flat", "TRACEMODEL", "WAVELENGTH")
 
 

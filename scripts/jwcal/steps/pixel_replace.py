@@ -14,6 +14,7 @@ from ..vocabulary.parameters import Range
 log = logging.getLogger(__name__)
 
 NEEDS = ("err",)
+SKIP = True
 KEPT = ("sci", "err", "dq", "var_poisson", "var_rnoise", "var_flat")
 THRESHOLD, SLOPE = 10.0, 0.1  # of a trace model that is made here: those that adaptive_trace_model has by default
 
