@@ -31,7 +31,7 @@ test: .venv/kernels .venv-peer/ready lint
 	$(BIN)/python -m pytest -m "not full and not slurm" -n $(JOBS) --dist loadfile --durations=10 $(ARGS)
 
 test-slurm: .venv/kernels
-	$(BIN)/python -m pytest -m slurm tests/test_slurm.py $(ARGS)
+	$(BIN)/python -m pytest -m slurm tests/workflow/test_slurm.py $(ARGS)
 
 parity: .venv/kernels .venv-peer/ready
 	$(BIN)/python -m jwcal.warm_up --all

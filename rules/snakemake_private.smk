@@ -1,7 +1,7 @@
 """What Snakemake has no public way to tell or to set: all private names of it that the workflow uses, each in one function.
 
 REQUIRED INPUTS: none.
-OUTPUTS: none. tests/test_snakemake_private.py calls each of them with the version of envs/requirements.txt.
+OUTPUTS: none. tests/workflow/test_snakemake_private.py calls each of them with the version of envs/requirements.txt.
 """
 
 import threading

@@ -4,7 +4,7 @@ import math
 
 from ..model import sizes
 
-# What a job takes, as tests/test_resources.py measures it. MB of the imports and of compiling a kernel if that is still to do, and
+# What a job takes, as tests/workflow/test_resources.py measures it. MB of the imports and of compiling a kernel if that is still to do, and
 # of the two processes of Snakemake in which it runs on a cluster.
 IMPORTS_MB, SNAKEMAKE_MB = 400, 230
 # Beside it in stage 1 bytes of a pixel, of a sample, of a sample that is held at once where a ramp is walked, and of a pixel in the

@@ -21,7 +21,7 @@ from jwcal.provenance import records
 from jwcal.vocabulary.errors import ConfigError, InputError
 
 pytestmark = pytest.mark.usefixtures("no_crds")
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture

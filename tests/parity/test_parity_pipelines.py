@@ -20,7 +20,7 @@ from jwcal.simulate.program import make_program
 from peer import needs_peer, peer_pipeline
 
 pytestmark = [pytest.mark.parity, needs_peer]
-REAL_GUIDER = Path(__file__).resolve().parents[2] / "shared/real/guider/jw01019001001_gs-acq1_2022117003102_uncal.fits"
+REAL_GUIDER = Path(__file__).resolve().parents[3] / "shared/real/guider/jw01019001001_gs-acq1_2022117003102_uncal.fits"
 
 PROGRAM = {
     "program": 1235,

@@ -13,7 +13,7 @@ import jwcal
 from jwcal.settings.tables import table
 from jwcal.vocabulary import dq
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "scripts/jwcal"
 BIN = Path(sys.executable).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -17,7 +17,7 @@ from jwcal.simulate.detector import make_detector
 from jwcal.simulate.instruments import Subarray
 from jwcal.simulate.references import write_references
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 REAL_GUIDER = ROOT.parent / "shared/real/guider/jw01019001001_gs-acq1_2022117003102_uncal.fits"
 needs_guider = pytest.mark.skipif(not REAL_GUIDER.exists(), reason=f"the flight file {REAL_GUIDER.name} is not there")
 

@@ -18,7 +18,7 @@ from jwcal.vocabulary import dq as dqbits
 from jwcal.vocabulary.errors import ConfigError, InputError
 from peer import needs_peer, peer_pipeline
 
-FLIGHT = Path(__file__).resolve().parents[2] / "shared/real/headers"
+FLIGHT = Path(__file__).resolve().parents[3] / "shared/real/headers"
 needs_flight = pytest.mark.skipif(not FLIGHT.is_dir(), reason=f"no flight headers at {FLIGHT}")
 CORON = "jw01075001001_03105_00009_nrca{}_uncal.fits"
 SMALL = dict(detector="NRCB1", subarray="SUB64P", ngroups=4)

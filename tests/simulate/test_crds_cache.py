@@ -18,7 +18,7 @@ from jwcal.simulate import crds_cache
 from jwcal.vocabulary.errors import ConfigError, ReferenceError
 from peer import needs_peer, peer_python
 
-REAL = Path(__file__).resolve().parents[1] / "../shared/real/crds/jwst_mappings.tar.xz"
+REAL = Path(__file__).resolve().parents[2] / "../shared/real/crds/jwst_mappings.tar.xz"
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from jwcal.vocabulary.errors import InputError, ReferenceError
 from peer import needs_peer
 
 NY, NX = 12, 14
-FLIGHT = Path(__file__).resolve().parents[2] / "shared/real/guider/jw01019001001_gs-acq1_2022117003102_uncal.fits"
+FLIGHT = Path(__file__).resolve().parents[3] / "shared/real/guider/jw01019001001_gs-acq1_2022117003102_uncal.fits"
 
 # EXP_TYPE, readout, integrations, groups, TGROUP as in flight headers
 FUNCTIONS = [

@@ -346,7 +346,7 @@ def test_what_does_nothing_by_hand_is_warned_of(tiny, tmp_path, caplog):
 
 def test_the_examples_of_the_readme_are_no_mistakes():
     """Each command by hand in README.md names steps that its pipeline has, and references that it takes."""
-    text = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+    text = (Path(__file__).resolve().parents[2] / "README.md").read_text()
     lines = [line.partition("#")[0].split() for line in text.splitlines() if line.startswith("python -m jwcal ")]
     checked = 0
     for _, _, _, pipeline, *words in lines:

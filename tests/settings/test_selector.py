@@ -11,7 +11,7 @@ from jwcal.settings.tables import table
 from jwcal.vocabulary.errors import ConfigError, InputError
 from jwcal.vocabulary.keywords import schema
 
-MISSION = Path(__file__).resolve().parents[2] / "shared/design/exp_types.csv"
+MISSION = Path(__file__).resolve().parents[3] / "shared/design/exp_types.csv"
 TABLE = table("exp_types")
 # One row in the mission's table, two in ours (why: see the table).
 SERIES_BEYOND_THE_MISSION = {"MIR_LRS-FIXEDSLIT"}

@@ -21,7 +21,7 @@ from jwcal.simulate import crds_cache
 from jwcal.vocabulary.errors import ConfigError, InputError, ReferenceError
 from peer import needs_peer, peer_python
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 REAL = ROOT / "../shared/real"
 CONTEXTS = ("jwst_0500.pmap", "jwst_0535.pmap", "jwst_0540.pmap", "jwst_0541.pmap")
 needs_mappings = pytest.mark.skipif(not (REAL / "crds").exists(), reason="the real CRDS mappings (../shared/real/crds) are not here")

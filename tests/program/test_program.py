@@ -16,7 +16,7 @@ from jwcal.program import index
 from jwcal.program.index import parse_name
 from jwcal.vocabulary.errors import InputError
 
-REAL = Path(__file__).resolve().parents[2] / "shared/real"
+REAL = Path(__file__).resolve().parents[3] / "shared/real"
 HEADER = {
     **{"TELESCOP": "JWST", "INSTRUME": "NIRCAM", "DETECTOR": "NRCA1", "EXP_TYPE": "NRC_IMAGE", "FILTER": "F200W", "PUPIL": "CLEAR"},
     **{"DATE-OBS": "2022-07-01", "TIME-OBS": "12:00:00.000", "TSOVISIT": False, "VISITYPE": "PRIME_TARGETED_FIXED"},

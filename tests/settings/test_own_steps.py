@@ -27,7 +27,7 @@ from jwcal.workflow import jobs as one_job
 from jwcal.workflow import plan
 
 pytestmark = pytest.mark.usefixtures("no_crds")
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = (ROOT / "docs/own_steps.md").read_text()
 (WISPS,) = [text for text in re.findall(r"```python\n(.*?)```", DOCUMENT, flags=re.DOTALL) if "def apply" in text]
 (EXAMPLE,) = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", DOCUMENT, flags=re.DOTALL))

@@ -20,7 +20,7 @@ from astropy.io import fits
 from jwcal.simulate import crds_cache
 from jwcal.simulate.program import make_program
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = {
     "program": 1234,
     "target": [53.1625, -27.7914],

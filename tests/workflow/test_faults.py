@@ -16,7 +16,7 @@ from astropy.io import fits
 from jwcal.run import loop as running
 from jwcal.workflow import jobs, plan
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 NAMES = [f"jw01234001001_02101_{n:05}_nrcb1" for n in (1, 2, 3)]
 
 

@@ -18,7 +18,7 @@ from jwcal.simulate.program import make_program
 from jwcal.workflow import plan
 from slurm import cluster as slurm
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PROFILE = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
 # No accounting here, and nobody wants to wait: what a cluster's user may set too.
 QUICK = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "5", "--latency-wait", "10")

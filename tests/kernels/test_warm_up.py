@@ -63,7 +63,7 @@ COMPILED = """
 def python(code, **environment):
     """What code prints last, in a process of its own."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("CRDS_")}
-    clean["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *filter(None, [clean.get("PYTHONPATH")])])
+    clean["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [clean.get("PYTHONPATH")])])
     arguments = [sys.executable, "-c", textwrap.dedent(code)]
     done = subprocess.run(arguments, env=clean | environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

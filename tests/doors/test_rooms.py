@@ -8,7 +8,7 @@ import pytest
 
 from jwcal.settings.tables import table
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "scripts/jwcal"
 # A room imports only from itself and from those before it, anywhere in its code.
 ROOMS = (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PRIVATE = ROOT / "rules/snakemake_private.smk"
 SNAKEFILE = f"""
 import atexit, json, threading
