@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from test_ramp_fit import GAIN, OLS, PEER, READNOISE, fit
 
 import jwcal
 import make
 from jwcal.vocabulary.dq import DO_NOT_USE, JUMP_DET, SATURATED
 from peer import needs_peer, peer_python
-from test_ramp_fit import GAIN, OLS, PEER, READNOISE, fit
 
 NAMES = ("SLOPE", "SIGSLOPE", "VAR_POISSON", "VAR_RNOISE", "YINT", "SIGYINT", "PEDESTAL", "WEIGHTS", "CRMAG")
 

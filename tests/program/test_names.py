@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from test_workflow import ROOT, snakemake
 
 import jwcal
 from jwcal.products import stored
@@ -17,7 +18,6 @@ from jwcal.program import index
 from jwcal.settings import chains
 from jwcal.vocabulary.errors import ConfigError, InputError
 from jwcal.workflow import plan, stale
-from test_workflow import ROOT, snakemake
 
 pytestmark = pytest.mark.usefixtures("no_crds")
 NAME = "jw01234001001_{:05}_00001_nrcb1"

@@ -3,6 +3,7 @@
 import pytest
 
 from jwcal.provenance.codebase import Code
+from jwcal.settings import chains
 
 MODULES = {
     "__init__": "__version__ = '1'\n",
@@ -124,3 +125,15 @@ def test_a_users_own_step_is_a_file_of_its_own(package, tmp_path):
     after = code.modules(code.of_step("wisps", own=own))
     assert {name for name in before if before[name] != after[name]} == {"own/wisps"}
     assert code.steps_with("own/wisps", {"wisps": code.of_step("wisps", own=own)}) == ["wisps"]
+
+
+def test_what_a_rate_of_miri_does_not_depend_on():
+    """A kernel of IRS2, a writer of spectra, a step of imaging or of stage 3: an edit of them leaves MIRI's rates alone."""
+    code = Code()
+    chain = chains.chain("detector1", {"EXP_TYPE": "MIR_IMAGE", "INSTRUME": "MIRI", "READPATT": "FASTR1"})
+    made_of = code.modules([module for step in chain.steps for module in code.of_step(step.name, step.arguments)])
+    others = {"kernels/detector/irs2", "kernels/detector/irs2_spectra", "products/spectra", "products/slits", "products/catalogues"}
+    others |= {"steps/resample", "steps/tweakreg", "arithmetic/outliers/tso", "arithmetic/wcs/imaging"}
+    assert all(code.has(name) for name in others)
+    assert not others & set(made_of)
+    assert {"arithmetic/detector/reference_pixels/miri", "kernels/ramps/ols_ramp", "run/loop", "products/stored"} <= set(made_of)

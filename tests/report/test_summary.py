@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+from test_faults import NAMES, make_folder, snakemake, start
 
 from jwcal.report import remains, tables
 from jwcal.report.page import look
 from jwcal.report.summary import forecast, summary
 from jwcal.workflow import jobs, plan
-from test_faults import NAMES, make_folder, snakemake, start
 
 WITHOUT = {"crds_context": "jwst_0077.pmap"}  # a context that is in no cache
 

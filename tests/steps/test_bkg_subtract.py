@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.stats import sigma_clip
+from test_parity_pipelines import assert_same
 
 import jwcal
 import make
@@ -18,7 +19,6 @@ from jwcal.steps import bkg_subtract
 from jwcal.vocabulary import dq
 from jwcal.vocabulary.errors import ConfigError, InputError, Skip
 from peer import needs_peer, peer_pipeline
-from test_parity_pipelines import assert_same
 
 SHAPE = 24, 32
 NOISE = 0.1

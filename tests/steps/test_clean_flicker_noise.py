@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.stats import sigma_clipped_stats
+from test_ramp_walk import Samples
 
 import make
 from jwcal.kernels.columns import clipped_statistics
@@ -17,7 +18,6 @@ from jwcal.steps import clean_flicker_noise
 from jwcal.vocabulary.dq import DO_NOT_USE, JUMP_DET, NON_SCIENCE
 from jwcal.vocabulary.errors import ConfigError, InputError, ReferenceError, Skip
 from peer import needs_peer, peer_python
-from test_ramp_walk import Samples
 
 READ, STRIPE = 6.0, 3.0  # DN, of a group: white noise, and that of a line
 FREQUENCIES = (1061, 1211, 49943, 49957)

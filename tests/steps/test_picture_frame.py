@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from test_ramp_walk import Samples
 
 import make
 from jwcal.kernels.noise import picture_frame as kernel
@@ -13,7 +14,6 @@ from jwcal.steps import picture_frame
 from jwcal.vocabulary.dq import DO_NOT_USE
 from jwcal.vocabulary.errors import ConfigError, Skip
 from peer import needs_peer
-from test_ramp_walk import Samples
 
 SHAPE = (2, 4, 200, 210)
 KEYWORDS = {"INSTRUME": "NIRSPEC", "DETECTOR": "NRS1", "FASTAXIS": 2, "SLOWAXIS": 1, "SUBARRAY": "FULL", "EXP_TYPE": "NRS_DARK"}

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from test_associations import exposure
+from test_workflow import copy
 
 import jwcal
 from jwcal.__main__ import main
@@ -15,8 +17,6 @@ from jwcal.report.summary import summary
 from jwcal.settings import selector
 from jwcal.settings.config import Config
 from jwcal.workflow import jobs, plan, requests
-from test_associations import exposure
-from test_workflow import copy
 
 SMALL = {"SUBARRAY": "SUB160", "SUBSTRT1": 901, "SUBSTRT2": 901, "SUBSIZE1": 160, "SUBSIZE2": 160}
 FULL = {"SUBARRAY": "FULL", "SUBSTRT1": 1, "SUBSTRT2": 1, "SUBSIZE1": 2048, "SUBSIZE2": 2048}

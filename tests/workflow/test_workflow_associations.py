@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from test_associations import exposure
+from test_workflow import copy, snakemake
 
 from jwcal.associations import chosen
 from jwcal.products import stored
@@ -15,8 +17,6 @@ from jwcal.program import index
 from jwcal.settings.config import Config, load
 from jwcal.vocabulary.errors import ConfigError
 from jwcal.workflow import plan
-from test_associations import exposure
-from test_workflow import copy, snakemake
 
 FIRST, SECOND, SKY, SLITLESS = (f"jw0123400{o}001_02101_{n:05d}_nrcb1" for o, n in ((1, 1), (1, 2), (2, 1), (3, 1)))
 SOURCE = {"OBSERVTN": "001", "TARGPROP": "M31", "BKGDTARG": False}

@@ -13,13 +13,13 @@ import pytest
 from astropy.io import fits
 from astropy.table import QTable
 from stdatamodels.jwst import datamodels
+from test_faults import start, wait_for
+from test_workflow import snakemake
 
 from jwcal.products import stored
 from jwcal.report import remains
 from jwcal.simulate.program import make_program
 from jwcal.workflow import plan
-from test_faults import start, wait_for
-from test_workflow import snakemake
 
 # Four dithers of a field, a time series in two segments, and a pair for wavefront sensing, as deep as full frames.
 DEEP = {"subarray": "SUB64P", "tframe": 10.0}
