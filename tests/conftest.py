@@ -1,6 +1,7 @@
 """What the tests of the whole house share: a tiny simulated program with its references, made once a session."""
 
 import os
+import signal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +9,10 @@ import pytest
 
 import jwcal
 from jwcal.simulate.program import make_program
+
+# A run in the background ignores interrupts, and hands that on to the processes that the tests interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Two exposures of one 64 x 64 subarray: an image, and a time series of two integrations.
 PROGRAM = {

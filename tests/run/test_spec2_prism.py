@@ -114,7 +114,7 @@ def test_flux_of_a_star_in_the_slit(tmp_path, files, cache):
     made = simulate_lrs(files, sources=[STAR], noise=False)
     path = written(tmp_path, through(made.exposure, files), "00001")
     products = run("spec2", path, files, cache, out=tmp_path / "out")
-    assert list(products) == ["cal"]
+    assert list(products) == ["cal", "s2d", "x1d"]
     cal = products["cal"]
     wavelength = np.fmax.reduce(made.truth.wavelength, axis=1)
     rows = np.flatnonzero((wavelength > 5.6) & (wavelength < 12))
@@ -157,7 +157,7 @@ def test_a_series_keeps_its_transit(tmp_path, files, cache):
     made = simulate_lrs(files, slitless=True, sources=[STAR], dip=dip, noise=False, header={"TSOVISIT": True, "SRCTYAPT": "EXTENDED"})
     path = written(tmp_path, through(made.exposure, files), "00002")
     made_of = run("tso-spec2", path, files, cache)
-    assert list(made_of) == ["calints"]
+    assert list(made_of) == ["calints", "x1dints"]
     cal = made_of["calints"]
     assert cal.header["SRCTYPE"] == "POINT"  # a series is, whatever was planned
     wavelength = np.fmax.reduce(made.truth.wavelength, axis=1)

@@ -147,8 +147,8 @@ def test_what_image2_starts_from(exp_type, others, reads):
         ("image2", {"EXP_TYPE": "MIR_LYOT"}, "rateints", (), (), ["calints"]),
         ("tso-image2", {"EXP_TYPE": "NRC_TSIMAGE"}, "rateints", (), (), ["calints"]),
         ("wfs-image2", IMAGE, "rate", (), (), ["cal"]),
-        ("spec2", {"EXP_TYPE": "MIR_LRS-FIXEDSLIT"}, "rate", ("bsub",), (), ["bsub", "cal"]),
-        ("tso-spec2", {"EXP_TYPE": "MIR_LRS-SLITLESS"}, "rateints", (), (), ["calints"]),
+        ("spec2", {"EXP_TYPE": "MIR_LRS-FIXEDSLIT"}, "rate", ("bsub",), (), ["bsub", "cal", "s2d", "x1d"]),
+        ("tso-spec2", {"EXP_TYPE": "MIR_LRS-SLITLESS"}, "rateints", (), (), ["calints", "x1dints"]),
     ],
 )
 def test_products(pipeline, header, start, wanted, skipped, products):

@@ -520,7 +520,7 @@ def test_program_is_made_once(tmp_path):
 def test_the_demo_program_is_one(tmp_path):
     described = program._read(program.DEMO)
     planned = [program._plan(described, exposure) for exposure in described["exposures"]]
-    assert sum(len(setups) for _, setups in planned) * len(described["dithers"]) == 8
+    assert sum(len(setups) for _, setups in planned) * len(described["dithers"]) == 16
 
 
 @pytest.mark.parametrize("wrong", [{"dihters": []}, {"exposures": [{"exp_type": "NRC_IMAGE", "ngruops": 3}]}])

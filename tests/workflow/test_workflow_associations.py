@@ -118,7 +118,7 @@ def test_what_was_inferred_and_what_waits_is_said(first, folder):
         in first.summary
     )
     assert "1 stage 2 association waits for spec2 for NRC_WFSS, and for the mosaic of a direct image" in first.summary
-    assert "1 stage 3 association waits for spec3" in first.summary
+    assert "1 stage 3 association waits for spec3 for NRC_WFSS" in first.summary
     written = {path.name: json.loads(path.read_text()) for path in (folder / "results/associations").iterdir()}
     assert len(written) == 7
     spectrum = written[f"{FIRST.replace('_00001_', '_00003_')}_spec2_asn.json"]["products"][0]["members"]

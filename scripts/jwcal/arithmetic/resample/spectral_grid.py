@@ -10,7 +10,7 @@ from astropy.modeling.models import Const1D, Linear1D, Mapping, Pix2Sky_TAN, Rot
 from gwcs import WCS
 from gwcs.coordinate_frames import CelestialFrame, CompositeFrame, Frame2D, SpectralFrame
 
-from ...files.reference_file import open_reference
+from ...model import named_files
 from ...vocabulary.errors import ConfigError, InputError
 from .output_wcs import ARCSEC
 
@@ -282,7 +282,7 @@ def _lamp(first, dispaxis, ratio):
 
 
 def _custom(path, wcs, dispaxis, output_shape):
-    tree = open_reference(path, "output_wcs").tree
+    tree = named_files.tree(path, "output_wcs")
     made = tree.get("wcs")
     if getattr(getattr(made, "output_frame", None), "naxes", None) != 3:
         raise ConfigError("there is no gWCS with a wavelength under the key wcs", path, "Make the file of resample_spec: output_wcs again")

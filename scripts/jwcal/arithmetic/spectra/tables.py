@@ -1,7 +1,7 @@
 """Tables of spectra as the archive has them: columns, types, order and units."""
 
 import numpy as np
-from astropy.io import fits
+from astropy.io.fits import Header
 
 VECTORS = (
     *("WAVELENGTH", "FLUX", "FLUX_ERROR", "FLUX_VAR_POISSON", "FLUX_VAR_RNOISE", "FLUX_VAR_FLAT"),
@@ -71,7 +71,7 @@ def _kind(name):
 
 def units_header(table, flux, brightness):
     """TUNITn of the columns of any of these tables, in units of flux and of surface brightness."""
-    header = fits.Header()
+    header = Header()
     for number, name in enumerate(table.dtype.names, start=1):
         unit = _unit(name, flux, brightness)
         if unit:
