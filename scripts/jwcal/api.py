@@ -83,13 +83,18 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
         log.warning("%s", request)
     made = {}
 
-    def write(exposures):
+    def keep(exposures):
+        """The pipeline's own products; those of its members are in the files."""
         for exposure in exposures:
-            made.setdefault(exposure.suffix, exposure)
+            if not exposure.product:
+                made.setdefault(exposure.suffix, exposure)
+
+    def write(exposures):
+        keep(exposures)
         shelf.write(exposures)
 
     if out is None:
-        loop.run(recipe, source, lambda exposures: [made.setdefault(exposure.suffix, exposure) for exposure in exposures])
+        loop.run(recipe, source, keep)
     else:
         root, start = chains.root_and_suffix(source.name if given else str(source))
         start = source.suffix if given else start
