@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..files import storage
 from ..provenance import records
-from ..settings.chains import LIST
+from ..settings.chains import LIST, root_and_suffix
 from ..vocabulary.errors import InputError
 from ..workflow import plan, stale
 from ..workflow.jobs import STOPPED, failure_file
@@ -104,6 +104,7 @@ def leftovers(folder, planned):
     known = {(job.stage, os.path.basename(path)) for job in planned.jobs for path in job.outputs.values()}
     known |= {path.parts[-2:] for job in planned.jobs for path, _ in _listed(folder, job)}
     exposures, unusable = {job.exposure for job in planned.jobs}, set(planned.unusable)
+    exposures |= {root_and_suffix(path)[0] for job in planned.jobs for path in (job.input, *job.members)}
     found = {"unasked": [], "unusable": [], "gone": []}
     for stage in plan.STAGES:
         with suppress(OSError):
