@@ -108,7 +108,8 @@ def test_a_product_without_what_can_not_be_used_says_so(tiny, folder):
     assert not any("without" in remark for remark in planned(tiny, folder, until="stage3").remarks)
 
 
-def test_products_of_members_whose_job_failed_are_of_this_run(tiny, folder):
+def test_products_of_members_whose_job_is_not_finished(tiny, folder):
+    """They are to be made again: nothing old. Once the job has listed its own, what is left is."""
     made = planned(tiny, folder, until="stage3")
     calibrated = [job for job in made.jobs if job.stage != "stage3"]
     made.jobs = [job for job in made.jobs if job.stage == "stage3"]  # as for an archive's cal files
@@ -116,6 +117,10 @@ def test_products_of_members_whose_job_failed_are_of_this_run(tiny, folder):
     path = folder / "results/stage2" / f"{calibrated[0].exposure}_o001_crf.fits"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("")
+    assert remains.leftovers(folder / "results", made) == {"unasked": [], "unusable": [], "gone": []}
+    (job,) = made.jobs
+    lay(made, "list")
+    assert Path(job.outputs["list"]).exists()
     assert remains.leftovers(folder / "results", made) == {"unasked": [path], "unusable": [], "gone": []}
 
 

@@ -410,9 +410,9 @@ def _incomplete(associations, unusable):
         places = _places(chains.root_and_suffix(member.expname)[0] for member in association.of_type("science"))
         names = [name for place in places for name in refused.get(place, ())]
         if names and not association.given:  # those that are given name all their members
-            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            lacking = ", ".join(names[:NAMED]) + f" and {len(names) - NAMED} more" * (len(names) > NAMED)
             are = "is" if len(names) == 1 else "are"
-            said.append(f"{association.product}: without {', '.join(names[:NAMED])}{more}, which {are} of the same observation and can't be used")
+            said.append(f"{association.product}: without {lacking}, which {are} of the same observation and can't be used")
     return said
 
 
