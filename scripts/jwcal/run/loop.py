@@ -3,6 +3,8 @@
 import logging
 from contextlib import nullcontext
 
+import numpy as np
+
 from ..model import ramp, stripes
 from ..model.exposure import Exposure, Members
 from ..model.references import References
@@ -193,9 +195,17 @@ def _save(entry, current, recipe, write):
     if entry.last and entry.optional:
         absent = set(entry.suffixes.values()) & set(recipe.save) - {exposure.suffix for exposure in current}
         made += [_nothing(entry, current[0], suffix) for suffix in sorted(absent)]
+    for exposure in made:
+        if exposure.pixels and not any(_has_value(pixels.sci) for pixels in exposure.pixels if pixels.sci is not None):
+            log.warning("%s: no pixel of its %s has a value", exposure.name, exposure.suffix)
     if write and made:
         write(made)
     return go_on
+
+
+def _has_value(array):
+    """Whether a number of an array is finite; seen in its first rows, nearly always."""
+    return array.ndim < 2 or any(np.isfinite(row).any() for row in array.reshape(-1, array.shape[-1]))
 
 
 def _save_members(entry, members, recipe, write):
