@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import jwcal
+import test_master_background as background_of
 from jwcal.files import arrays, fitsheaders
 from jwcal.model.exposure import Exposure, Members
 from jwcal.products import stored
@@ -20,12 +21,13 @@ from jwcal.program import index
 from jwcal.simulate import crds_cache, headers
 from jwcal.simulate.exposures import simulate_exposure
 from jwcal.simulate.references import write_references
+from jwcal.steps import master_background
 from jwcal.vocabulary.errors import InputError, JwcalError
 from jwcal.workflow import jobs, plan
 
 pytestmark = pytest.mark.usefixtures("no_crds")
 SUB160 = {"exp_type": "NRC_IMAGE", "detector": "NRCB1", "subarray": "SUB160", "ngroups": 3, "seed": 5, "cosmic_rays": 0}
-CHAINS = {"uncal": "detector1", "rate": "image2", "rateints": "tso-image2"}
+CHAINS = {"uncal": "detector1", "rate": "image2", "rateints": "tso-image2", "cal": "image3", "calints": "tso3"}
 USED = {"ramp_fit": {"suppress_one_group": False}}  # ramps without a good group take the zero frame
 
 
@@ -512,8 +514,16 @@ EXTENSIONS = {
     "uncal": ("SCI", "PIXELDQ", "GROUPDQ", "ZEROFRAME", "REFOUT"),
     "rate": ("SCI", "ERR", "DQ", "VAR_POISSON", "VAR_RNOISE", "AREA", "WAVELENGTH"),
     "rateints": ("SCI", "ERR", "DQ", "VAR_POISSON", "VAR_RNOISE", "VAR_FLAT"),
+    "cal": ("SCI", "ERR", "DQ", "VAR_POISSON", "VAR_RNOISE", "VAR_FLAT", "AREA"),
+    "calints": ("SCI", "ERR", "DQ", "VAR_POISSON", "VAR_RNOISE", "VAR_FLAT", "AREA"),
 }
-TABLES = {"uncal": ("INT_TIMES", "GROUP", "ASDF"), "rate": ("ASDF",), "rateints": ("INT_TIMES", "ASDF")}
+TABLES = {
+    "uncal": ("INT_TIMES", "GROUP", "ASDF"),
+    "rate": ("ASDF",),
+    "rateints": ("INT_TIMES", "ASDF"),
+    "cal": ("ASDF",),
+    "calints": ("INT_TIMES", "ASDF"),
+}
 OF_TABLES = {
     "missing": lambda t: None,
     "doubled": lambda t: [fits.BinTableHDU(t), fits.BinTableHDU(t)],
@@ -543,16 +553,32 @@ def levels(tiny, tiny_rate, tmp_path_factory):
     ints = next(folder.glob("*_rateints.fits"))
     (folder / "all").mkdir()
     files["rateints"] = with_planes(ints, folder / "all" / ints.name, VAR_FLAT=np.ones((shape[0], *shape[2:]), np.float32))
+    for level, pipeline, suffix in (("rate", "image2", "cal"), ("rateints", "tso-image2", "calints")):
+        jwcal.run_pipeline(pipeline, files[level], out=folder, crds_path=tiny.crds)
+        files[suffix] = next(folder.glob(f"*_{suffix}.fits"))
     return files, {level: run(tiny, level, path) for level, path in files.items()}
 
 
 def run(tiny, level, path, out=None):
+    if CHAINS[level].endswith("3"):
+        path = alone(path, CHAINS[level])
     return jwcal.run_pipeline(CHAINS[level], path, out=out, every=True, crds_path=tiny.crds, steps=USED if level == "uncal" else {})
+
+
+def alone(path, pipeline):
+    """An association of one exposure."""
+    asn = path.with_name("jw01234-o001_asn.json")
+    members = f'[{{"expname": "{path.name}", "exptype": "science"}}]'
+    asn.write_text(f'{{"asn_type": "{pipeline}", "asn_id": "o001", "products": [{{"name": "mine", "members": {members}}}]}}')
+    return asn
 
 
 def assert_same(made, known):
     assert set(made) == set(known)
     for suffix, exposure in made.items():
+        if exposure.catalogue is not None:
+            assert str(exposure.catalogue.as_array().tolist()) == str(known[suffix].catalogue.as_array().tolist())
+            continue
         for name, array in exposure.pixels[0].planes():
             np.testing.assert_array_equal(array, getattr(known[suffix].pixels[0], name), err_msg=f"{suffix} {name}")
 
@@ -592,7 +618,7 @@ def is_clear(extension, damage):
     return damage in same
 
 
-@pytest.mark.parametrize("level", CHAINS)
+@pytest.mark.parametrize("level", [pytest.param(one, marks=[pytest.mark.full] * one.startswith("cal")) for one in CHAINS])
 def test_all_damages_are_read_rightly_or_refused(levels, tmp_path, level):
     """Each extension with each damage: an error of ours that names file and extension, or the numbers that the file holds."""
     source, refused = levels[0][level], set()
@@ -631,13 +657,123 @@ def test_all_damages_through_a_chain(tiny, levels, tmp_path, level, extension, d
         made = run(tiny, level, path, tmp_path / "out")
     except JwcalError as error:
         assert str(path) in str(error) and not is_clear(extension, damage)
-        assert not list((tmp_path / "out").glob("*"))
+        left = [file.name for file in (tmp_path / "out").glob("*")]
+        assert not [name for name in left if "_crf" not in name]  # whole, and written before the step that found it
         return
     for suffix, exposure in made.items():
-        shape = known[level][suffix].sci.shape
-        assert all(array.shape == shape for _, array in exposure.pixels[0].planes())
+        if exposure.pixels:
+            shape = known[level][suffix].sci.shape
+            assert all(array.shape == shape for _, array in exposure.pixels[0].planes())
     if is_clear(extension, damage) or extension in ("GROUP", "ASDF", "REFOUT", "AREA", "WAVELENGTH"):
         assert_same(made, known[level])
+
+
+# --- spectra, of which a background is made in stage 3 ---
+
+
+def column(name, change, kind="f8"):
+    """A change of one column of a table of float64."""
+
+    def changed(table):
+        made = np.zeros(len(table), [(n, kind if n == name else "f8") for n in table.dtype.names])
+        for n in table.dtype.names:
+            made[n] = change(table[n]) if n == name else table[n]
+        return fits.BinTableHDU(made)
+
+    return changed
+
+
+def without(name):
+    return lambda table: fits.BinTableHDU.from_columns([one for one in table.columns if one.name != name])
+
+
+def of_one_row(table):
+    """A vector in each column."""
+    made = np.zeros(1, [(name, "f8", (len(table),)) for name in table.dtype.names])
+    for name in table.dtype.names:
+        made[name] = table[name]
+    return fits.BinTableHDU(made)
+
+
+CLEAR_SPECTRA = {
+    "untouched": lambda t: fits.BinTableHDU(t),
+    "float32": column("SURF_BRIGHT", np.array, "f4"),
+    "rows turned round": lambda t: fits.BinTableHDU(np.asarray(t)[::-1].copy()),
+    "some wavelengths NaN": column("WAVELENGTH", lambda w: np.where(np.arange(w.size) % 7 == 3, np.nan, w)),
+    "vectors": of_one_row,
+    "no other column": without("BACKGROUND"),
+}
+WRONG_SPECTRA = {
+    **{damage: OF_TABLES[damage] for damage in ("missing", "doubled", "an image", "a header alone", "no rows", "other columns")},
+    "one row": lambda t: fits.BinTableHDU(t[:1]),
+    "no value": column("SURF_BRIGHT", lambda b: b * np.nan),
+    "no wavelength": column("WAVELENGTH", lambda w: w * np.nan),
+    "text": column("SURF_BRIGHT", lambda b: b"bright", "S9"),
+    "wavelengths as text": column("WAVELENGTH", lambda w: b"long", "S1"),
+    "truth values": column("SURF_BRIGHT", np.isfinite, "?"),
+    "complex": column("SURF_BRIGHT", np.array, "c16"),
+    **{f"no {name}": without(name) for name in ("WAVELENGTH", "FLUX", "SURF_BRIGHT")},
+}
+
+
+@pytest.mark.parametrize("kind", [*CLEAR_SPECTRA, *WRONG_SPECTRA])
+def test_spectra_of_a_background(tmp_path, kind):
+    """Subtracted rightly, or one error that names the spectrum before a pixel was changed."""
+    science, source = background_of.cal(), stored.write(background_of.x1d(), tmp_path / "jw1_x1d.fits")
+    before = science.sci.copy()
+    path = edited(source, tmp_path / "edited" / source.name, {"EXTRACT1D": {**CLEAR_SPECTRA, **WRONG_SPECTRA}[kind]})
+    members = Members([(science, "science"), (path, "background")], stored.read, asn_id="o001")
+    if kind in CLEAR_SPECTRA:
+        master_background.apply(members)
+        np.testing.assert_allclose(science.sci, 5, atol=1e-4)
+        return
+    with pytest.raises(InputError) as caught:
+        master_background.apply(members)
+    assert str(caught.value).startswith(f"{path}: ")
+    np.testing.assert_array_equal(science.sci, before)
+
+
+# --- members that are to be combined ---
+
+LACKING = {
+    "ERR": "it has no ERR, which outlier_detection needs: float32 of the shape (64, 64) was expected",
+    "VAR_RNOISE": "it has no VAR_RNOISE, and {other} has one: they can't be combined",
+    "VAR_POISSON": "it has no VAR_POISSON, and {other} has one: they can't be combined",
+}
+
+
+def pair(levels, folder, **changes):
+    """An association of two images: the first as it is, the second edited."""
+    source = levels[0]["cal"]
+    first = Path(shutil.copy(source, folder))
+    second = edited(source, folder / source.name.replace("_00001_", "_00002_"), changes)
+    asn = alone(first, "image3")
+    member = f'{{"expname": "{second.name}", "exptype": "science"}}'
+    asn.write_text(asn.read_text().replace("}]}]}", f"}}, {member}]}}]}}"))
+    return asn, first, second
+
+
+@pytest.mark.parametrize("extension", LACKING)
+def test_a_member_that_lacks_an_array(tiny, levels, tmp_path, monkeypatch, extension):
+    """Once a traceback, or another weight than the others', without a word."""
+    asn, first, second = pair(levels, tmp_path, **{extension: lambda x: None})
+    monkeypatch.setattr("jwcal.run.loop.apply", lambda *arguments: pytest.fail("a step was called"))
+    with pytest.raises(InputError) as caught:
+        jwcal.run_pipeline("image3", asn, out=tmp_path / "out", crds_path=tiny.crds)
+    assert str(caught.value).startswith(f"{second}: {LACKING[extension].format(other=first)}. Add the extension")
+    assert not (tmp_path / "out").exists()
+
+
+def test_members_without_flags_or_read_noise(tiny, levels, tmp_path, caplog):
+    """No flags: said once. No read noise in any: all have the same weight, and that is said."""
+    asn, first, second = pair(levels, tmp_path, DQ=lambda x: None, VAR_RNOISE=lambda x: None)
+    edited(levels[0]["cal"], first, {"VAR_RNOISE": lambda x: None})
+    made = jwcal.run_pipeline("image3", asn, every=True, crds_path=tiny.crds)
+    assert made["i2d"].extra["WHT"][8:-8, 8:-8].max() == pytest.approx(2, rel=0.02)
+    said = [r.getMessage() for r in caplog.records]
+    assert said.count(f"{second}: there is no DQ beside SCI: no pixel is flagged") == 1
+    for path in (first, second):
+        assert said.count(f"{path}: there is no VAR_RNOISE, which weights are made of: all pixels have the same") == 1
 
 
 WORDS = st.sampled_from(["SCI", "DQ", "ERR", "INT_TIMES", "ASDF", "ZEROFRAME", "GROUPDQ", "", "x"])

@@ -94,6 +94,36 @@ def test_a_run_without_trouble_says_nothing_of_it(tiny, folder):
     assert "can't be used" not in text and "old products" not in text and "note:" not in text
 
 
+def test_a_product_without_what_can_not_be_used_says_so(tiny, folder):
+    """The rules do not see an exposure that is refused: its mosaic is made of the others. Guide stars and parallels are not missed."""
+    lacking = NAMES[0].replace("_00001_", "_00009_")
+    cut(folder, lacking, 9000)
+    cut(folder, lacking.replace("nrcb1", "nis"), 9000)
+    made = planned(tiny, folder, until="stage3")
+    (product,) = [job.exposure for job in made.jobs if job.stage == "stage3"]
+    note = f"{product}: without {lacking}, which is of the same observation and can't be used"
+    assert [remark for remark in made.remarks if "without" in remark] == [note]
+    assert f"  note: {note}" in summary(made, started=0).splitlines()
+    cut(folder, lacking, 10**9)
+    assert not any("without" in remark for remark in planned(tiny, folder, until="stage3").remarks)
+
+
+def test_products_of_members_whose_job_is_not_finished(tiny, folder):
+    """They are to be made again: nothing old. Once the job has listed its own, what is left is."""
+    made = planned(tiny, folder, until="stage3")
+    calibrated = [job for job in made.jobs if job.stage != "stage3"]
+    made.jobs = [job for job in made.jobs if job.stage == "stage3"]  # as for an archive's cal files
+    made.index()
+    path = folder / "results/stage2" / f"{calibrated[0].exposure}_o001_crf.fits"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("")
+    assert remains.leftovers(folder / "results", made) == {"unasked": [], "unusable": [], "gone": []}
+    (job,) = made.jobs
+    lay(made, "list")
+    assert Path(job.outputs["list"]).exists()
+    assert remains.leftovers(folder / "results", made) == {"unasked": [path], "unusable": [], "gone": []}
+
+
 # --- dry runs
 
 

@@ -492,6 +492,19 @@ def test_reference_of_nan(tiny, tiny_rate, tmp_path, kind):
     assert not valued or inside.mean() > 0.99
 
 
+def test_a_product_without_any_value_is_told(tiny, tiny_rate, tmp_path, caplog):
+    """A flat whose errors are NaN takes all pixels away: nothing is wrong with the chain, but somebody should know."""
+    by_hand(tiny, tiny_rate, None, "image2")
+    assert "has a value" not in caplog.text
+    path = tmp_path / "flat.fits"
+    with fits.open(tiny.references["flat"], memmap=False) as hdus:
+        hdus["ERR"].data[:] = np.nan
+        hdus.writeto(path)
+    made = by_hand(tiny, tiny_rate, None, "image2", overrides={"flat": path})
+    said = [r.getMessage() for r in caplog.records if "has a value" in r.getMessage()]
+    assert said == [f"{tiny_rate}: no pixel of its {suffix} has a value" for suffix in made]
+
+
 def changed_photom(tiny, path, value):
     """A photom reference whose conversion for the tiny program's filter is another one."""
     with fits.open(tiny.references["photom"], memmap=False) as hdus:

@@ -39,6 +39,7 @@ COLUMNS = {  # that a table must have, and what they hold
     **dict.fromkeys(SPECTRA, ("WAVELENGTH", "FLUX")),
 }
 NUMBER = re.compile(r"1?[BIJKED] *")  # TFORM of a column with one number a row
+NUMBERS = re.compile(r"\d*[BIJKED] *")  # and of one with any count of them
 
 
 class Extension(NamedTuple):
@@ -115,7 +116,10 @@ def _fault_of_spectra(extensions):
         wrong = wrong or _fault_of_columns(table)
         if table.name in SPECTRA and not wrong:
             length, longer = table.columns["WAVELENGTH"], table.columns["FLUX"]
-            if _length(length) != _length(longer):
+            odd = [name for name in COLUMNS[table.name] if not NUMBERS.fullmatch(table.columns[name])]
+            if odd:
+                wrong = f"the column {odd[0]} of {table} is {table.columns[odd[0]]}, numbers were expected"
+            elif _length(length) != _length(longer):
                 wrong = f"the columns WAVELENGTH and FLUX of {table} are {length} and {longer}, the same length was expected"
     return wrong
 

@@ -227,7 +227,7 @@ def _image_shape(extension):
     return shape if shape and header.get("XTENSION") == "IMAGE" else None
 
 
-def open_reference(path, kind=""):
+def open_reference(path, kind):
     """Open a reference file.
 
     Raises

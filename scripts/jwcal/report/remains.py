@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..files import storage
 from ..provenance import records
-from ..settings.chains import LIST
+from ..settings.chains import LIST, root_and_suffix
 from ..vocabulary.errors import InputError
 from ..workflow import plan, stale
 from ..workflow.jobs import STOPPED, failure_file
@@ -104,6 +104,8 @@ def leftovers(folder, planned):
     known = {(job.stage, os.path.basename(path)) for job in planned.jobs for path in job.outputs.values()}
     known |= {path.parts[-2:] for job in planned.jobs for path, _ in _listed(folder, job)}
     exposures, unusable = {job.exposure for job in planned.jobs}, set(planned.unusable)
+    exposures |= {root for job in planned.jobs for root in _members_of(job)}
+    unlisted = {f"{root}_{_identifier(job)}" for job in planned.jobs if _lacks_list(folder, job) for root in _members_of(job)}
     found = {"unasked": [], "unusable": [], "gone": []}
     for stage in plan.STAGES:
         with suppress(OSError):
@@ -111,10 +113,27 @@ def leftovers(folder, planned):
                 stem, dot, kind = name.rpartition(".")
                 if kind in PRODUCTS and stem and (stage, name) not in known:
                     root = stem.rpartition("_")[0]
+                    if root in unlisted:  # of a job that is not finished, which makes it again
+                        continue
                     roots = {root, root.rpartition("_")[0]}  # an association's identifier may stand between
                     why = "unusable" if roots & unusable else "unasked" if roots & exposures else "gone"
                     found[why].append(folder / stage / name)
     return found
+
+
+def _members_of(planned):
+    """The exposures that a job reads."""
+    return [root_and_suffix(path)[0] for path in (planned.input, *planned.members)]
+
+
+def _identifier(planned):
+    """That of the association in its product's name: jw01234-o001_t001_..."""
+    return planned.exposure.partition("-")[2].partition("_")[0]
+
+
+def _lacks_list(folder, planned):
+    """Whether a job has products of its members, and has not listed them yet."""
+    return LIST in planned.outputs and not Path(folder, planned.stage, Path(planned.outputs[LIST]).name).exists()
 
 
 def _job(folder, planned, at_work):

@@ -3,6 +3,8 @@
 import logging
 from contextlib import nullcontext
 
+import numpy as np
+
 from ..model import ramp, stripes
 from ..model.exposure import Exposure, Members
 from ..model.references import References
@@ -15,6 +17,9 @@ from .one_step import COMPLETE, apply, reference_types
 from .walk import ends_ramp, walk
 
 log = logging.getLogger(__name__)
+
+MEASURED = ("err", "var_poisson", "var_rnoise")  # planes that all members have, or none (VAR_FLAT is that of a step that may be skipped)
+ADD = "Add the extension, or take the file from the archive again"
 
 
 def run(recipe, source, write=None, scratch=None):
@@ -80,6 +85,7 @@ def _run_members(recipe, source, write, scratch):
     _tell(recipe, members)
     for doubt in recipe.doubts:
         log.warning("%s", doubt)
+    _check_members(recipe, members)
     first = members.shells()[0]
     refs = References(recipe.references, first.header, recipe.names)
     current = [members]
@@ -90,6 +96,25 @@ def _run_members(recipe, source, write, scratch):
             current = [after for before in current for after in apply(entry, before, refs, recipe)]
             _drop(refs, entry, recipe.entries[number + 1 :])
     return current
+
+
+def _check_members(recipe, members):
+    """Raise InputError where one of the members to be combined lacks planes: of those that a step needs, or that the others have.
+
+    Without its variance of the read noise, for one, an image would have another weight than the others.
+    """
+    first = None
+    for exposure in members.each():
+        _check_planes(recipe, exposure)
+        first = first or (exposure.name, {plane for plane in MEASURED if _has(exposure, plane)})
+        for plane in MEASURED:
+            if exposure.pixels and _has(exposure, plane) != (plane in first[1]):
+                lacking, other = (exposure.name, first[0]) if plane in first[1] else (first[0], exposure.name)
+                raise InputError(f"it has no {plane.upper()}, and {other} has one: they can't be combined", lacking, ADD)
+
+
+def _has(exposure, plane):
+    return all(getattr(pixels, plane) is not None for pixels in exposure.pixels)
 
 
 def _members(recipe, source, scratch):
@@ -142,7 +167,7 @@ def _check_planes(recipe, exposure):
             lacking = next((p for p in exposure.pixels if getattr(p, plane) is None), None)
             if lacking:
                 what = f"it has no {plane.upper()}, which {entry.name} needs: float32 of the shape {lacking.shape} was expected"
-                raise InputError(what, exposure.name, "Add the extension, or take the file from the archive again")
+                raise InputError(what, exposure.name, ADD)
 
 
 def _is_idle(entry, recipe):
@@ -170,9 +195,17 @@ def _save(entry, current, recipe, write):
     if entry.last and entry.optional:
         absent = set(entry.suffixes.values()) & set(recipe.save) - {exposure.suffix for exposure in current}
         made += [_nothing(entry, current[0], suffix) for suffix in sorted(absent)]
+    for exposure in made:
+        if exposure.pixels and not any(_has_value(pixels.sci) for pixels in exposure.pixels if pixels.sci is not None):
+            log.warning("%s: no pixel of its %s has a value", exposure.name, exposure.suffix)
     if write and made:
         write(made)
     return go_on
+
+
+def _has_value(array):
+    """Whether a number of an array is finite; seen in its first rows, nearly always."""
+    return array.ndim < 2 or any(np.isfinite(row).any() for row in array.reshape(-1, array.shape[-1]))
 
 
 def _save_members(entry, members, recipe, write):

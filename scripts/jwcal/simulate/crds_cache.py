@@ -284,7 +284,7 @@ def _server_config(context):
 
 
 def _describe(path, kind):
-    get = _keywords(path)
+    get = _keywords(path, kind or "simulated")
     kind = str(kind or _need(get, "REFTYPE", path)).lower()
     instrument = str(_need(get, "INSTRUME", path)).upper()
     return _entry(instrument, kind, get, get("USEAFTER") or FIRST_LIGHT, path)
@@ -324,15 +324,15 @@ def _text(value):
     return "|".join(part.strip() for part in str(value).upper().split("|") if part.strip())
 
 
-def _keywords(path):
+def _keywords(path, kind):
     """keyword -> value of a reference file, patterns first."""
     if path.suffix == ".asdf":
-        meta = open_reference(path).tree.get("meta", {})
+        meta = open_reference(path, kind).tree.get("meta", {})
         return lambda keyword: _attribute(meta, keyword)
     if path.suffix == ".json":
         header = {str(k).upper(): v for k, v in json.loads(path.read_text()).items()}
     else:
-        header = open_reference(path).header
+        header = open_reference(path, kind).header
     return lambda keyword: _first(header.get(PATTERNS[keyword][0]) if keyword in PATTERNS else None, header.get(keyword))
 
 

@@ -14,6 +14,7 @@ from ..vocabulary.parameters import Range
 log = logging.getLogger(__name__)
 
 OPTIONAL = ("extract1d", "apcorr", "psf")
+NEEDS = ("err",)
 
 PARTS = {"mode": {"": "arithmetic/spectra/slits"}}
 

@@ -7,6 +7,7 @@ from ..machine.parts import part
 from ..vocabulary.parameters import Range
 
 TAKES = "members"
+NEEDS = ("err",)
 
 PARTS = {
     "mode": {

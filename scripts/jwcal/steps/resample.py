@@ -180,6 +180,8 @@ def _mosaics(exposures, groups, grid, drizzle, steps, integrations):
         if group not in started:
             started[group] = Mosaic(grid.shape, counts[group], **drizzle)
         header = exposure.header
+        if drizzle["weight_type"] == "ivm" and exposure.var_rnoise is None:
+            log.warning("%s: there is no VAR_RNOISE, which weights are made of: all pixels have the same", exposure.name)
         level = 0.0 if header.get("BKGSUB", False) else header.get("BKGLEVEL", 0.0)
         placed = pixel_map(exposure.wcs, grid.wcs, exposure.sci.shape[-2:], *steps)
         time = 1.0 if drizzle["weight_type"] != "exptime" else header.get("TMEASURE") or header["EFFEXPTM"]

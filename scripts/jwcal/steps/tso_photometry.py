@@ -14,6 +14,7 @@ from ..vocabulary.parameters import Range
 log = logging.getLogger(__name__)
 
 TAKES = "members"
+NEEDS = ("err",)
 OPTIONAL = ("gain",)
 
 FILLED = ("WLP8", "SUB64P")  # PUPIL and SUBARRAY: the defocused star is larger than the image

@@ -12,6 +12,7 @@ from ..vocabulary.parameters import Range
 log = logging.getLogger(__name__)
 
 TAKES = "members"
+NEEDS = ("err",)
 
 
 def apply(

@@ -281,6 +281,7 @@ def make(settings, alone=False):
         for exposure in [exposure for exposure in going.values() if getattr(exposure.chain, stage) in group]:
             if not _plan_stage(plan, exposure, stage, files, associations, config, asked, refusals):
                 del going[exposure.root]
+    plan.remarks += _incomplete(associations.of_stage(3), plan.unusable)
     plan.refuse(refusals)
     plan.remarks += asked.remarks(whole=not refusals)
     place = {exposure.root: number for number, exposure in enumerate(found.exposures)}
@@ -397,6 +398,28 @@ def _plan_association(plan, association, going, files, config, asked, refusals):
     plan.jobs.append(job)
     plan.recipes[job.recipe] = recipe
     files.setdefault(association.product, {}).update(job.outputs)
+
+
+def _incomplete(associations, unusable):
+    """What is said of products that may lack an exposure: one of the same observation can't be used, so the rules did not see it."""
+    refused, said = {}, []
+    for name in sorted(set(unusable)):
+        for place in _places([name]):
+            refused.setdefault(place, []).append(name)
+    for association in associations if refused else ():
+        places = _places(chains.root_and_suffix(member.expname)[0] for member in association.of_type("science"))
+        names = [name for place in places for name in refused.get(place, ())]
+        if names and not association.given:  # those that are given name all their members
+            lacking = ", ".join(names[:NAMED]) + f" and {len(names) - NAMED} more" * (len(names) > NAMED)
+            are = "is" if len(names) == 1 else "are"
+            said.append(f"{association.product}: without {lacking}, which {are} of the same observation and can't be used")
+    return said
+
+
+def _places(names):
+    """Program, observation and instrument of exposures by their names, but for guide stars."""
+    parsed = filter(None, map(index.parse_name, names))
+    return sorted({(one.program, one.observation, one.detector[:3]) for one in parsed if not one.function})
 
 
 def _starts(chain, association):

@@ -25,12 +25,15 @@ def from_table(table, path, column="SURF_BRIGHT"):
     Raises
     ------
     InputError
-        It has no such columns, or no two wavelengths with a value.
+        It has no such columns of numbers, or no two wavelengths with a value.
     """
     names = {name.upper(): name for name in table.dtype.names}
     missing = [name for name in ("WAVELENGTH", column) if name not in names]
     if missing:
         raise InputError(f"its spectrum has no column {' and no '.join(missing)}", path, "Give an x1d or c1d file")
+    for name in ("WAVELENGTH", column):
+        if table.dtype[names[name]].base.kind not in "fiu":
+            raise InputError(f"the column {name} of its spectrum holds no real numbers", path, "Give an x1d or c1d file")
     wavelength, brightness = (np.ravel(table[names[name]]).astype(float) for name in ("WAVELENGTH", column))
     good = np.isfinite(brightness)
     wavelength, brightness = rising(wavelength[good], brightness[good])
