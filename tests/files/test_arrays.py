@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import test_master_background as background_of
 from astropy.io import fits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import jwcal
-import test_master_background as background_of
 from jwcal.files import arrays, fitsheaders
 from jwcal.model.exposure import Exposure, Members
 from jwcal.products import stored

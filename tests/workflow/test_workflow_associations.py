@@ -400,3 +400,13 @@ def test_an_exposure_without_a_program_is_in_none(tiny_rate, tmp_path):
     found = of(tmp_path)
     assert found.associations == [] and len(found.notes) == 2 and all("in no association" in note for note in found.notes)
     assert chosen.choose([], Config()).associations == []
+
+
+def test_two_products_of_one_id_do_not_share_files(planned, tmp_path):
+    """A crf has the name of its exposure and the id of the association: of two that would write the same file the second is left out."""
+    for name in "ab":
+        members = {"science": [f"{FIRST}_cal.fits"]}
+        write(tmp_path / f"data/{name}_asn.json", (f"my_mosaic_{name}", members), asn_type="image3", asn_id="o001")
+    _, made = planned()
+    assert [job.exposure for job in made.jobs if job.stage == "stage3" and job.exposure.startswith("my_mosaic")] == ["my_mosaic_a"]
+    assert [text for text in made.left_out if text.startswith("my_mosaic_b: it shares an exposure with my_mosaic_a")]

@@ -73,6 +73,7 @@ class Plan:
     lock: object = None  # an open file
 
     def __post_init__(self):
+        self._members = {}  # (pipeline, id of the association, exposure) -> the association's product
         self.index()
 
     def index(self):
@@ -157,6 +158,16 @@ class Plan:
             else:
                 self.problems += dict.fromkeys(str(error) for _, error in found)
             self.unusable += names
+
+    def taken(self, association, names, chain):
+        """The product of another association that names what it makes of one of these exposures in the same way; "" where none does."""
+        if not any("{member}" in save.name for save in chain.saves):
+            return ""
+        keys = [(association.pipeline, association.asn_id, name) for name in names]
+        other = next((self._members[key] for key in keys if key in self._members), "")
+        if not other:
+            self._members.update(dict.fromkeys(keys, association.product))
+        return other
 
     def wait(self, association, for_what, with_image=False):
         """Note that nothing makes this association's product yet, perhaps for want of the mosaic of a direct image too."""
@@ -388,6 +399,13 @@ def _plan_association(plan, association, going, files, config, asked, refusals):
         return
     chain = config.chain(association.pipeline, first.header)
     root, reads = science[0]
+    other = plan.taken(association, [name for name, _ in science], chain)
+    if other:
+        plan.left_out.append(
+            f"{association.product}: it shares an exposure with {other}, which is of {association.asn_id} too, so that files of the two "
+            "would have the same names. Give one of them another id."
+        )
+        return
     try:
         size = mosaic_pixels([going[name].header for name, _ in science], first.shape[-2:])
         job, recipe = _job(first, "stage3", chain, reads, files[root][reads], config, association, files, size)
