@@ -122,9 +122,10 @@ def calibrate(exposures, crds):
 
 
 def _calibrate(uncal, steps, crds):
-    pipelines = select_for(stored.header(uncal))
+    header = stored.header(uncal)
+    pipelines = select_for(header)
     products = jwcal.run_pipeline(pipelines.stage1, uncal, steps=steps, every=True, crds_path=crds)
-    if not (pipelines.stage2 and chains.is_built(pipelines.stage2)):
+    if not (pipelines.stage2 and chains.is_built(pipelines.stage2, header)):
         return
     for exposure in products.values():
         if exposure.suffix in chains.chain(pipelines.stage2, exposure.header).reads:

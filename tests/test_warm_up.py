@@ -104,7 +104,7 @@ def test_what_an_exposure_needs():
     """And not what other pipelines, ways and steps that are switched off do."""
     images, spectra = (set(needs.needed(warm_up.recipes([kind]))) for kind in ("NRC_IMAGE", "NRS_IFU"))
     assert {"ramps/ols_ramp", "jumps/twopoint_jump", "images/flat_field"} <= images <= set(TABLE)
-    assert not {"detector/irs2", "detector/emi_joint", "detector/guider_cds", "noise/flicker_noise"} & images
+    assert not {"detector/irs2", "detector/emi_joint", "detector/guider_cds", "noise/flicker_noise", "jumps/showers"} & images
     assert "images/photom" not in spectra
 
 

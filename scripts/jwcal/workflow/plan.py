@@ -465,7 +465,7 @@ def forms_of(chain, header):
     A file that it reads has the form in which the exposure's other pipelines write it: a `cal` of slits, or of an image.
     """
     names = select_for(header) if header.get("EXP_TYPE") and header.get("NINTS") else ()
-    others = [chains.chain(name, header) for name in names if name and name != chain.pipeline and chains.is_built(name)]
+    others = [chains.chain(name, header) for name in names if name and name != chain.pipeline and chains.is_built(name, header)]
     made = {(suffix, save.model) for save in chain.saves for suffix in save.suffixes.values()}
     made |= {(suffix, save.model) for other in others for save in other.saves for suffix in save.suffixes.values() if suffix in chain.reads}
     made |= {(suffix, "") for suffix in chain.reads}
