@@ -51,6 +51,14 @@ def test_every_rule_of_an_exposure_is_in_the_group(tiny, tmp_path):
     assert PROFILE["group-components"] == ["exposures=1"]
 
 
+def test_a_job_knows_the_rules_of_the_run(tiny, tmp_path, no_crds):
+    """Snakemake starts again on the node, and reads the plan that the head node left: its rules have the same names."""
+    settings = {"data": str(tiny.image.parent), "results": str(tmp_path), "references": {"crds_path": str(tiny.crds)}}
+    made = plan.make(settings)
+    rules = {job.rule for job in made.jobs}
+    assert any(job.stage == "stage3" for job in made.jobs) and rules == {job.rule for job in plan.load(settings).jobs}
+
+
 READS_ONLY = """
 import os, sys
 cache, recipe, log = sys.argv[1:]
