@@ -2,7 +2,8 @@
 
     python benchmarks/scale.py [--exposures 500 1000 2000 4000] [--repeat 3] [--plot FILE.png] [--work DIR]
 
-The exposures are copies of one tiny image with other names and numbers, and the jobs are empty: their products hold a few bytes. Timed are
+The exposures are copies of one tiny image with other names and numbers, eight of them an association that is combined, and the jobs are
+empty: their products hold a few bytes. Timed are
 a dry run in which all is to be made (the DAG), and a run in which all is up to date (no-op), each in processes of their own; of the
 repeats the fastest. Snakemake alone gets a Snakefile of two rules, which make one file of one file; and for the DAG another one, whose
 rules have as many files and functions as ours (alike).
@@ -169,8 +170,11 @@ def make_products(folder):
     at_work = {}
 
     def nothing(recipe, source, write, scratch):
-        suffixes = set(at_work["job"].outputs) - {LIST}
-        write([SimpleNamespace(suffix=suffix, product="", steps={}, seconds={}, references={}) for suffix in suffixes])
+        job = at_work["job"]
+        made = [(suffix, "") for suffix in set(job.outputs) - {LIST}]
+        if LIST in job.outputs:  # of each member
+            made += [("crf", f"../stage2/{Path(path).name.removesuffix('_cal.fits')}_combined") for path in (job.input, *job.members)]
+        write([SimpleNamespace(suffix=suffix, product=name, steps={}, seconds={}, references={}) for suffix, name in made])
 
     loop.run, stored.write_all = nothing, lambda wanted: [Path(path).write_bytes(b"empty") for _, path in wanted]
     planned = plan.load({"results": str(folder / "results")}).jobs

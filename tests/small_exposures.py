@@ -4,6 +4,7 @@ That is `scripts/jwcal/kernels/signatures.json`: to be made anew after a kernel'
 minutes, as all of them are compiled afresh.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -17,10 +18,11 @@ if __name__ == "__main__":
 
 import jwcal
 from jwcal.model import ramp
-from jwcal.products.stored import header
+from jwcal.products import stored
 from jwcal.settings import chains
 from jwcal.settings.selector import select_for
-from jwcal.simulate import crds_cache, emicorr, irs2
+from jwcal.simulate import crds_cache, emicorr, instruments, irs2, spectrograph
+from jwcal.simulate.detector import make_detector
 from jwcal.simulate.exposures import simulate_exposure
 from jwcal.simulate.headers import Identity
 from jwcal.simulate.instruments import Subarray
@@ -54,22 +56,39 @@ EXPOSURES = [
 ]
 BLOCK = 2**14  # bytes: ramps of several integrations are walked
 
-# Programs to the end of stage 3: images that are combined, and a time series of a star.
+# Programs to the end of stage 3: images that are combined, a time series of a star, a star and its reference behind a mask.
 COMMON = {"program": 1235, "target": [53.1625, -27.7914], "seed": 11, "detectors": ["NRCB1"], "stage3": True}
 FIELD = {"radius": 8.0, "stars": 60, "galaxies": 6, "faintest": 1e-7, "brightest": 3e-4}
 IMAGE = {"exp_type": "NRC_IMAGE", "filter": "F200W", "subarray": "SUB160", "readpatt": "RAPID", "ngroups": 5}
 SERIES = {"exp_type": "NRC_TSIMAGE", "filter": "F200W", "subarray": "SUB64P", "ngroups": 4, "nints": 5, "star": 1e-3}
+MASK = {"exp_type": "NRC_CORON", "detectors": ["NRCALONG"], "filter": "F335M", "aperture": "NRCA5_FULL_MASK335R", "CORONMSK": "MASKA335R"}
+MASK |= {"subarray": "SUB320A335R", "place": [608, 1644, 64, 64], "ngroups": 3, "nints": 2, "tframe": 5.0}
+BEHIND = {**MASK, "observation": 1, "coronagraph": {"star": 1.0, "planets": [[1.3, 60.0, 1e-4]]}}
+REFERENCES = [
+    {**MASK, "observation": 2 + n, "IS_PSF": True, "TARGPROP": "CALIBRATOR", "coronagraph": {"star": 2.0, "offset": [0.01 * n, 0.0]}}
+    for n in range(2)
+]
 PROGRAMS = [
     {**COMMON, "sky": FIELD, "exposures": [IMAGE], "dithers": [[0.0, 0.0], [0.6, 0.4], [-0.5, 0.3], [0.2, -0.6]]},
     {**COMMON, "sky": {"radius": 1.0, "stars": 1, "galaxies": 0}, "exposures": [SERIES]},
+    {**COMMON, "sky": {"stars": 0, "galaxies": 0}, "exposures": [BEHIND, {**BEHIND, "observation": 4, "roll": 15.0}, *REFERENCES]},
 ]
+# Spectra from their rates on: two nods along MIRI's slit, each the other's background, and a time series without a slit.
+STAR = spectrograph.Source(spectrograph.Spectrum(flux=0.02), along=0.2)
+NODS = [
+    {"dither": {"x": x, "y": 0.0, "pattern": "ALONG-SLIT-NOD"}, "background": lambda wavelength: 25 + 0 * wavelength} for x in (-1.9, 1.9)
+]
+SPECTRA = [*NODS, {"slitless": True, "nints": 5, "header": {"TSOVISIT": True}}]
 
 
 def reach_all(folder):
     """Call what any chain calls by default, and some of its options."""
     calibrate(simulate(folder, EXPOSURES), str(folder / "crds"))
     for number, program in enumerate(PROGRAMS):
-        run_program(folder / f"program{number}", program)
+        make_program(folder / f"program{number}", program)
+        run_jobs(folder / f"program{number}")
+    simulate_spectra(folder / "spectra")
+    run_jobs(folder / "spectra")
 
 
 def simulate(folder, table):
@@ -103,19 +122,46 @@ def calibrate(exposures, crds):
 
 
 def _calibrate(uncal, steps, crds):
-    pipelines = select_for(header(uncal))
+    header = stored.header(uncal)
+    pipelines = select_for(header)
     products = jwcal.run_pipeline(pipelines.stage1, uncal, steps=steps, every=True, crds_path=crds)
-    if not (pipelines.stage2 and chains.is_built(pipelines.stage2)):
+    if not (pipelines.stage2 and chains.is_built(pipelines.stage2, header)):
         return
     for exposure in products.values():
         if exposure.suffix in chains.chain(pipelines.stage2, exposure.header).reads:
             jwcal.run_pipeline(pipelines.stage2, exposure, crds_path=crds)
 
 
-def run_program(folder, program):
-    """Simulate a program, and run all its jobs in this process."""
-    made = make_program(folder, program)
-    planned = plan.make({"data": str(folder / "data"), "results": str(folder / "results"), "references": {"crds_path": str(made["crds"])}})
+def simulate_spectra(folder):
+    """Make rates of MIRI's prism with associations, and in `<folder>/crds` a CRDS cache with their references."""
+    files = spectrograph.write_lrs_references(folder / "references")
+    sensor, setup = make_detector("MIRI", "MIRIMAGE"), instruments.setup("MIR_LRS-FIXEDSLIT")
+    flat = write_references(folder / "references", sensor, setup=setup, types=("flat",))
+    crds_cache.build(folder / "crds", [*files.values(), *flat.values()])
+    (folder / "data").mkdir()
+    names = []
+    for number, options in enumerate(SPECTRA, start=1):
+        made = spectrograph.simulate_lrs(files, sources=[STAR], identity=Identity(observation=1 + number // 3, exposure=number), **options)
+        root = made.exposure.header["FILENAME"].removesuffix("_uncal.fits")
+        made.exposure.header["FILENAME"] = f"{root}_{made.exposure.suffix}.fits"
+        stored.write(made.exposure, folder / "data" / made.exposure.header["FILENAME"])
+        names.append(root)
+    first, second, _ = names
+    for one, other in (first, second), (second, first):
+        _associate(folder / "data", "spec2", one, {f"{one}_rate.fits": "science", f"{other}_rate.fits": "background"})
+    _associate(folder / "data", "spec3", "jw01234-o001_t001_miri_p750l", {f"{root}_cal.fits": "science" for root in (first, second)})
+
+
+def _associate(folder, kind, product, members):
+    members = [{"expname": name, "exptype": what} for name, what in members.items()]
+    about = {"asn_type": kind, "asn_rule": "by hand", "asn_id": "o001", "asn_pool": "none", "program": "01234", "version_id": "1"}
+    (folder / f"{product}_{kind}_asn.json").write_text(json.dumps(about | {"products": [{"name": product, "members": members}]}))
+
+
+def run_jobs(folder):
+    """Run all jobs of `<folder>/data` in this process."""
+    config = {"data": str(folder / "data"), "results": str(folder / "results"), "references": {"crds_path": str(folder / "crds")}}
+    planned = plan.make(config)
     assert not planned.problems, planned.problems
     for job in planned.jobs:
         for path in job.outputs.values():
@@ -125,8 +171,6 @@ def run_program(folder, program):
 
 def record():
     """Write the table of what the kernels are called with, from a process in which none was compiled before."""
-    import json
-
     import numpy as np
 
     from jwcal.kernels import signatures

@@ -12,6 +12,7 @@ from .kernels import ahead, keep, signatures
 from .settings import chains, selector
 from .settings import config as configuration
 from .settings.recipe import Recipe
+from .simulate import instruments
 from .simulate.program import DEMO
 from .workflow import kernels
 from .workflow.plan import forms_of
@@ -50,10 +51,12 @@ def recipes(exp_types):
     config = configuration.load({})
     found = []
     for exp_type in exp_types:
-        for pipeline in filter(chains.is_built, filter(None, selector.select(exp_type))):
-            chain = chains.chain(pipeline, {"EXP_TYPE": exp_type})
-            parameters, _ = config.chain_parameters(chain, exp_type, {})
-            found.append(Recipe(pipeline, list(chain.entries), parameters, forms=forms_of(chain, {"EXP_TYPE": exp_type})))
+        header = {"EXP_TYPE": exp_type, "INSTRUME": instruments.PREFIXES[exp_type[:3]]}
+        for pipeline in filter(None, selector.select(exp_type)):
+            if chains.is_built(pipeline, header):
+                chain = chains.chain(pipeline, header)
+                parameters, _ = config.chain_parameters(chain, exp_type, {})
+                found.append(Recipe(pipeline, list(chain.entries), parameters, forms=forms_of(chain, header)))
     return found
 
 

@@ -118,13 +118,12 @@ NO_OPENERS = ("astropy.io.fits.Header", "astropy.io.fits.card")
 WORDS = {"another", "understood"}  # of files.reference_file: what is wrong with what a reference holds, in words
 CALLS = {"open", "read_text", "read_bytes", "write_text", "write_bytes", "loadtxt", "genfromtxt", "fromfile", "tofile", "memmap", "writeto"}
 
+OF_KERNELS = {"kernels/__init__", "kernels/keep", "kernels/ahead", "kernels/signatures"}  # the table, and where what is compiled is kept
 
-@pytest.mark.parametrize("name", [n for n in in_rooms("steps", "arithmetic", "kernels") if n not in ("kernels/keep", "kernels/__init__")])
+
+@pytest.mark.parametrize("name", [n for n in in_rooms("steps", "arithmetic", "kernels") if n not in OF_KERNELS])
 def test_steps_and_arithmetic_open_no_file(name):
-    """They have `refs` and `members`, `model.named_files` for what a parameter names, and `machine.scratch`.
-
-    `kernels/keep` is where numba keeps what it has compiled.
-    """
+    """They have `refs` and `members`, `model.named_files` for what a parameter names, and `machine.scratch`."""
     of_files = {module for _, module in imported(name) if room(module) == "files"}
     assert of_files <= {"files/reference_file"}
     wrong = [f"{line} {m}" for line, m in libraries(name) if m.startswith(OPENERS) and not m.startswith(NO_OPENERS)]

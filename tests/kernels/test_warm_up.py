@@ -19,9 +19,14 @@ from jwcal.workflow import kernels as needs
 OF_OPTIONS = {
     "detector/emi_sequential",  # emicorr.algorithm: sequential
     "detector/persistence",
+    "images/coadd_variance",  # resample.error_of: area
+    "images/median_along",  # badpix_selfcal, which is off by default
     "jumps/likelihood_jump",  # jump.detection: likelihood
+    "photometry/peaks",  # source_catalog.deblend, where segments touch
     "ramps/likely_ramp",  # ramp_fit.algorithm: LIKELY, and stripes that are read several times a frame
     "ramps/ramp_segments",  # ramp_fit.save_opt
+    "spectra/background_fit",  # extract_1d.smoothing_length
+    "spectra/common_wavelengths",  # combine_1d, which is in no chain yet
 }
 TABLE = signatures.table()
 # What is compiled for exposures of the modes' own sizes: [kernel...]
@@ -104,7 +109,7 @@ def test_what_an_exposure_needs():
     """And not what other pipelines, ways and steps that are switched off do."""
     images, spectra = (set(needs.needed(warm_up.recipes([kind]))) for kind in ("NRC_IMAGE", "NRS_IFU"))
     assert {"ramps/ols_ramp", "jumps/twopoint_jump", "images/flat_field"} <= images <= set(TABLE)
-    assert not {"detector/irs2", "detector/emi_joint", "detector/guider_cds", "noise/flicker_noise"} & images
+    assert not {"detector/irs2", "detector/emi_joint", "detector/guider_cds", "noise/flicker_noise", "jumps/showers"} & images
     assert "images/photom" not in spectra
 
 

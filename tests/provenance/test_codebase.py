@@ -108,6 +108,13 @@ def test_a_step_with_several_ways_is_made_of_the_one_that_it_takes(package):
     assert "wide/grid" not in code.modules(code.of_step("outliers", {"mode": "tso"}))
 
 
+def test_a_parameter_chooses_too():
+    code = Code()
+    usual, showers = (set(code.modules(code.of_step("jump", {"find_showers": asked}))) for asked in (False, True))
+    assert showers - usual >= {"arithmetic/jumps/showers", "kernels/jumps/showers"}
+    assert "arithmetic/jumps/snowballs" not in showers
+
+
 def test_a_kernel_of_irs2_is_none_of_the_others():
     code = Code()
     usual, irs2 = (set(code.modules(code.of_step("refpix", arguments))) for arguments in ({}, {"readout": "irs2"}))

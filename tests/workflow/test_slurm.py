@@ -1,5 +1,6 @@
 """The workflow on a cluster: a real Slurm of one node, which is this machine (tests marked `slurm`), and what can be told without one."""
 
+import json
 import os
 import re
 import subprocess
@@ -12,8 +13,6 @@ import pytest
 import yaml
 
 from conftest import PROGRAM
-from jwcal.settings import chains
-from jwcal.settings.tables import table
 from jwcal.simulate.program import make_program
 from jwcal.workflow import plan
 from slurm import cluster as slurm
@@ -34,21 +33,30 @@ def test_profile_has_what_the_default_one_has():
     assert default.items() <= PROFILE.items()
 
 
-def test_profile_groups_every_rule_of_an_exposure():
-    """All that the tables make where no optional product is asked for."""
-    grouped = {name for name, _, _ in (item.partition("=") for item in PROFILE["groups"])}
-    instruments = {"FGS": "FGS", "MIR": "MIRI", "NIS": "NIRISS", "NRC": "NIRCAM", "NRS": "NIRSPEC"}
-    for pipeline in filter(chains.is_built, table("pipelines")):
-        for exp_type in table("exp_types")["exp_types"]:
-            header = {"EXP_TYPE": exp_type, "INSTRUME": instruments[exp_type[:3]]}
-            if not chains.is_built(pipeline, header):
-                continue
-            chain = chains.chain(pipeline, header)
-            if chain.takes != "exposure":
-                continue  # what takes many exposures waits for all of them, in a job of its own
-            outputs = dict.fromkeys(chain.products(chain.reads[0], [], []))
-            rule = plan.Job("root", "stage", pipeline, "input", outputs, "recipe", 1, 1).rule
-            assert rule in grouped, f"{exp_type} {pipeline}"
+def test_every_rule_of_an_exposure_is_in_the_group(tiny, tmp_path):
+    """Stages 1 and 2; what takes many exposures waits for all of them, in a job of its own."""
+    for path in ROOT.iterdir():
+        if path.is_dir() and not path.name.startswith("."):
+            (tmp_path / path.name).symlink_to(path)
+    told = "\natexit.register(lambda: print('GROUPS', json.dumps({rule.name: rule.group for rule in workflow.rules})))\n"
+    (tmp_path / "Snakefile").write_text("import json\n" + (ROOT / "Snakefile").read_text() + told)
+    call = command(tmp_path, "results", "-n", "--cores", "1", until="stage3", data=str(tiny.image.parent), crds_path=str(tiny.crds))
+    call[call.index("-s") + 1] = tmp_path / "Snakefile"
+    done = subprocess.run(call, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    groups = json.loads(re.search("^GROUPS (.*)", done.stdout, re.M)[1])
+    alone = {"all", "everything", "refuse"} | {name for name in groups if re.match("image3_|tso3_", name)}
+    assert {"detector1_rate_rateints", "image2_cal_i2d", "tso1_rate_rateints", "tso_image2_calints"} < groups.keys() and len(alone) == 5
+    assert groups == {name: None if name in alone else "exposures" for name in groups}
+    assert PROFILE["group-components"] == ["exposures=1"]
+
+
+def test_a_job_knows_the_rules_of_the_run(tiny, tmp_path, no_crds):
+    """Snakemake starts again on the node, and reads the plan that the head node left: its rules have the same names."""
+    settings = {"data": str(tiny.image.parent), "results": str(tmp_path), "references": {"crds_path": str(tiny.crds)}}
+    made = plan.make(settings)
+    rules = {job.rule for job in made.jobs}
+    assert any(job.stage == "stage3" for job in made.jobs) and rules == {job.rule for job in plan.load(settings).jobs}
 
 
 READS_ONLY = """
@@ -120,15 +128,15 @@ def program(tmp_path_factory):
 @pytest.fixture(scope="module")
 def local(program):
     """The products that a run on this machine makes."""
-    run = snakemake(program, "local", "--cores", "2")
+    run = snakemake(program, "local", "--cores", "2", until="stage3")
     assert run.status == 0, run.text
-    assert len(run.products) == 14
+    assert len(run.products) == 20
     return run.products
 
 
-def command(folder, results, *arguments, data="data", **references):
+def command(folder, results, *arguments, data="data", until="stage2", **references):
     """A call of Snakemake, with a configuration of its own."""
-    config = {"data": data, "results": results, "references": {"crds_path": "crds", **references}}
+    config = {"data": data, "results": results, "until": until, "references": {"crds_path": "crds", **references}}
     (folder / f"{results}.yaml").write_text(yaml.safe_dump(config))
     return [Path(sys.executable).parent / "snakemake", "-s", ROOT / "Snakefile", "--configfile", f"{results}.yaml", *map(str, arguments)]
 
@@ -178,9 +186,10 @@ def listed(cluster):
     return [line.split() for line in slurm.squeue(cluster, "%A %j %T %m", "--states=all", "--sort=i")] if cluster else []
 
 
-def of_exposure(products, number):
-    """The products of one exposure."""
-    return {name: content for name, content in products.items() if f"_{number}_" in name}
+def of_exposure(products, number=""):
+    """The products of stages 1 and 2, of one exposure or of all."""
+    alone = {name: content for name, content in products.items() if not name.startswith("stage3/") and "_crf" not in name}
+    return {name: content for name, content in alone.items() if f"_{number}" in name}
 
 
 def snapshot(folder):
@@ -189,17 +198,17 @@ def snapshot(folder):
 
 @pytest.mark.slurm
 def test_products_are_those_of_a_local_run(cluster, program, local, tmp_path):
-    """Byte for byte, with one job an exposure; the cache is as it was; a second run has nothing to do."""
+    """Byte for byte, with one job an exposure, and one an association; the cache is as it was; a second run has nothing to do."""
     before = snapshot(program / "crds")
     scratch = tmp_path / "scratch"
     arguments = (*ON_CLUSTER, "--default-resources", f"tmpdir='{scratch}'")
-    run = snakemake(program, "cluster", *arguments, cluster=cluster)
+    run = snakemake(program, "cluster", *arguments, cluster=cluster, until="stage3")
     assert run.status == 0, run.text
     assert run.products == local
-    assert [state for state, _ in run.jobs] == ["COMPLETED"] * 4
+    assert [state for state, _ in run.jobs] == ["COMPLETED"] * 6
     assert scratch.is_dir(), "the jobs did not get the scratch folder"
     assert snapshot(program / "crds") == before
-    again = snakemake(program, "cluster", *arguments, cluster=cluster)
+    again = snakemake(program, "cluster", *arguments, cluster=cluster, until="stage3")
     assert again.status == 0 and "Nothing to be done" in again.text and not again.jobs, again.text
 
 
@@ -240,8 +249,8 @@ def test_exposures_that_share_a_job(cluster, program, local):
     assert run.status == 1
     assert len(run.jobs) == 1
     assert "broken_flat.fits: the flat reference can't be read" in run.text
-    lost = {name for name in local if name.startswith("stage2/") and "_02101_00001_" in name}
-    assert lost and run.products == {name: content for name, content in local.items() if name not in lost}
+    lost = {name for name in of_exposure(local) if name.startswith("stage2/") and "_02101_00001_" in name}
+    assert lost and run.products == {name: content for name, content in of_exposure(local).items() if name not in lost}
 
 
 @pytest.mark.slurm
@@ -249,7 +258,7 @@ def test_node_that_goes_down_costs_nothing_but_time(cluster, local, interrupted)
     """The same jobs start again when the node is back, none of them counted as a retry."""
     run = end(interrupted)
     assert run.status == 0, run.text
-    assert run.products == local
+    assert run.products == of_exposure(local)
     assert "Requeuing" in (cluster / "slurmctld.log").read_text(), "no job was at work"
     (name,) = re.findall(r"SLURM run ID: (\S+)", run.text)
     mine = [state for _, run_name, state, _ in listed(cluster) if run_name == name]

@@ -1,4 +1,4 @@
-"""Compile kernels before anyone waits for them: several at a time, each once, those first that others call, and of these the longest."""
+"""Compile kernels before anyone waits for them: several at a time, each once, those first that the longest ones call."""
 
 import hashlib
 import logging
@@ -47,11 +47,13 @@ def compile_all(modules, processes=None, tell=None):
         return {}
     imported = {module: keep.imported(module) - {module} for module in modules}
     waiting = {module: imported[module] & set(modules) for module in modules}
+    # of what can begin, first what the longest waits for
+    longest = {module: max(keep.length(other) for other in modules if module == other or module in imported[other]) for module in modules}
     processes = min(processes or len(os.sched_getaffinity(0)), len(modules))
     running, wrong = {}, {}
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         while waiting or running:
-            for module in sorted([module for module, needs in waiting.items() if not needs], key=keep.length, reverse=True):
+            for module in sorted([module for module, needs in waiting.items() if not needs], key=longest.get, reverse=True):
                 # what two of them call, and do not find compiled, both would compile
                 alone = all(imported[module].isdisjoint(imported[other]) for other in running.values())
                 if alone and len(running) < processes:

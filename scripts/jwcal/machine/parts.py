@@ -12,7 +12,7 @@ def part(ways, taken=""):
     ----------
     ways : dict
         Value of the table's argument -> module, "arithmetic/outliers/tso"; "" is the usual way. A step's `PARTS` has one such dict for
-        each argument, so that `provenance.codebase` knows which of them made a product.
+        each argument, or for a parameter of the user's ("True"), so that `provenance.codebase` knows which of them made a product.
     taken : str
     """
     return importlib.import_module(f"{PACKAGE}.{ways[taken].replace('/', '.')}")

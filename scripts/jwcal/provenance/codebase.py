@@ -54,7 +54,7 @@ class Code:
         self._asked = {}  # thousands of exposures share a few chains
 
     def of_step(self, name, arguments=None, own=""):
-        """The modules that a step is made of, before their imports are followed: its own, and the parts that the table's arguments choose.
+        """The modules that a step is made of, before their imports are followed: its own, and the parts that its arguments choose.
 
         A step that has several ways says so in a literal, `PARTS = {"mode": {"tso": "arithmetic/outliers/tso"...}}`, and imports the
         one that it is called with: an edit of one way leaves the products of the others alone.
@@ -63,13 +63,13 @@ class Code:
         ----------
         name : str
         arguments : dict, optional
-            Those that `config/pipelines.yaml` gives the step.
+            Those that `config/pipelines.yaml` gives the step, and its parameters.
         own : path, optional
             The user's own module.
         """
         module = str(own) or f"steps/{name}"
         ways = self.parsed(module)["parts"] if self.has(module) else {}
-        chosen = (by_value.get((arguments or {}).get(argument, "")) for argument, by_value in ways.items())
+        chosen = (by_value.get(str((arguments or {}).get(argument, ""))) for argument, by_value in ways.items())
         return [module, *filter(None, chosen)]
 
     def modules(self, roots):

@@ -71,7 +71,7 @@ def roots(recipe, code):
     """The modules that a recipe's products are made by, before their imports are followed; see `codebase.Code.of_step`."""
     return [
         *(f"products/{form}" for form in recipe.forms),
-        *(m for e in _running(recipe) for m in code.of_step(e.name, e.arguments, e.own)),
+        *(m for e in _running(recipe) for m in code.of_step(e.name, {**recipe.parameters.get(e.name, {}), **e.arguments}, e.own)),
     ]
 
 
@@ -251,10 +251,12 @@ def changes(record, made_from, code, own=None):
         old = before["parameters"].get(step)
         if old is not None:
             words += _differences(old, made_from["parameters"][step], f"{step}.{{}} {{}} -> {{}}")
-    code_change = _code_change(made_from["chain"], code, own or {})
+    code_change = _code_change(made_from, code, own or {})
+    alike = was == now and before["parameters"] == made_from["parameters"]
     for what, in_words in (("references", _reference_change), ("code", code_change), ("libraries", "{} {} -> {}".format)):
         old, new = before[what], made_from[what]
-        names = old.keys() | new.keys() if was == now else old.keys() & new.keys()  # what came or went with a step is said by the step
+        # what came or went with a step or a parameter is said by that
+        names = old.keys() | new.keys() if alike or (was == now and what != "code") else old.keys() & new.keys()
         words += [in_words(name, old.get(name), new.get(name)) for name in sorted(names) if old.get(name) != new.get(name)]
     return words
 
@@ -269,8 +271,9 @@ def _reference_change(kind, old, new):
     return f"{kind} {old}: its content" if old == new else f"{kind} {old} -> {new}"
 
 
-def _code_change(chain, code, own):
-    steps = {step: code.of_step(step, arguments, own.get(step, "")) for step, arguments in chain}
+def _code_change(made_from, code, own):
+    arguments = {step: {**made_from["parameters"].get(step, {}), **given} for step, given in made_from["chain"]}
+    steps = {step: code.of_step(step, given, own.get(step, "")) for step, given in arguments.items()}
 
     def in_words(module, old, new):
         """step code: jump (kernels/twopoint_jump)"""

@@ -10,6 +10,7 @@ import numpy as np
 from ..arithmetic.jumps import events
 from ..kernels.jumps.spread_jumps import spread_jumps
 from ..kernels.jumps.twopoint_jump import CLIP_ALL, CLIP_INTEGRATIONS, ITERATIVE, ONE_PASS, detect_jumps
+from ..machine.parts import part
 from ..model import aligned
 from ..vocabulary.dq import DO_NOT_USE, JUMP_DET, SATURATED
 from ..vocabulary.errors import Skip
@@ -18,6 +19,7 @@ from ..vocabulary.parameters import Range
 log = logging.getLogger(__name__)
 
 REFERENCES = ("gain", "readnoise")
+PARTS = {"expand_large_events": {"True": "arithmetic/jumps/snowballs"}, "find_showers": {"True": "arithmetic/jumps/showers"}}
 WALKS = "rows"
 ROWS = 64  # that a thread searches at a time, at most
 HALO = 1  # a jump is also flagged in the pixels above and below
@@ -127,13 +129,9 @@ def walks_itself(_, parameters):
 def finish(exposure, refs, *, expand_large_events, find_showers, **given):
     """Look for what is larger than a pixel in whole frames, once `apply` has found the jumps of all pixels; called with its arguments."""
     if expand_large_events:
-        from ..arithmetic.jumps import snowballs  # they are seldom looked for
-
-        snowballs.flag_snowballs(exposure, **given)
+        part(PARTS["expand_large_events"], "True").flag_snowballs(exposure, **given)
     if find_showers:
-        from ..arithmetic.jumps import showers
-
-        showers.flag_showers(exposure, refs, **given)
+        part(PARTS["find_showers"], "True").flag_showers(exposure, refs, **given)
 
 
 def _search(exposure, refs, asked):

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..arithmetic.spectra.white import flux_of_each
+from ..arithmetic.spectra.white import ABOUT, flux_of_each
 from ..files.reference_file import another, understood
 from ..vocabulary.errors import InputError, ReferenceError
 
@@ -13,14 +13,6 @@ log = logging.getLogger(__name__)
 
 OPTIONAL = ("wavelengthrange",)
 
-ABOUT = {  # of the table's meta data
-    "instrument": "INSTRUME",
-    "exp_type": "EXP_TYPE",
-    "subarray": "SUBARRAY",
-    "filter": "FILTER",
-    "pupil": "PUPIL",
-    "target_name": "TARGNAME",
-}
 NAMED = ("NRS1", "NRS2")  # detectors that are in the columns' names though there is but one
 
 

@@ -218,7 +218,8 @@ class Plan:
     def save(self):
         """Leave the plan for the jobs of a cluster, which read the Snakefile again."""
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("jobs", "recipes", "lock")}
-        stale.write(self.file, {**plain, "jobs": [vars(job) for job in self.jobs]})
+        # the products in their order, which is in the rules' names
+        stale.write(self.file, {**plain, "jobs": [{**vars(job), "outputs": list(job.outputs.items())} for job in self.jobs]})
 
 
 def _pattern(path, exposure):
@@ -236,7 +237,7 @@ def load(settings):
         The configuration.
     """
     plain = json.loads(Plan(settings["results"]).file.read_text())
-    return Plan(**{**plain, "jobs": [Job(**job) for job in plain["jobs"]]})
+    return Plan(**{**plain, "jobs": [Job(**{**job, "outputs": dict(job["outputs"])}) for job in plain["jobs"]]})
 
 
 def make(settings, alone=False):

@@ -6,6 +6,15 @@ import numpy as np
 
 log = logging.getLogger(__name__)
 
+ABOUT = {  # what the table of a light curve says of its exposure: {name: keyword}
+    "instrument": "INSTRUME",
+    "exp_type": "EXP_TYPE",
+    "subarray": "SUBARRAY",
+    "filter": "FILTER",
+    "pupil": "PUPIL",
+    "target_name": "TARGNAME",
+}
+
 
 def flux_of_each(tables, low, high, replace=True):
     """The sum of each integration's fluxes.
