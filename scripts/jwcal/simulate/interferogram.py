@@ -25,8 +25,8 @@ HOLES = np.array([(0, -2.64), (-2.28631, 0), (2.28631, -1.32), (-2.28631, 1.32),
 WIDTH = 0.80  # m, of a hole from flat to flat
 PUPIL, FLAT = 6.603464, 6.559348  # m: the circle about the pupil, and its width from flat to flat
 FILTERS = {"F277W": (2.40, 3.14), "F380M": (3.73, 3.93), "F430M": (4.18, 4.40), "F480M": (4.67, 4.97)}  # um
-COLOURS = 15
-FINE = 5  # samples a pixel
+COLOURS = 20
+FINE = 4  # samples a pixel, at the places and with the weights of Gauss's quadrature: fringes of two pixels come out to 1e-5
 SETTLING = 300.0  # s
 COMMISSIONING = ((0.992820, 0.00618605), (-0.00727008, 0.998540))
 
@@ -38,6 +38,15 @@ def throughput(filter_name, points=200):
     flank = 0.05 * (high - low)
     passed = 0.9 * np.clip(0.5 + (wavelength - low) / flank, 0, 1) * np.clip(0.5 - (wavelength - high) / flank, 0, 1)
     return np.array(list(zip(wavelength * 1e4, passed, strict=True)), [("wavelength", "f4"), ("throughput", "f4")])
+
+
+def colours(filter_name):
+    """Wavelengths [m] of a filter's light, and the part of the photons that each stands for: even photons at all wavelengths."""
+    table = throughput(filter_name)
+    low, high = table["wavelength"][table["throughput"] > 0][[0, -1]] * 1e-10
+    wavelengths = np.linspace(low, high, 2 * COLOURS + 1)[1::2]
+    passed = np.interp(wavelengths * 1e10, table["wavelength"], table["throughput"])
+    return list(zip(wavelengths, passed / passed.sum(), strict=True))
 
 
 def mask_image(size=1024):
@@ -81,7 +90,7 @@ class Interferogram:
     companion : (separation [arcsec], position angle [deg, east of north], flux over the star's), or None
     pistons : nm, rms of each hole in each integration
     aberration : nm, rms of each hole, the same in all integrations
-    affine : how the pupil is stretched along rows and columns, two by two
+    affine : from places in the real pupil to those in the ideal one, along rows and columns, two by two
     jitter : arcsec, rms of each coordinate in each integration
     seed : of all these
     """
@@ -103,7 +112,7 @@ class Interferogram:
         at = [look.sky_to_pixel(row["ra"], row["dec"]) for row in sources]
         sources["x"], sources["y"] = (np.array([float(p[k][0]) for p in at]) for k in (0, 1))
         rng = np.random.default_rng([self.seed, 17])
-        number, scale = setup.readout.nints, np.sqrt(area)
+        number, scale = setup.readout.nints, (look.xscale + look.yscale) / 2
         steady = self.aberration * rng.standard_normal(len(HOLES))
         pistons = (steady + self.pistons * rng.standard_normal((number, len(HOLES)))) * 1e-9
         moved = self.jitter / scale * rng.standard_normal((number, 2))
@@ -117,13 +126,15 @@ class Interferogram:
     def _image(self, setup, place, pistons, scale):
         """A point source of flux 1 at (row, column): (row, col), the light in each pixel."""
         rows, columns = setup.subarray.shape
-        affine = np.array(self.affine)
+        affine = np.linalg.inv(self.affine)
         holes = affine @ np.stack([-HOLES[:, 1], -HOLES[:, 0]])
-        y = ((np.arange(rows * FINE) + 0.5) / FINE - 0.5 - place[0]) * scale * pointing.ARCSEC
-        x = ((np.arange(columns * FINE) + 0.5) / FINE - 0.5 - place[1]) * scale * pointing.ARCSEC
-        low, high = FILTERS[setup.filter]
+        nodes, weights = np.polynomial.legendre.leggauss(FINE)
+        y, x = (
+            ((np.arange(count)[:, None] + nodes / 2).ravel() - at) * scale * pointing.ARCSEC
+            for count, at in zip((rows, columns), place, strict=True)
+        )
         total = np.zeros((rows, columns))
-        for wavelength in np.linspace(low, high, 2 * COLOURS + 1)[1::2] * 1e-6:
+        for wavelength, part in colours(setup.filter):
             wave = 2 * np.pi / wavelength
             k = wave * np.array(np.meshgrid(y, x, indexing="ij"))
             phasors = sum(
@@ -133,9 +144,10 @@ class Interferogram:
             amplitude = np.abs(_hexagon(k, affine) * phasors) ** 2
             # the light of the whole plane, by Parseval, and that of a sample
             whole = len(HOLES) * abs(np.linalg.det(affine)) * WIDTH**2 * np.sqrt(3) / 2
-            step = (scale * pointing.ARCSEC / FINE / wavelength) ** 2
-            total += amplitude.reshape(rows, FINE, columns, FINE).sum(axis=(1, 3)) * step / whole
-        return total / COLOURS
+            step = (scale * pointing.ARCSEC / wavelength) ** 2
+            mean = np.einsum("aibj,i,j->ab", amplitude.reshape(rows, FINE, columns, FINE), weights / 2, weights / 2)
+            total += mean * step / whole * part
+        return total
 
     def _sources(self, plan):
         ra, dec = plan.target

@@ -12,7 +12,7 @@ NAMES = ("mx", "my", "sx", "sy", "xo", "yo")
 
 @dataclass(frozen=True)
 class Affine:
-    """x' = mx x + sx y + xo, y' = my y + sy x + yo, from the ideal pupil to the real one; x lies along an image's rows.
+    """x' = mx x + sx y + xo, y' = my y + sy x + yo: what is at (x, y) of the real pupil is at (x', y') of the ideal one; x is along rows.
 
     Shifts of the whole pupil do not change an image's intensity.
     """

@@ -24,6 +24,9 @@ class Optics:
         rad.
     over : int
         Samples a pixel, along each axis.
+    whole_pixels : bool
+        Whether what a pixel's area does to a fringe is computed exactly, and not by its samples alone: three of them see a fringe of three
+        pixels by 2 % too strong.
     """
 
     mask: object
@@ -31,6 +34,7 @@ class Optics:
     affine: object
     pixel: float
     over: int
+    whole_pixels: bool = False
 
 
 def model(optics, shape, offset):
@@ -60,10 +64,19 @@ def model(optics, shape, offset):
     scaled = matrix * (optics.mask.width * frequency)[:, None, None]
     lines = np.concatenate([scaled, np.broadcast_to(np.array(centre), scaled.shape)], axis=2)
     weights = optics.bandpass.weights.astype(float)
-    images = kernel.fringes(*tables, weights, np.ascontiguousarray(lines), over)
+    response = _response(optics, placed) if optics.whole_pixels else np.ones((len(weights), len(optics.mask.pairs)))
+    images = kernel.fringes(*tables, weights, response, np.ascontiguousarray(lines), over)
     images[..., 0] *= len(holes)
     constant = np.full((*shape, 1), weights.sum() * over**2)
     return np.concatenate([images, constant], axis=2)
+
+
+def _response(optics, placed):
+    """How much of a fringe a pixel's area leaves over what its samples do, (wavelength, pair)."""
+    first, second = optics.mask.pairs.T
+    cycles = (optics.pixel / optics.bandpass.wavelengths)[:, None, None] * (placed[first] - placed[second])  # in a pixel
+    # sin(pi f) / (pi f) of the area over sin(pi f) / (n sin(pi f / n)) of n points
+    return np.sinc(cycles / optics.over).prod(axis=2)
 
 
 def point_source(optics, shape, offset):

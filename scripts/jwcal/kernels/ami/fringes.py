@@ -28,7 +28,7 @@ def _hexagon(xi, eta):
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def fringes(rows, columns, weights, hexagons, over):
+def fringes(rows, columns, weights, response, hexagons, over):
     """Sum the envelope times each fringe over the samples of a pixel and over wavelengths.
 
     Parameters
@@ -36,6 +36,8 @@ def fringes(rows, columns, weights, hexagons, over):
     rows, columns : (wavelength, sample, hole) complex128
         Phasors of the holes along the two axes: that of hole h at a sample is their product.
     weights : (wavelength,) float64
+    response : (wavelength, pair) float64
+        What the fringes of each pair are multiplied with.
     hexagons : (wavelength, 2, 2 + 2) float64
         For each wavelength two lines [a, b, c, d]: the hexagon's coordinate is a (row - c) + b (column - d), of samples.
     over : int
@@ -63,12 +65,14 @@ def fringes(rows, columns, weights, hexagons, over):
                         phasors[hole] = rows[wave, y, hole] * columns[wave, x, hole]
                     here = out[row, x // over]
                     here[0] += envelope
-                    number = 1
+                    number, pair = 1, 0
                     for hole in range(holes - 1):
                         re, im = 2 * envelope * phasors[hole].real, 2 * envelope * phasors[hole].imag
                         for other in range(hole + 1, holes):
                             a, b = phasors[other].real, phasors[other].imag
-                            here[number] += re * a + im * b
-                            here[number + 1] += im * a - re * b
+                            passed = response[wave, pair]
+                            here[number] += passed * (re * a + im * b)
+                            here[number + 1] += passed * (im * a - re * b)
                             number += 2
+                            pair += 1
     return out
