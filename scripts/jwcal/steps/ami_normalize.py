@@ -58,7 +58,8 @@ def apply(members, refs=None):
         "PIST_ERR": tables.column_of(normal, "pistons_err"),
     }
     product = shells[0].aside("aminorm-oi")
-    product.header.primary["CALIB"] = (tables.name_of(members.shells("psf")[0].header), "Calibration object identifier")
+    star = str(members.shells("psf")[0].header.get("TARGPROP") or "UNKNOWN")
+    product.header.primary["CALIB"] = (star, "Calibration object identifier")
     product.tables = tables.of(seen, normal, moments, seconds, pistons)
     log.info("%d science exposures were calibrated by %d PSF references", len(found.science), len(found.psf))
     return [members, product]
