@@ -58,7 +58,7 @@ def dark_frequencies(pupil, diameter, size, pixel, colours):
     image, at = np.zeros((size, size)), np.arange(size) - (size - 1) / 2
     for wavelength in colours:
         sides = [np.exp(-2j * np.pi * pixel * diameter / wavelength * np.outer(at, _middle(n))) for n in pupil.shape]
-        image += np.abs(sides[0] @ pupil @ sides[1].T) ** 2
+        image += np.abs(sides[0] @ pupil @ sides[1].T / wavelength) ** 2  # each colour has the same light in the whole plane
     step = np.exp(-2j * np.pi * np.outer(at, at) / size)
     power = np.abs(step @ image @ step.T)
     return fft.fftshift(power < DARK * power.max())
