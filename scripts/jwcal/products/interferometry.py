@@ -15,7 +15,7 @@ UNITS = {
     **dict.fromkeys(("DIAMETER", "STAXYZ", "CTRS_EQT", "EFF_WAVE", "EFF_BAND", "UCOORD", "VCOORD"), "m"),
     **dict.fromkeys((f"{axis}{k}COORD" for axis in "UV" for k in (1, 2, 3, 4)), "m"),
     **dict.fromkeys(("TIME", "INT_TIME"), "s"),
-    "MJD": "day",
+    "MJD": "d",
     "EQUINOX": "yr",
     "FOV": "arcsec",
     "SYSVEL": "m/s",
@@ -46,9 +46,9 @@ def hdus(exposure, filename):
 def _tell(hdu, header):
     """Give a table its units, and the keywords that the standard wants."""
     name = hdu.name
-    for column in hdu.columns:
-        if column.name in UNITS:
-            column.unit = UNITS[column.name]
+    for number, column in enumerate(hdu.columns.names, start=1):
+        if column in UNITS:
+            hdu.header.set(f"TUNIT{number}", UNITS[column], after=f"TFORM{number}")
     about = {"OI_REVN": (REVISION, "Revision number")}
     if name == "OI_ARRAY":
         about |= {"ARRNAME": (ARRAY, "Array name"), "FRAME": ("SKY", "Coordinate frame")}

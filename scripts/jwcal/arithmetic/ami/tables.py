@@ -10,7 +10,7 @@ import numpy as np
 VIS = ("VISAMP", "VISAMPERR", "VISPHI", "VISPHIERR")
 T3 = ("T3AMP", "T3AMPERR", "T3PHI", "T3PHIERR")
 Q4 = ("Q4AMP", "Q4AMPERR", "Q4PHI", "Q4PHIERR")
-MAS, DEGREE = 3.6e6, 180 / np.pi  # of a degree
+DEGREE = 180 / np.pi  # of a radian
 
 
 @dataclass
@@ -135,7 +135,7 @@ def _target(header):
 
     values = {
         "TARGET_ID": ("i2", 1),
-        "TARGET": ("S16", name_of(header).encode("ascii", "replace")[:16]),
+        "TARGET": ("S32", name_of(header).encode("ascii", "replace")[:32]),
         "RAEP0": ("f8", number("TARG_RA")),
         "DECEP0": ("f8", number("TARG_DEC")),
         "EQUINOX": ("f4", 2000),
@@ -150,7 +150,7 @@ def _target(header):
         "PMDEC_ERR": ("f8", 0),
         "PARALLAX": ("f4", 0),
         "PARA_ERR": ("f4", 0),
-        "SPECTYP": ("S16", b"UNKNOWN"),
+        "SPECTYP": ("S32", b"UNKNOWN"),
     }
     table = np.zeros(1, [(name, kind) for name, (kind, _) in values.items()])
     for name, (_, value) in values.items():
