@@ -59,6 +59,9 @@ def _tell(hdu, header):
         about["DATE-OBS"] = (str(header["DATE-OBS"]), "UTC date at start of exposure")
         about |= {"ARRNAME": (ARRAY, "Array name"), "INSNAME": (header.instrument, "Instrument name")}
     if name == "OI_VIS":
-        about |= {"AMPTYP": ("absolute", "Amplitudes are of the fringes themselves"), "PHITYP": ("absolute", "Phases are those of the image")}
+        about |= {
+            "AMPTYP": ("absolute", "Amplitudes are of the fringes themselves"),
+            "PHITYP": ("absolute", "Phases are those of the image"),
+        }
     for keyword, card in about.items():
         hdu.header[keyword] = card

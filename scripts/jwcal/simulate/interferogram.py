@@ -71,13 +71,22 @@ def _hexagon(k, affine):
     angles = np.radians(np.arange(6) * 60 + 90)  # corners on the columns' axis
     corners = affine @ (WIDTH / np.sqrt(3) * np.stack([np.cos(angles), np.sin(angles)]))
     edges, middles = np.roll(corners, -1, axis=1) - corners, (np.roll(corners, -1, axis=1) + corners) / 2
-    square = (k**2).sum(axis=0)
-    total = np.zeros(k.shape[1:], complex)
-    for edge, middle in zip(edges.T, middles.T, strict=True):
+    square = np.maximum((k**2).sum(axis=0), 1e-12)
+    total = np.zeros(k.shape[1:])
+    for edge, middle in list(zip(edges.T, middles.T, strict=True))[:3]:  # each with the one that lies opposite
         along, across = np.tensordot(edge, k, 1), k[0] * edge[1] - k[1] * edge[0]
-        total += across * np.sinc(along / (2 * np.pi)) * np.exp(1j * np.tensordot(middle, k, 1))
+        total += 2 * across * np.sinc(along / (2 * np.pi)) * np.sin(np.tensordot(middle, k, 1))
     area = abs(np.linalg.det(affine)) * WIDTH**2 * np.sqrt(3) / 2
-    return np.where(square < 1e-12, area, total / (1j * np.where(square < 1e-12, 1, square)))
+    return np.where(square <= 1e-12, area, total / square)
+
+
+def _samples(setup, place, scale):
+    """Angles of the samples along rows and columns from a place, rad."""
+    nodes = np.polynomial.legendre.leggauss(FINE)[0] / 2
+    return [
+        ((np.arange(count)[:, None] + nodes).ravel() - at) * scale * pointing.ARCSEC
+        for count, at in zip(setup.subarray.shape, place, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -116,32 +125,34 @@ class Interferogram:
         steady = self.aberration * rng.standard_normal(len(HOLES))
         pistons = (steady + self.pistons * rng.standard_normal((number, len(HOLES)))) * 1e-9
         moved = self.jitter / scale * rng.standard_normal((number, 2))
-        light = np.zeros((number, *setup.subarray.shape))
+        light, beams = np.zeros((number, *setup.subarray.shape)), {}
         for k in range(number):
             for row in sources:
                 place = row["y"] + moved[k, 0], row["x"] + moved[k, 1]
-                light[k] += row["flux"] * self._image(setup, place, pistons[k], scale)
+                if place not in beams:
+                    beams[place] = self._beams(setup, place, scale)
+                light[k] += row["flux"] * self._image(setup, place, pistons[k], scale, beams[place])
+            if self.jitter:
+                beams.clear()
         return rate * light + field.sky / photmjsr * gain, sources, None
 
-    def _image(self, setup, place, pistons, scale):
+    def _beams(self, setup, place, scale):
+        """What one hole makes of it in each colour: (row, col) of the samples."""
+        k = np.array(np.meshgrid(*_samples(setup, place, scale), indexing="ij"))
+        return [_hexagon(2 * np.pi / wavelength * k, np.linalg.inv(self.affine)) for wavelength, _ in colours(setup.filter)]
+
+    def _image(self, setup, place, pistons, scale, beams):
         """A point source of flux 1 at (row, column): (row, col), the light in each pixel."""
         rows, columns = setup.subarray.shape
         affine = np.linalg.inv(self.affine)
         holes = affine @ np.stack([-HOLES[:, 1], -HOLES[:, 0]])
-        nodes, weights = np.polynomial.legendre.leggauss(FINE)
-        y, x = (
-            ((np.arange(count)[:, None] + nodes / 2).ravel() - at) * scale * pointing.ARCSEC
-            for count, at in zip((rows, columns), place, strict=True)
-        )
+        weights = np.polynomial.legendre.leggauss(FINE)[1]
+        y, x = _samples(setup, place, scale)
         total = np.zeros((rows, columns))
-        for wavelength, part in colours(setup.filter):
+        for (wavelength, part), beam in zip(colours(setup.filter), beams, strict=True):
             wave = 2 * np.pi / wavelength
-            k = wave * np.array(np.meshgrid(y, x, indexing="ij"))
-            phasors = sum(
-                np.outer(np.exp(1j * (wave * h[0] * y + wave * piston)), np.exp(1j * wave * h[1] * x))
-                for h, piston in zip(holes.T, pistons, strict=True)
-            )
-            amplitude = np.abs(_hexagon(k, affine) * phasors) ** 2
+            down = np.exp(1j * wave * (np.outer(y, holes[0]) + pistons))
+            amplitude = np.abs(down @ np.exp(1j * wave * np.outer(holes[1], x))) ** 2 * beam**2
             # the light of the whole plane, by Parseval, and that of a sample
             whole = len(HOLES) * abs(np.linalg.det(affine)) * WIDTH**2 * np.sqrt(3) / 2
             step = (scale * pointing.ARCSEC / wavelength) ** 2
@@ -201,7 +212,8 @@ def simulate_interferometry(
             light = replace(light, companion=None, star=brighter * light.star)
             place = tuple(float(c) for c in pointing.moved(target, 600.0, 0.0))
         one = calibrated.simulate_cal(
-            **{"exp_type": "NIS_AMI", "aperture": "NIS_AMI1", "field": empty, "ngroups": 8, "tframe": 1.0, "filter": filter, "roll": roll} | others,
+            **{"exp_type": "NIS_AMI", "aperture": "NIS_AMI1", "field": empty, "ngroups": 8, "tframe": 1.0, "filter": filter, "roll": roll}
+            | others,
             nints=nints if kind == "science" else reference_nints or nints,
             series=light,
             target=place,

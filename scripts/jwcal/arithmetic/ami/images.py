@@ -93,7 +93,14 @@ def prepared(sci, flags, dark, use_flags, name):
     size = images.shape[1]
     if size < 16:
         raise InputError(f"its brightest pixel is {size // 2} pixels from the edge: there is no image about it", name, "Leave it out")
-    log.info("%s: %d x %d pixels about row %d, column %d", name, size, size, (rows.start + rows.stop) // 2 + place.EDGE, (columns.start + columns.stop) // 2)
+    log.info(
+        "%s: %d x %d pixels about row %d, column %d",
+        name,
+        size,
+        size,
+        (rows.start + rows.stop) // 2 + place.EDGE,
+        (columns.start + columns.stop) // 2,
+    )
     out, known = np.where(np.isfinite(images), images, 0.0), int(bad.sum())
     if dark is not None:
         frequencies, bad = dark(size // 2 * 2), bad.copy()
