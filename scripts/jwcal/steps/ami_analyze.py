@@ -83,8 +83,8 @@ def apply(
     run_bpfix : bool
         Correct bad pixels.
     whole_pixels : bool
-        Compute exactly what a pixel's area does to each fringe. False: as jwst, by `oversample` samples alone, so that visibilities come out
-        up to 2 % too small; ami_normalize takes that off.
+        Compute exactly what a pixel's area does to each fringe. False: as jwst, by `oversample` samples alone, with which the finest
+        fringes' visibilities come out 2 % too small; ami_normalize takes that off.
 
     Returns
     -------
@@ -234,6 +234,7 @@ def _images(seen, fits):
     fitted = np.array([np.full(seen.sci.shape[1:], np.nan) if one is None else one.image for one in fits])
     left = np.where(seen.bad, np.nan, seen.sci - fitted)
     top = seen.sci.max(axis=(1, 2), keepdims=True)
+    top[top == 0] = np.nan  # an integration without pixels
     found = {}
     for name, cube in (("CTRD", seen.sci), ("FIT", fitted), ("RESID", left)):
         found[name], found[f"N_{name}"] = cube.astype(np.float32), (cube / top).astype(np.float32)
