@@ -174,8 +174,17 @@ def test_pixel_areas_are_attached_and_cut(tmp_path):
 
 def test_integrations_of_niriss_stay_count_rates(tmp_path):
     exposure = rate((2, 8, 8), INSTRUME="NIRISS")
-    with pytest.raises(Skip, match="no flux calibration"):
-        photom.apply(exposure, make.references(tmp_path, exposure, photom={"PHOTOM": nircam(), **AREA}), **arguments("NIRISS"))
+    before, flags = exposure.sci.copy(), exposure.dq.copy()
+    area = np.linspace(0.9, 1.1, 64, dtype="f4").reshape(8, 8)
+    refs = make.references(tmp_path, exposure, photom={"PHOTOM": nircam(), **AREA}, area={"SCI": area, "PIXAR_SR": 3e-14})
+    with pytest.raises(Skip, match="DN/s") as skipped:
+        photom.apply(exposure, refs, **arguments("NIRISS"))
+    assert skipped.value.used == ("photom", "area")
+    np.testing.assert_array_equal(exposure.sci, before)
+    np.testing.assert_array_equal(exposure.dq, flags)
+    np.testing.assert_array_equal(exposure.extra["AREA"], area)
+    assert exposure.header["PIXAR_SR"] == 3e-14 and exposure.header["PIXAR_A2"] == AREA["PIXAR_A2"]
+    assert "PHOTMJSR" not in exposure.header
     assert arguments("NIRCAM") == {}
 
 

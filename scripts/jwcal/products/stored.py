@@ -33,6 +33,7 @@ FORMS = {  # of products that are no lists of images: see config/products.yaml a
     "spectra": "products/spectra",
     "catalogues": "products/catalogues",
     "lists": "products/lists",
+    "interferometry": "products/interferometry",
 }
 
 # Plane -> extension, in the order of the file. A ramp's 2-D data quality is PIXELDQ.

@@ -36,6 +36,8 @@ def apply(entry, exposure, refs, recipe):
         after = call("apply", entry, exposure, refs, recipe)
     except Skip as why:
         record(exposure, entry.name, SKIPPED, str(why), 0.0, _product(exposure, recipe))
+        for kind in why.used:
+            exposure.references[kind] = refs[kind].name if kind in refs else "N/A"
         return [exposure]
     results = after if isinstance(after, list) else [after]
     if entry.own and not (results and all(isinstance(result, (Exposure, Members)) for result in results)):

@@ -12,7 +12,7 @@ from astropy.table import Table
 
 from ..files import storage
 from ..vocabulary import dq as dqbits
-from . import coronagraph, instruments, pointing, scene
+from . import coronagraph, instruments, interferogram, pointing, scene
 
 USEAFTER = "2021-01-01T00:00:00"
 DATE = "2023-01-01T00:00:00.000"
@@ -44,6 +44,8 @@ STAGE3_MODELS = {
     "abvegaoffset": "ABVegaOffsetModel",
     "tsophot": "TsoPhotModel",
     "psfmask": "ImageModel",
+    "nrm": "NRMModel",
+    "throughput": "ThroughputModel",
 }
 TIME_SERIES = ("NRC_TSIMAGE", "MIR_IMAGE")  # that tsophot is for
 FLAGS = {
@@ -105,6 +107,8 @@ def stage3_types(setup):
         return ()
     if setup.keywords.get("CORONMSK") in coronagraph.MASKS:
         return ("psfmask",)
+    if setup.pupil == "NRM":
+        return ("nrm", "throughput") if setup.filter in interferogram.FILTERS else ("nrm",)
     return STAGE3 if setup.exp_type in TIME_SERIES else STAGE3[:-1]
 
 
@@ -118,6 +122,10 @@ def scope(kind, setup):
         return kind, setup.instrument
     if kind == "tsophot":
         return kind, setup.exp_type
+    if kind == "nrm":
+        return kind, setup.instrument
+    if kind == "throughput":
+        return kind, setup.filter
     if kind == "psfmask":
         return kind, setup.filter, setup.keywords["CORONMSK"], setup.subarray
     return kind, setup.detector, setup.subarray
@@ -174,6 +182,10 @@ def _header(kind, sensor, setup, useafter):
             values.pop("DETECTOR")
     if kind == "psfmask":
         values |= {"EXP_TYPE": (setup.exp_type, ""), "FILTER": (setup.filter, ""), "CORONMSK": (setup.keywords["CORONMSK"], "")}
+    if kind in ("nrm", "throughput"):
+        for keyword in ("SUBARRAY", "SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2", "FASTAXIS", "SLOWAXIS"):
+            values.pop(keyword)
+        values |= {"EXP_TYPE": (setup.exp_type, "")} if kind == "nrm" else {"FILTER": (setup.filter, "")}
     if kind == "tsophot":
         values |= {"EXP_TYPE": (setup.exp_type, ""), "TSOVISIT": (True, "")}
     return values
@@ -462,6 +474,15 @@ def _few(sensor, salt):
 def _psfmask(sensor, setup, options):
     """The part of the light that the mask passes."""
     return {"SCI": coronagraph.transmission(setup)}
+
+
+def _nrm(sensor, setup, options):
+    """Where the holes are, and the mask over the pupil."""
+    return {"keywords": interferogram.nrm_keywords(), "NRM": interferogram.mask_image()}
+
+
+def _throughput(sensor, setup, options):
+    return {"THROUGHPUT": interferogram.throughput(setup.filter)}
 
 
 MAKERS = {kind: globals()[f"_{kind}"] for kind in MODELS}

@@ -44,14 +44,16 @@ def apply(
     Raises
     ------
     Skip
-        The reference has no row for the exposure; integrations that are not calibrated.
+        The reference has no row for the exposure; integrations that are not calibrated, which get the pixel areas alone.
     ReferenceError
         It has several, one without a conversion, none at the wavelengths of the spectrum, or its tables do not belong together.
     InputError
         A spectrum has no wavelengths.
     """
     if integrations == "uncalibrated" and exposure.sci.ndim == 3:
-        raise Skip("these integrations are compared with each other in DN/s: they have no flux calibration")
+        part(PARTS["kind"], kind).tell_areas(exposure, refs["photom"], refs.get("area"))
+        why = "these integrations are compared with each other in DN/s: they have no flux calibration"
+        raise Skip(why, used=(*REFERENCES, *OPTIONAL))
     part(PARTS["kind"], kind).convert(
         exposure, refs["photom"], refs.get("area"), inverse=inverse, timed=apply_time_correction, source_type=source_type
     )

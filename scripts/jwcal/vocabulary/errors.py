@@ -40,4 +40,15 @@ class ProductError(JwcalError):
 
 
 class Skip(Exception):
-    """Raised by a step that does not apply to the exposure; its text says why."""
+    """Raised by a step that does not apply to the exposure; its text says why.
+
+    Parameters
+    ----------
+    why : str
+    used : collection of str
+        Types of the references from which it has put down what is known of the exposure's pixels, which itself it did not touch.
+    """
+
+    def __init__(self, why, used=()):
+        self.used = tuple(used)
+        super().__init__(why)

@@ -18,10 +18,15 @@ def convert(exposure, photom, area, *, inverse, timed, **_):
         raise Skip("the photom reference is for spectra, and this is an image")
     if timed:
         conversion = reference.at_its_time(conversion, photom, row, exposure.header)
-    if area is not None:
-        exposure.extra["AREA"] = area.array("SCI")
     variances = [plane for plane in (exposure.var_poisson, exposure.var_rnoise, exposure.var_flat) if plane is not None]
     kernel.scale([exposure.sci, exposure.err], variances, exposure.dq, conversion, conversion * conversion, inverse, bits.DO_NOT_USE)
-    reference.set_areas(exposure.header.sci, photom, area)
+    tell_areas(exposure, photom, area)
     reference.set_conversion(exposure.header.sci, conversion, "DN/s" if inverse else "MJy/sr")
     log.info("1 DN/s is %.6g MJy/sr", conversion)
+
+
+def tell_areas(exposure, photom, area):
+    """Put down the nominal pixel area, and attach the map of relative ones."""
+    if area is not None:
+        exposure.extra["AREA"] = area.array("SCI")
+    reference.set_areas(exposure.header.sci, photom, area)

@@ -1,0 +1,65 @@
+"""Calibrate a star's visibilities and closure phases by those of a point source."""
+
+import logging
+
+import numpy as np
+
+from ..arithmetic.ami import observables, tables
+from ..vocabulary.errors import InputError, Skip
+
+log = logging.getLogger(__name__)
+
+TAKES = "members"
+MEMBERS = ("psf",)
+
+
+def apply(members, refs=None):
+    """Take what telescope and detector do to the fringes off those of the star.
+
+    Visibilities are divided by the PSF reference's, closure phases subtracted; of several references by their weighted mean. All science
+    exposures come into one table, one after the other.
+
+    Parameters
+    ----------
+    members : exposure.Members
+        After ami_analyze.
+    refs : References, optional
+        None are needed.
+
+    Returns
+    -------
+    list
+        The members, and the calibrated observables as tables of OIFITS, suffix "aminorm-oi".
+
+    Raises
+    ------
+    Skip
+        There is no PSF reference, or nothing was analyzed.
+    InputError
+        Exposures were analyzed with other holes.
+    """
+    found = members.prepared.get("ami_analyze")
+    if found is None:
+        raise Skip("the fringes were not analyzed")
+    if not found.psf:
+        raise Skip("there is no PSF reference: the fringes stay uncalibrated")
+    calibrator = observables.of_several([mean for _, mean, *_ in found.psf])
+    seen = found.science[0][0]
+    shells = members.shells("science")
+    for (other, *_), shell in zip(found.science, shells, strict=True):
+        if not np.allclose(other.on_sky, seen.on_sky, atol=1e-3):
+            what = "it is turned against the first science exposure: they can't come into one table of calibrated fringes"
+            raise InputError(what, shell.name, "Take exposures of one roll into an association")
+    normal = [observables.calibrated(mean, calibrator) for _, mean, *_ in found.science]
+    moments, seconds = ([row[k] for row in found.science] for k in (2, 3))
+    pistons = {
+        "PISTON_T": tables.column_of([mean for _, mean, *_ in found.science], "pistons"),
+        "PISTON_C": tables.column_of([calibrator], "pistons"),
+        "PIST_ERR": tables.column_of(normal, "pistons_err"),
+    }
+    product = shells[0].aside("aminorm-oi")
+    star = str(members.shells("psf")[0].header.get("TARGPROP") or "UNKNOWN")
+    product.header.primary["CALIB"] = (star, "Calibration object identifier")
+    product.tables = tables.of(seen, normal, moments, seconds, pistons)
+    log.info("%d science exposures were calibrated by %d PSF references", len(found.science), len(found.psf))
+    return [members, product]
