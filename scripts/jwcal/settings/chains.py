@@ -36,7 +36,7 @@ class Save:
     format: str = "fits"  # or "asdf"
     of: str = ""  # the suffix that the chain has to start from for it
     name: str = ""  # of products whose number is known only after the job: "{member}_{asn_id}", "{product}"
-    members: tuple = ("science",)  # of which members, where it is of members
+    members: list = field(default_factory=lambda: ["science"])  # of which members, where it is of members
 
 
 @dataclass(frozen=True)
