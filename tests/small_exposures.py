@@ -175,9 +175,11 @@ def record():
 
     from jwcal.kernels import signatures
     from jwcal.kernels.columns.clipped_mean import clipped_mean
+    from jwcal.kernels.photometry.peaks import parted_segments
 
     images = np.zeros((2, 4, 4), np.float32)
     clipped_mean(images, images, 3.0, 1)  # of backgrounds
+    parted_segments(images[0], np.ones((4, 4), np.int32), 1, True)  # of sources: the small mosaic shows none
     with tempfile.TemporaryDirectory(prefix="jwcal-") as folder:
         reach_all(Path(folder))
     signatures.TABLE.write_text(json.dumps(signatures.loaded(), indent=1, sort_keys=True) + "\n")

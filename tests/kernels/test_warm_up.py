@@ -22,7 +22,6 @@ OF_OPTIONS = {
     "images/coadd_variance",  # resample.error_of: area
     "images/median_along",  # badpix_selfcal, which is off by default
     "jumps/likelihood_jump",  # jump.detection: likelihood
-    "photometry/peaks",  # source_catalog.deblend, where segments touch
     "ramps/likely_ramp",  # ramp_fit.algorithm: LIKELY, and stripes that are read several times a frame
     "ramps/ramp_segments",  # ramp_fit.save_opt
     "spectra/background_fit",  # extract_1d.smoothing_length
