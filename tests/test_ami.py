@@ -417,6 +417,20 @@ def test_no_calibrator(clean, files):
         ami_normalize.apply(members)
 
 
+def test_two_rolls_and_two_calibrators(clean, files):
+    """All in one table, each row with its own baselines; jwst overwrites the first pair by the second."""
+    parts = observed(clean, nints=2), observed(clean, nints=2, seed=2)
+    parts[1].every[0].source.header["ROLL_REF"] = 75.0
+    both = Members([(member.source, member.kind) for part in parts for member in part.every])
+    analyzed(both, files)
+    made = ami_normalize.apply(both)[1].tables
+    rows = made["OI_VIS2"].reshape(2, 21)
+    turned = np.hypot(rows["UCOORD"], rows["VCOORD"])
+    np.testing.assert_allclose(turned[0], turned[1])
+    assert np.abs(rows["UCOORD"][0] - rows["UCOORD"][1]).max() > 1 and made["OI_ARRAY"]["PISTON_T"].shape == (7, 2)
+    assert np.abs(rows["VIS2DATA"][0] - rows["VIS2DATA"][1]).max() < 0.05 and len(made["OI_T3"]) == 70
+
+
 def test_the_full_frame_is_cut():
     exposure = make.image_exposure(np.random.default_rng(1).random((2048, 2048), np.float32), SUBARRAY="FULL")
     sci, _ = images.cut_out(exposure)
