@@ -16,6 +16,7 @@ from jwcal.model.exposure import Members
 from jwcal.products import interferometry, stored
 from jwcal.simulate import calibrated
 from jwcal.simulate import interferogram as simulated
+from jwcal.simulate import program as simulate_program
 from jwcal.simulate.interferogram import Interferogram
 from jwcal.steps import ami_analyze, ami_normalize
 from jwcal.vocabulary import dq
@@ -416,6 +417,20 @@ def test_no_calibrator(clean, files):
         ami_normalize.apply(members)
 
 
+def test_two_rolls_and_two_calibrators(clean, files):
+    """All in one table, each row with its own baselines; jwst overwrites the first pair by the second."""
+    parts = observed(clean, nints=2), observed(clean, nints=2, seed=2)
+    parts[1].every[0].source.header["ROLL_REF"] = 75.0
+    both = Members([(member.source, member.kind) for part in parts for member in part.every])
+    analyzed(both, files)
+    made = ami_normalize.apply(both)[1].tables
+    rows = made["OI_VIS2"].reshape(2, 21)
+    turned = np.hypot(rows["UCOORD"], rows["VCOORD"])
+    np.testing.assert_allclose(turned[0], turned[1])
+    assert np.abs(rows["UCOORD"][0] - rows["UCOORD"][1]).max() > 1 and made["OI_ARRAY"]["PISTON_T"].shape == (7, 2)
+    assert np.abs(rows["VIS2DATA"][0] - rows["VIS2DATA"][1]).max() < 0.05 and len(made["OI_T3"]) == 70
+
+
 def test_the_full_frame_is_cut():
     exposure = make.image_exposure(np.random.default_rng(1).random((2048, 2048), np.float32), SUBARRAY="FULL")
     sci, _ = images.cut_out(exposure)
@@ -521,3 +536,43 @@ def test_observables_are_the_peers(program, tmp_path):
     assert compared == 5 * (7 + 16 - 2)
     with fits.open(next(path for path in made if path.stem.endswith("1001_02101_00001_nis_c1000_amilg"))) as hdus:
         np.testing.assert_allclose(hdus["CTRD"].data, theirs["science CTRD"], atol=1e-3)
+
+
+SEARCHED = """
+import os
+os.environ.update(CRDS_PATH=str(cache), CRDS_SERVER_URL="https://crds-serverless-mode.stsci.edu", CRDS_MODE="local")
+from jwst.ami import AmiAnalyzeStep
+mean, *_ = AmiAnalyzeStep.call(str(science), override_nrm=str(nrm), override_throughput=str(throughput), affine2d=None, oversample=5)
+out["VIS2DATA"], out["T3PHI"] = np.array(mean.vis2["VIS2DATA"]), np.array(mean.t3["T3PHI"])
+"""
+
+
+@needs_peer
+@pytest.mark.parity
+@pytest.mark.full
+def test_the_search_for_the_turn_is_the_peers(program, tmp_path):
+    steps = {"ami_analyze": {"affine2d": "none", "oversample": 5}}
+    jwcal.run_pipeline("ami3", program["association"], out=tmp_path / "out", crds_path=str(program["crds"]), steps=steps)
+    refs = {kind: str(next(path for path in program["references"] if kind in path.name)) for kind in ("nrm", "throughput")}
+    theirs = peer_python(SEARCHED, cache=str(program["crds"]), science=str(min(program["data"])), **refs)
+    with fits.open(next((tmp_path / "out").glob("jw01234001*_ami-oi.fits"))) as hdus:
+        np.testing.assert_allclose(hdus["OI_VIS2"].data["VIS2DATA"], theirs["VIS2DATA"], atol=1e-3)
+        np.testing.assert_allclose(hdus["OI_T3"].data["T3PHI"], theirs["T3PHI"], atol=0.05)
+
+
+# --- a program of raw exposures --------------------------------------------------------------------------------------
+
+
+def test_a_program_has_its_references(tmp_path):
+    shot = {"exp_type": "NIS_AMI", "aperture": "NIS_AMI1", "filter": "F480M", "ngroups": 3, "nints": 1, "tframe": 0.5}
+    made = simulate_program.make_program(
+        tmp_path,
+        {
+            **{"program": 4321, "target": [53.1625, -27.7914], "stage3": True, "sky": {"stars": 0, "galaxies": 0}},
+            "exposures": [{**shot, "observation": 1, "interferogram": {"star": 0.02, "companion": [0.15, 60.0, 0.02]}}],
+        },
+    )
+    assert {"nrm", "throughput"} <= {path.name.split("_")[2] for path in made["references"]}
+    truth = fits.getdata(next((tmp_path / "truth").glob("*_truth.fits")), "CATALOG")
+    assert list(truth["kind"]) == ["star", "companion"] and truth["flux"][1] == pytest.approx(4e-4)
+    assert np.hypot(truth["x"][1] - truth["x"][0], truth["y"][1] - truth["y"][0]) == pytest.approx(0.15 / 0.0655, rel=0.01)

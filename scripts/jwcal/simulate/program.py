@@ -9,7 +9,7 @@ import yaml
 from astropy.time import Time, TimeDelta
 
 from ..vocabulary.errors import ConfigError, InputError
-from . import coronagraph, instruments, pointing, scene, series
+from . import coronagraph, instruments, interferogram, pointing, scene, series
 from .detector import make_detector
 from .exposures import segments, simulate_exposure, take
 from .headers import Identity
@@ -23,7 +23,7 @@ KNOWN = (
     *("pointing_error", "sky_steps", "cosmic_rays", "stage3"),
 )
 GENERAL = {"dithers": [[0.0, 0.0]], "shift": [0.0, 0.0], "roll": 0.0, "aim": None, "target": None, "detectors": None, "sky": None}
-OWN = ("observation", "star", "series", "coronagraph", "segments", "moving", "wfs", "ruined")
+OWN = ("observation", "star", "series", "coronagraph", "interferogram", "segments", "moving", "wfs", "ruined")
 WFS = {"VISITYPE": "PRIME_WFSC_SENSING_CONTROL"}
 CATALOGUE = "catalogue.ecsv"
 SETTLING = 90.0  # s, between two dither positions
@@ -54,6 +54,8 @@ def make_program(out, description=DEMO):
         star : Jy, of a star on the target
         series : {transit: {depth: ..., ...}, jitter: pixels, drift: [x, y]}: see `series.Series`
         coronagraph : {star: Jy, planets: [[arcsec, deg, flux over the star's], ...], ...}: see `coronagraph.Coronagraph`; the epoch is the
+            exposure's number
+        interferogram : {star: Jy, companion: [arcsec, deg, flux over the star's], ...}: see `interferogram.Interferogram`; its seed is the
             exposure's number
         segments : integrations in each file
         moving : [east, north] arcsec an hour: the target, from where it is at the program's start
@@ -172,7 +174,9 @@ def _exposures(out, described, field):
                         seed=seed + 1000 * (len(data) + 1),
                         pointing_error=error,
                         moving=bool(own["moving"]),
-                        series=_behind_mask(own["coronagraph"], exposed) or _series(own["series"]),
+                        series=_behind_mask(own["coronagraph"], exposed)
+                        or _behind_holes(own["interferogram"], exposed)
+                        or _series(own["series"]),
                         ruined=position in (own["ruined"] or ()),
                         **cosmic_rays,
                     )
@@ -255,6 +259,14 @@ def _behind_mask(given, epoch):
         return None
     given = given | {"planets": tuple(map(tuple, given.get("planets", ()))), "offset": tuple(given.get("offset", (0.0, 0.0)))}
     return coronagraph.Coronagraph(**{"epoch": epoch} | given)
+
+
+def _behind_holes(given, number):
+    """The star behind an interferometer's mask."""
+    if not given:
+        return None
+    companion = given.get("companion")
+    return interferogram.Interferogram(**{"seed": 1 + number} | given | {"companion": tuple(companion) if companion else None})
 
 
 def _sensors(out, setups, stage3, psf):

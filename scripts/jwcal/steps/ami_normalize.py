@@ -2,10 +2,8 @@
 
 import logging
 
-import numpy as np
-
 from ..arithmetic.ami import observables, tables
-from ..vocabulary.errors import InputError, Skip
+from ..vocabulary.errors import Skip
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +15,7 @@ def apply(members, refs=None):
     """Take what telescope and detector do to the fringes off those of the star.
 
     Visibilities are divided by the PSF reference's, closure phases subtracted; of several references by their weighted mean. All science
-    exposures come into one table, one after the other.
+    exposures come into one table, one after the other, each with its own baselines on the sky.
 
     Parameters
     ----------
@@ -34,10 +32,7 @@ def apply(members, refs=None):
     Raises
     ------
     Skip
-        There is no PSF reference, or nothing was analyzed.
-    InputError
-        Exposures were analyzed with other holes.
-    """
+        There is no PSF reference, or nothing was analyzed."""
     found = members.prepared.get("ami_analyze")
     if found is None:
         raise Skip("the fringes were not analyzed")
@@ -45,11 +40,7 @@ def apply(members, refs=None):
         raise Skip("there is no PSF reference: the fringes stay uncalibrated")
     calibrator = observables.of_several([mean for _, mean, *_ in found.psf])
     seen = found.science[0][0]
-    shells = members.shells("science")
-    for (other, *_), shell in zip(found.science, shells, strict=True):
-        if not np.allclose(other.on_sky, seen.on_sky, atol=1e-3):
-            what = "it is turned against the first science exposure: they can't come into one table of calibrated fringes"
-            raise InputError(what, shell.name, "Take exposures of one roll into an association")
+    skies = [other.on_sky for other, *_ in found.science]
     normal = [observables.calibrated(mean, calibrator) for _, mean, *_ in found.science]
     moments, seconds = ([row[k] for row in found.science] for k in (2, 3))
     pistons = {
@@ -57,9 +48,9 @@ def apply(members, refs=None):
         "PISTON_C": tables.column_of([calibrator], "pistons"),
         "PIST_ERR": tables.column_of(normal, "pistons_err"),
     }
-    product = shells[0].aside("aminorm-oi")
+    product = members.shells("science")[0].aside("aminorm-oi")
     star = str(members.shells("psf")[0].header.get("TARGPROP") or "UNKNOWN")
     product.header.primary["CALIB"] = (star, "Calibration object identifier")
-    product.tables = tables.of(seen, normal, moments, seconds, pistons)
+    product.tables = tables.of(seen, normal, moments, seconds, pistons, skies)
     log.info("%d science exposures were calibrated by %d PSF references", len(found.science), len(found.psf))
     return [members, product]

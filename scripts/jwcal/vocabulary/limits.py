@@ -71,6 +71,9 @@ NUMBERS |= {
     **_each((-MANY, MANY), "GWA_XTIL", "GWA_YTIL", "GWA_TILT", "GWA_PXAV", "GWA_PYAV"),
     **_each((0, MANY), "WAVSTART", "WAVEND"),
     **_each((-MANY, MANY), "SRCXPOS", "SRCYPOS"),
+    # the holes of an interferometer's mask, m
+    **_each((1e-3, 100), "F2F", "PUPL_CRC"),
+    **_each((-100, 100), *(f"NRM_{axis}_A{hole}" for axis in "XY" for hole in range(1, 8))),
     # photometry, background, events
     **_each((0, MANY), "PIXFRAC", "PXSCLRT"),
     **_each((0, MANY), "PIXAR_SR", "PIXAR_A2", "PRIMECRS", "EXTNCRS"),

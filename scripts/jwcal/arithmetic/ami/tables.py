@@ -35,7 +35,7 @@ class Seen:
     header: object
 
 
-def of(seen, observables, mjd, seconds, pistons=None):
+def of(seen, observables, mjd, seconds, pistons=None, skies=None):
     """All tables.
 
     Parameters
@@ -47,15 +47,17 @@ def of(seen, observables, mjd, seconds, pistons=None):
         The middle and the exposure time of each.
     pistons : dict, optional
         Columns of OI_ARRAY in place of PISTONS and PIST_ERR: (hole,) or (hole, n), deg.
+    skies : list of (hole, 2), optional
+        u and v of each, where they are of several rolls.
 
     Returns
     -------
     dict
         Name of the extension -> structured array.
     """
-    mask, uv = seen.mask, seen.on_sky
+    mask = seen.mask
     pairs, triples, quadruples = mask.pairs, mask.triples, mask.quadruples
-    when = list(zip(observables, mjd, seconds, strict=True))
+    when = list(zip(observables, mjd, seconds, skies or [seen.on_sky] * len(observables), strict=True))
 
     def rows(names, values, holes, sides):
         """One after the other: all baselines of the first, of the second..."""
@@ -64,13 +66,13 @@ def of(seen, observables, mjd, seconds, pistons=None):
         kinds += [(f"{axis}{end}COORD", "f8") for end in ends for axis in "UV"]
         kinds += [("STA_INDEX", "i2", (holes.shape[1],)), ("FLAG", "?")]
         parts = []
-        for one, moment, length in when:
+        for one, moment, length, uv in when:
             table = np.zeros(len(holes), kinds)
             table["TARGET_ID"], table["MJD"], table["INT_TIME"] = 1, moment, length
             for name, column in zip(names, values(one), strict=True):
                 table[name] = column
-            for end, side in zip(ends, sides, strict=True):
-                table[f"U{end}COORD"], table[f"V{end}COORD"] = side.T
+            for end, (first, second) in zip(ends, sides, strict=True):
+                table[f"U{end}COORD"], table[f"V{end}COORD"] = (uv[holes[:, first]] - uv[holes[:, second]]).T
             table["STA_INDEX"] = holes + 1
             table["FLAG"] = ~np.isfinite([table[name] for name in names if not name.endswith("ERR")]).all(axis=0)
             parts.append(table)
@@ -79,16 +81,13 @@ def of(seen, observables, mjd, seconds, pistons=None):
     def polar(kind):
         return lambda one: (one.amp[kind], one.amp_err[kind], one.phase[kind] * DEGREE, one.phase_err[kind] * DEGREE)
 
-    def side(holes, first, second):
-        return uv[holes[:, first]] - uv[holes[:, second]]
-
     tables = {"OI_ARRAY": _array(seen, when if pistons is None else None, pistons or {})}
     tables["OI_TARGET"] = _target(seen.header)
-    tables["OI_VIS"] = rows(VIS, polar("vis"), pairs, [side(pairs, 0, 1)])
-    tables["OI_VIS2"] = rows(("VIS2DATA", "VIS2ERR"), lambda one: (one.vis2, one.vis2_err), pairs, [side(pairs, 0, 1)])
-    tables["OI_T3"] = rows(T3, polar("t3"), triples, [side(triples, 0, 1), side(triples, 1, 2)])
+    tables["OI_VIS"] = rows(VIS, polar("vis"), pairs, [(0, 1)])
+    tables["OI_VIS2"] = rows(("VIS2DATA", "VIS2ERR"), lambda one: (one.vis2, one.vis2_err), pairs, [(0, 1)])
+    tables["OI_T3"] = rows(T3, polar("t3"), triples, [(0, 1), (1, 2)])
     if len(quadruples):
-        tables["OI_Q4"] = rows(Q4, polar("q4"), quadruples, [side(quadruples, k, (k + 1) % 4) for k in range(4)])
+        tables["OI_Q4"] = rows(Q4, polar("q4"), quadruples, [(k, (k + 1) % 4) for k in range(4)])
     wave = np.zeros(1, [("EFF_WAVE", "f4"), ("EFF_BAND", "f4")])
     wave["EFF_WAVE"], wave["EFF_BAND"] = seen.bandpass.centre, seen.bandpass.width
     tables["OI_WAVELENGTH"] = wave
