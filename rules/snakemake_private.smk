@@ -33,6 +33,11 @@ def runs_here():
     return workflow.local_exec
 
 
+def sends_jobs():
+    """Whether jobs are sent to a cluster: --jobs is given, as in profiles/slurm."""
+    return workflow.resource_settings.nodes is not None
+
+
 def cores():
     """How many cores the jobs may take together, or None."""
     return workflow.resource_settings.cores

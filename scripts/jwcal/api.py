@@ -81,13 +81,12 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
         members.add(recipe, association)
     for request in requests.unused(recipe, steps or {}, overrides or {}):
         log.warning("%s", request)
-    made = {}
+    made, of_members = {}, {}
 
     def keep(exposures):
         """The pipeline's own products; those of its members are in the files."""
         for exposure in exposures:
-            if not exposure.product:
-                made.setdefault(exposure.suffix, exposure)
+            (of_members if exposure.product else made).setdefault(exposure.suffix, exposure)
 
     def write(exposures):
         keep(exposures)
@@ -106,6 +105,7 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
         made_from = records.ingredients(recipe, code, fingerprint.Digests())
         code.remember()
         work.make(recipe, made_from, source, inputs, shelf, write=write)
+    made = made or of_members
     if not made:
         raise ConfigError(f"{pipeline} made no product: the step that makes it was skipped", str(source))
     for suffix in save:

@@ -53,7 +53,7 @@ def make_folder(tiny, folder, **config):
         with fits.open(path, mode="update") as hdus:
             hdus["SCI"].data[..., 20, 20:30] += number
             hdus[0].header["EXPOSURE"] = f"{number + 1:05}"
-    settings = {"data": "data", "results": "results", "references": {"crds_path": str(tiny.crds)}, **config}
+    settings = {"data": "data", "results": "results", "until": "stage2", "references": {"crds_path": str(tiny.crds)}, **config}
     (folder / "mine.yaml").write_text(yaml.safe_dump(settings))
     return folder
 

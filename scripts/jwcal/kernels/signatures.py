@@ -5,6 +5,7 @@ name with the types of its fields. `make signatures` brings the table up to date
 compiled by the job that calls it first.
 """
 
+import ast
 import importlib
 import json
 import re
@@ -67,7 +68,28 @@ def compile_for(module, name, text):
 
 def types_of(text):
     """numba's types of the arguments that a text of the table names."""
-    return eval(f"({text},)", {}, _Names()) if text else ()  # the table is our own
+    return _value(ast.parse(f"({text},)", mode="eval").body, _Names()) if text else ()
+
+
+def _value(node, names):
+    """What a text of the table stands for: words, calls, tuples, whole numbers and the axes of arrays, and nothing else."""
+    if isinstance(node, ast.Name):
+        return names[node.id]
+    if isinstance(node, ast.Attribute):
+        return getattr(_value(node.value, names), node.attr)
+    if isinstance(node, ast.Call) and not node.keywords:
+        return _value(node.func, names)(*(_value(one, names) for one in node.args))
+    if isinstance(node, ast.Tuple):
+        return tuple(_value(one, names) for one in node.elts)
+    if isinstance(node, ast.Subscript):
+        return _value(node.value, names)[_value(node.slice, names)]
+    if isinstance(node, ast.Slice):
+        return slice(*(None if end is None else _value(end, names) for end in (node.lower, node.upper, node.step)))
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_value(node.operand, names)
+    if isinstance(node, ast.Constant):
+        return node.value
+    raise KeyError(f"{ast.unparse(node)} means nothing in the table")
 
 
 def text_of(kind):

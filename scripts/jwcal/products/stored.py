@@ -224,7 +224,8 @@ def _planes(images, number, found, exposure):
         if hdu.name in names:
             setattr(pixels, names[hdu.name], array)
         else:
-            pixels.extra[hdu.name] = array
+            if array.size:  # the peer writes a map that it has not as one without a pixel
+                pixels.extra[hdu.name] = array
         if hdu.name == "SCI":
             pixels.header = clean(hdu.header, exposure.name)
     if arrays.lacks_flags(found, number):

@@ -106,7 +106,9 @@ def from_archive(parameter, value):
 
 def described(parameter):
     """What a parameter may be, in words."""
-    limits = parameter.limits
+    limits = Range(
+        *(None if end is None else int(end) if float(end).is_integer() else end for end in (parameter.limits.min, parameter.limits.max))
+    )
     if limits.min is not None and limits.max is not None:
         within = f" from {limits.min} to {limits.max}"
     else:
