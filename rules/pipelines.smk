@@ -14,7 +14,9 @@ OUTPUTS:
 
 # One rule for each pipeline and set of products that the plan has: detector1_rate_rateints, image2_cal_i2d, image2_cal...
 # Where jobs are sent to a cluster, one of them takes an exposure through stages 1 and 2; what takes many exposures waits for all of them.
-for name, group in [(name, "exposures" if stage != "stage3" and sends_jobs() else None) for stage in plan.STAGES for name in PLAN.rules(stage)]:
+for name, group in [
+    (name, "exposures" if stage != "stage3" and sends_jobs() else None) for stage in plan.STAGES for name in PLAN.rules(stage)
+]:
 
     rule:
         """Run a pipeline on an exposure, or on those of an association."""

@@ -150,7 +150,8 @@ def _fault_of(extension, science, header):
     known = _shapes(extension.name, next(iter(science.values())).shape, header)
     if not known or (not extension.shape and not extension.is_table):  # a header alone: it is missing
         return ""
-    if 0 in extension.shape and extension.name not in PLANES:  # a map without a pixel, as the peer writes those that it has not
+    # the peer writes a map that it has not as one without a pixel
+    if extension.name in MAPS and not extension.is_table and not any(extension.shape):
         return ""
     if extension.number not in science:
         return f"{extension.name} has EXTVER {extension.number}, and there is no SCI with it"

@@ -77,8 +77,9 @@ def _value(node, names):
         return names[node.id]
     if isinstance(node, ast.Attribute):
         return getattr(_value(node.value, names), node.attr)
-    if isinstance(node, ast.Call) and not node.keywords:
-        return _value(node.func, names)(*(_value(one, names) for one in node.args))
+    if isinstance(node, ast.Call):
+        named = {one.arg: _value(one.value, names) for one in node.keywords}
+        return _value(node.func, names)(*(_value(one, names) for one in node.args), **named)
     if isinstance(node, ast.Tuple):
         return tuple(_value(one, names) for one in node.elts)
     if isinstance(node, ast.Subscript):
