@@ -40,7 +40,9 @@ def test_every_rule_of_an_exposure_is_in_the_group(tiny, tmp_path):
             (tmp_path / path.name).symlink_to(path)
     told = "\natexit.register(lambda: print('GROUPS', json.dumps({rule.name: rule.group for rule in workflow.rules})))\n"
     (tmp_path / "Snakefile").write_text("import json\n" + (ROOT / "Snakefile").read_text() + told)
-    call = command(tmp_path, "results", "-n", "--cores", "1", until="stage3", data=str(tiny.image.parent), crds_path=str(tiny.crds))
+    call = command(
+        tmp_path, "results", "-n", "--cores", "1", "--jobs", "2", until="stage3", data=str(tiny.image.parent), crds_path=str(tiny.crds)
+    )
     call[call.index("-s") + 1] = tmp_path / "Snakefile"
     done = subprocess.run(call, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
