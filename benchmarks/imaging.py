@@ -11,47 +11,31 @@ import json
 import os
 import shutil
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from stage1 import OURS, PEERS, ROOT, measure
+from stage1 import OURS, PEERS, PRINT_PEERS, ROOT, TIME_OURS, TIME_PEERS, fastest, limited, measure
 
 sys.path.insert(0, str(ROOT / "scripts"))
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "scripts")}
 WORK = ROOT / "benchmarks/work"
 PIPELINES = {"image2": "Image2Pipeline", "image3": "Image3Pipeline", "tso3": "Tso3Pipeline"}
 DITHER = 2.1  # arcsec
 
-RUN_OURS = """
-import json, sys, time
-import jwcal
-from jwcal.run import loop
-seconds, apply = {}, loop.apply
-def timed(step, *arguments):
-    began = time.perf_counter()
-    try:
-        return apply(step, *arguments)
-    finally:
-        seconds[step.name] = seconds.get(step.name, 0.0) + time.perf_counter() - began
-loop.apply = timed
-jwcal.run_pipeline(sys.argv[1], sys.argv[2], out=sys.argv[3], crds_path=sys.argv[4])
+# Arguments are the pipeline, the association, the CRDS cache and the folder for the products.
+RUN_OURS = (
+    TIME_OURS
+    + """
+jwcal.run_pipeline(sys.argv[1], sys.argv[2], out=sys.argv[4], crds_path=sys.argv[3])
 print(json.dumps({"steps": seconds}))
 """
-RUN_PEER = """
-import json, os, sys, time
-os.environ.update(CRDS_PATH=sys.argv[4], CRDS_SERVER_URL="https://crds-serverless-mode.stsci.edu", CRDS_MODE="local")
-import jwst.pipeline
-from stpipe import Step
-seconds, run = {}, Step.run
-def timed(self, *arguments):
-    began = time.perf_counter()
-    try:
-        return run(self, *arguments)
-    finally:
-        seconds[self.name] = seconds.get(self.name, 0.0) + time.perf_counter() - began
-Step.run = timed
-getattr(jwst.pipeline, sys.argv[1]).call(sys.argv[2], save_results=True, output_dir=sys.argv[3])
-print(json.dumps({"steps": {name: value for name, value in seconds.items() if not name.endswith("Pipeline")}}))
+)
+RUN_PEER = (
+    TIME_PEERS
+    + """
+getattr(jwst.pipeline, sys.argv[1]).call(sys.argv[2], save_results=True, output_dir=sys.argv[4])
 """
+    + PRINT_PEERS
+)
 
 
 def make(case, members, side):
@@ -62,7 +46,6 @@ def make(case, members, side):
 
     folder = WORK / f"{case}-{members}-{side}"
     subarray = "FULL" if side == 2048 else Subarray(f"SUB{side}", 1, 1, side, side)
-    kind = {"detector": "NRCA1", "subarray": subarray, "filter": "F200W"}
     if not (folder / "crds").exists():
         if case == "tso3":
             series = Series(Transit(depth=0.01))
@@ -72,7 +55,7 @@ def make(case, members, side):
             made = calibrated.simulate_mosaic(filters=["F200W"], detectors=["NRCA1"], subarray=subarray, dithers=dithers, errors=0.02)
         calibrated.write_program(folder, made)
     (association,) = (folder / "data").glob("*_asn.json")
-    return association, folder / "crds", kind
+    return association, folder / "crds"
 
 
 def run(case, association, crds, side):
@@ -82,8 +65,8 @@ def run(case, association, crds, side):
     out.mkdir(parents=True)
     try:
         if side == "ours":
-            return measure([OURS, "-c", RUN_OURS, case, association, out, crds], ONE_THREAD)
-        return measure([PEERS, "-c", RUN_PEER, PIPELINES[case], association, out, crds], {**ONE_THREAD, "PYTHONPATH": ""})
+            return measure([OURS, "-c", RUN_OURS, case, association, crds, out], limited() | {"PYTHONPATH": str(ROOT / "scripts")})
+        return measure([PEERS, "-c", RUN_PEER, PIPELINES[case], association, crds, out], limited() | {"PYTHONPATH": ""})
     finally:
         shutil.rmtree(out, ignore_errors=True)
 
@@ -114,15 +97,13 @@ def main():
         sizes = (8, 16, 32) if case == "growth" else (options.members,)
         pipeline = "image3" if case == "growth" else case
         for members in sizes:
-            association, crds, _ = make(pipeline, members, options.side)
+            with ProcessPoolExecutor(1) as pool:  # a process counts the memory that its parent had as its own
+                association, crds = pool.submit(make, pipeline, members, options.side).result()
             sides = ("ours",) if options.ours or case == "growth" else ("ours", "peer")
-            fastest = {
-                side: min((run(pipeline, association, crds, side) for _ in range(options.repeat)), key=lambda r: r["wall"])
-                for side in sides
-            }
-            found[f"{case} {members}"] = fastest
+            best = {side: fastest(run(pipeline, association, crds, side) for _ in range(options.repeat)) for side in sides}
+            found[f"{case} {members}"] = best
             print(f"{case}, {members} members\n{'':20} {'peer':>11} {'jwcal':>11} {'times':>8}")
-            print("\n".join(table(fastest["ours"], fastest.get("peer"))), flush=True)
+            print("\n".join(table(best["ours"], best.get("peer"))), flush=True)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1, default=float) + os.linesep)
 

@@ -44,10 +44,11 @@ PROGRAM = {
     "dithers": [[0.0, 0.0], [2.9, 0.7], [-2.7, 1.6], [0.4, -1.9]],
 }
 
-# What the processes run: arguments are the raw file, the folder for the products, the CRDS cache and the steps' parameters; for ours
-# also how many times.
-RUN_OURS = """
+# Both sides begin with this: it adds up the time of each step in `seconds`.
+TIME_OURS = """
 import json, sys, time
+from jwcal.machine import process
+process.own()  # as a job does
 import jwcal
 from jwcal.run import loop, walk
 seconds, apply = {}, loop.apply
@@ -58,6 +59,30 @@ def timed(step, *arguments):
     finally:
         seconds[step.name] = seconds.get(step.name, 0.0) + time.perf_counter() - began
 loop.apply = walk.apply = timed
+"""
+TIME_PEERS = """
+import json, os, sys, time
+os.environ.update(CRDS_PATH=sys.argv[3], CRDS_SERVER_URL="https://crds-serverless-mode.stsci.edu", CRDS_MODE="local")
+import jwst.pipeline
+from stpipe import Step
+seconds, run = {}, Step.run
+def timed(self, *arguments):
+    began = time.perf_counter()
+    try:
+        return run(self, *arguments)
+    finally:
+        seconds[self.name] = seconds.get(self.name, 0.0) + time.perf_counter() - began
+Step.run = timed
+"""
+PRINT_PEERS = """
+print(json.dumps({"steps": {name: value for name, value in seconds.items() if not name.endswith("Pipeline")}}))
+"""
+
+# What the processes run: arguments are the raw file, the folder for the products, the CRDS cache and the steps' parameters; for ours
+# also how many times.
+RUN_OURS = (
+    TIME_OURS
+    + """
 made, again = None, []
 for turn in range(int(sys.argv[5])):
     seconds.clear()
@@ -68,22 +93,14 @@ first = next(iter(made.values()))
 fastest = min(again, key=lambda run: run["wall"], default={"steps": seconds})
 print(json.dumps({"references": list(first.recipe.references.values()), **fastest}))
 """
-RUN_PEER = """
-import json, os, sys, time
-os.environ.update(CRDS_PATH=sys.argv[3], CRDS_SERVER_URL="https://crds-serverless-mode.stsci.edu", CRDS_MODE="local")
-from jwst.pipeline import Detector1Pipeline
-from stpipe import Step
-seconds, run = {}, Step.run
-def timed(self, *arguments):
-    began = time.perf_counter()
-    try:
-        return run(self, *arguments)
-    finally:
-        seconds[self.name] = seconds.get(self.name, 0.0) + time.perf_counter() - began
-Step.run = timed
-Detector1Pipeline.call(sys.argv[1], save_results=True, output_dir=sys.argv[2], steps=json.loads(sys.argv[4]))
-print(json.dumps({"steps": {name: value for name, value in seconds.items() if name != "Detector1Pipeline"}}))
+)
+RUN_PEER = (
+    TIME_PEERS
+    + """
+jwst.pipeline.Detector1Pipeline.call(sys.argv[1], save_results=True, output_dir=sys.argv[2], steps=json.loads(sys.argv[4]))
 """
+    + PRINT_PEERS
+)
 RUN_FLOOR = """
 import os, sys
 buffer = bytearray(2**20)
