@@ -4,9 +4,9 @@ import logging
 from collections import Counter
 from typing import Annotated, Literal
 
-from ..arithmetic.resample.blend import blended, header_table, science_keywords, times
-from ..arithmetic.resample.drizzle_images import Mosaic, area_factor
-from ..arithmetic.resample.inputs import Inputs, check_image, group_of
+from ..arithmetic.resample.blend import describe_sum
+from ..arithmetic.resample.drizzle_images import Mosaic, area_factor, fill_value
+from ..arithmetic.resample.inputs import Inputs, check_image, moments_of
 from ..arithmetic.resample.output_wcs import joint_region, set_wcs_keywords
 from ..arithmetic.resample.pixel_map import pixel_map
 from ..model.exposure import Exposure, Pixels
@@ -118,7 +118,7 @@ def apply(
     options = {"crpix": _pair("crpix", crpix), "crval": _pair("crval", crval), "rotation": rotation}
     options |= {"output_shape": _pair("output_shape", output_shape), "ratio": pixel_scale_ratio, "scale": pixel_scale}
     errors = "drizzled" if single else f"of {error_of}s" if enable_err else None
-    drizzle = {"kernel": kernel, "pixfrac": pixfrac, "fillval": _number(fillval), "weight_type": weight_type}
+    drizzle = {"kernel": kernel, "pixfrac": pixfrac, "fillval": fill_value(fillval, "resample"), "weight_type": weight_type}
     drizzle |= {"weight_box": weight_box, "errors": errors}
     inputs = Inputs(exposure, integrations)
     grid = inputs.grid(output_wcs, **options)
@@ -147,16 +147,6 @@ def _pair(name, values):
     if len(values) != 2 or None in values:
         raise ConfigError(f"{name} of resample has to be two numbers, it is {list(values)}", do="Give both or neither")
     return values
-
-
-def _number(text):
-    """A fill value as the drizzle takes it."""
-    if text.strip().upper() in ("NAN", "INDEF", "NONE", ""):
-        return "NAN"
-    try:
-        return str(float(text))
-    except ValueError:
-        raise ConfigError(f"fillval of resample has to be a number or NAN, it is {text!r}") from None
 
 
 def _box(wcs):
@@ -205,20 +195,10 @@ def _images(pixels):
 def _stamp(result, among, grid, blend, **keywords):
     """Write what the result is into its header."""
     headers = [shell.header for shell in among]
-    header = result.header
+    moments = moments_of(headers)
     result.wcs = grid.wcs
-    result.tables = {"HDRTAB": header_table(headers)} if blend else {}
-    moments = list({group_of(h, number): h for number, h in reversed(list(enumerate(headers)))}.values())
-    values = blended(headers) if blend else {}
-    values |= {**times(moments), **keywords, "NDRIZ": len(moments), "BKGLEVEL": None, "BKGSUB": None}
-    for keyword, value in values.items():
-        if value is None:
-            del header[keyword]
-        elif keyword in science_keywords() and keyword not in header:
-            header.sci[keyword] = value
-        else:
-            header[keyword] = value
-    set_wcs_keywords(header, grid)
-    header.sci["S_REGION"] = joint_region([h["S_REGION"] for h in headers], grid.wcs)
+    describe_sum(result, headers, moments, blend, **keywords)
+    set_wcs_keywords(result.header, grid)
+    result.header.sci["S_REGION"] = joint_region([h["S_REGION"] for h in headers], grid.wcs)
     ny, nx = grid.shape
     log.info("%d images of %d pointings onto %d x %d pixels of %.5f arcsec", len(headers), len(moments), nx, ny, grid.pixel_scale)

@@ -3,8 +3,9 @@
 import logging
 from typing import Annotated, Literal
 
-from ..arithmetic.resample.blend import blended, header_table, science_keywords, times
-from ..arithmetic.resample.inputs import group_of
+from ..arithmetic.resample.blend import describe_sum
+from ..arithmetic.resample.drizzle_images import fill_value
+from ..arithmetic.resample.inputs import moments_of
 from ..arithmetic.resample.spectral_drizzle import add_slit, slit_mosaic
 from ..arithmetic.resample.spectral_inputs import SlitInputs, check_slits
 from ..arithmetic.resample.spectral_keywords import describe
@@ -92,7 +93,13 @@ def apply(
     blend = blendheaders and not isinstance(exposure, Exposure)
     inputs = SlitInputs(exposure)
     inputs.make_grids(ratio=pixel_scale_ratio, scale=pixel_scale, path=output_wcs, output_shape=_pair(output_shape))
-    drizzle = {"kernel": kernel, "pixfrac": pixfrac, "fillval": _number(fillval), "weight_type": weight_type, "flags": propagate_dq}
+    drizzle = {
+        "kernel": kernel,
+        "pixfrac": pixfrac,
+        "fillval": fill_value(fillval, "resample_spec"),
+        "weight_type": weight_type,
+        "flags": propagate_dq,
+    }
     drizzle |= {"weight_box": 0, "context": True, "errors": "drizzled" if single else f"of {error_of}s"}
     numbers = range(len(inputs))
     groups = list(dict.fromkeys(inputs.groups)) if single else [None]
@@ -104,7 +111,9 @@ def apply(
         result = inputs.shells[among[0]].derive([], "s2d")
         for source, mosaic in zip(sources, mosaics, strict=True):
             result.pixels.append(_finish(result, source, mosaic, alone=len(sources) == 1))
-        _stamp(result, [inputs.shells[number] for number in among], blend, weight_type, pixfrac, sources[0].grid.ratio)
+        headers = [inputs.shells[number].header for number in among]
+        keywords = {"RESWHT": weight_type, "PIXFRAC": pixfrac, "PXSCLRT": sources[0].grid.ratio}
+        describe_sum(result, headers, moments_of(headers), blend, **keywords)
         results.append(result)
     return results if single else results[0]
 
@@ -115,16 +124,6 @@ def _pair(shape):
     if len(shape) != 2 or not all(isinstance(value, int) and value > 0 for value in shape):
         raise ConfigError(f"output_shape of resample_spec is {list(shape)}", do="Give columns and rows, both above 0")
     return tuple(shape)
-
-
-def _number(text):
-    """A fill value as the drizzle takes it."""
-    if text.strip().upper() in ("NAN", "INDEF", "NONE", ""):
-        return "NAN"
-    try:
-        return str(float(text))
-    except ValueError:
-        raise ConfigError(f"fillval of resample_spec has to be a number or NAN, it is {text!r}") from None
 
 
 def _add(inputs, among, sources, drizzle):
@@ -153,21 +152,3 @@ def _finish(result, source, mosaic, alone):
     ny, nx = source.grid.shape
     log.info("%d spectra onto %d x %d pixels, %.4g of the inputs' along the slit", len(source.places), nx, ny, 1 / source.grid.ratio)
     return pixels
-
-
-def _stamp(result, shells, blend, weight_type, pixfrac, ratio):
-    """Write how it was made into the header."""
-    headers, header = [shell.header for shell in shells], result.header
-    result.tables = {"HDRTAB": header_table(headers)} if blend else {}
-    by_moment = {group_of(head, number): head for number, head in reversed(list(enumerate(headers)))}
-    moments = list(by_moment.values())
-    values = blended(headers) if blend else {}
-    values |= {**times(moments), "RESWHT": weight_type, "PIXFRAC": pixfrac, "PXSCLRT": ratio}
-    values |= {"NDRIZ": len(moments), "BKGLEVEL": None, "BKGSUB": None}
-    for keyword, value in values.items():
-        if value is None:
-            del header[keyword]
-        elif keyword in science_keywords() and keyword not in header:
-            header.sci[keyword] = value
-        else:
-            header[keyword] = value

@@ -166,3 +166,30 @@ def times(headers):
         "EXPSTART": taken("EXPSTART", min),
         "EXPEND": taken("EXPEND", max),
     }
+
+
+def describe_sum(result, headers, moments, blend, **keywords):
+    """Write into a product's header what it is the sum of.
+
+    Parameters
+    ----------
+    result : Exposure
+        Its header and tables are changed in place.
+    headers, moments : list of Header
+        Of all inputs, and of one for each moment that they were taken at.
+    blend : bool
+        Blend the inputs' keywords and list them in HDRTAB.
+    **keywords
+        Others that it gets; None removes one.
+    """
+    result.tables = {"HDRTAB": header_table(headers)} if blend else {}
+    values = blended(headers) if blend else {}
+    values |= {**times(moments), **keywords, "NDRIZ": len(moments), "BKGLEVEL": None, "BKGSUB": None}
+    header = result.header
+    for keyword, value in values.items():
+        if value is None:
+            del header[keyword]
+        elif keyword in science_keywords() and keyword not in header:
+            header.sci[keyword] = value
+        else:
+            header[keyword] = value

@@ -5,6 +5,7 @@ import numpy as np
 from ...kernels.images.coadd_variance import add_variance, error_of_sum, variance_of_mean
 from ...model.exposure import Pixels
 from ...vocabulary import dq as dqbits
+from ...vocabulary.errors import ConfigError
 
 # The read noise is the first: its drizzled values are the weights of all three.
 VARIANCES = ("var_rnoise", "var_flat", "var_poisson")
@@ -22,6 +23,22 @@ def unusable(pixels, bits=UNUSABLE):
     if pixels.dq is not None:
         bad |= (pixels.dq & np.uint32(bits)) != 0
     return bad
+
+
+def fill_value(text, step):
+    """The parameter fillval as the drizzle takes it.
+
+    Raises
+    ------
+    ConfigError
+        It is neither a number nor a word for none; names the step.
+    """
+    if text.strip().upper() in ("NAN", "INDEF", "NONE", ""):
+        return "NAN"
+    try:
+        return str(float(text))
+    except ValueError:
+        raise ConfigError(f"fillval of {step} has to be a number or NAN, it is {text!r}") from None
 
 
 def window_of(pixel_map, shape, ratio=1.0):

@@ -19,6 +19,11 @@ def group_of(header, number):
     return number if None in values else values
 
 
+def moments_of(headers):
+    """The first header of each group of exposures that were taken at once."""
+    return list({group_of(header, number): header for number, header in reversed(list(enumerate(headers)))}.values())
+
+
 class Inputs:
     """Images with a WCS each, opened one at a time.
 
