@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 import jwcal
 from jwcal.products import stored
@@ -55,6 +56,9 @@ def calibrated(program, tmp_path_factory):
             (top / name).mkdir(exist_ok=True)
         peer_pipeline("detector1", uncal, top / "peer", crds)
         peer_pipeline("image2", top / "ours" / f"{root}_rate.fits", top / "peer of ours", crds)
+        with fits.open(top / "peer of ours" / f"{root}_cal.fits", mode="update") as hdus:
+            # the peer cuts the subarray's map a second time, to an empty one, which nothing can read
+            hdus["AREA"].data = fits.getdata(top / "ours" / f"{root}_cal.fits", "AREA")
     return top
 
 

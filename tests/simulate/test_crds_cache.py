@@ -178,11 +178,12 @@ model = ImageModel()
 for name, value in json.loads(str(attributes)).items():
     model[name] = value
 found = crds_client.get_multiple_reference_paths(model.get_crds_parameters(), json.loads(str(kinds)), "jwst")
-out["files"] = json.dumps(found)
+out["files"] = json.dumps(found).replace(str(folder), "")  # a run that is remembered was in another folder
 """
     attributes = {parkey.lower(): A1[keyword] for parkey, keyword in choose.KEYWORDS.items() if keyword in A1}
     theirs = peer_python(code, folder=str(folder), attributes=json.dumps(attributes), kinds=json.dumps(kinds))
-    assert json.loads(str(theirs["files"])) == choose.resolve(A1, kinds, crds_path=folder).files
+    ours = choose.resolve(A1, kinds, crds_path=folder).files
+    assert json.loads(str(theirs["files"])) == {kind: path.replace(str(folder), "") for kind, path in ours.items()}
 
 
 def test_parameters_of_operations(cache):
