@@ -13,7 +13,7 @@ from ..settings import facts, step_modules
 from ..settings.chains import Save, Step, root_and_suffix
 from ..vocabulary.errors import InputError
 from . import superstripes
-from .one_step import COMPLETE, apply, reference_types
+from .one_step import COMPLETE, apply, apply_to_all, reference_types, takes_all
 from .walk import ends_ramp, walk
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,10 @@ def _run_members(recipe, source, write, scratch):
         if isinstance(entry, Save):
             current = _save(entry, current, recipe, write)
         else:
-            current = [after for before in current for after in apply(entry, before, refs, recipe)]
+            if takes_all(entry):
+                current = apply_to_all(entry, current, refs, recipe)
+            else:
+                current = [after for before in current for after in apply(entry, before, refs, recipe)]
             _drop(refs, entry, recipe.entries[number + 1 :])
     return current
 
