@@ -133,6 +133,12 @@ def _mrs(exposure, refs, **_):
     log.info("Wavelengths from %.4f to %.4f micron", blue, red)
 
 
+def _soss(exposure, refs, **_):
+    from ..arithmetic.wcs import niriss_soss
+
+    exposure.wcs = niriss_soss.soss_wcs(exposure.header, exposure.sci.shape, refs["specwcs"])
+
+
 MRS = ("distortion", "specwcs", "regions", "wavelengthrange")
 
 # How the light came to the detector -> what makes its WCS, and the references without which it can't. The former takes the exposure, which
@@ -142,6 +148,7 @@ KINDS = {
     "lrs_slit": (_lrs_slit, ("distortion", "specwcs")),
     "lrs_slitless": (_lrs_slitless, ("distortion", "specwcs")),
     "mrs": (_mrs, MRS),
+    "soss": (_soss, ("specwcs",)),
 }
 
 

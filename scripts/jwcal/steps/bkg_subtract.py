@@ -5,13 +5,16 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
+from ..machine.parts import part
 from ..vocabulary import dq
 from ..vocabulary.errors import ConfigError, InputError, Skip
 from ..vocabulary.parameters import Range
 
 log = logging.getLogger(__name__)
 
+OPTIONAL = ("bkg",)
 MEMBERS = ("background",)
+PARTS = {"sky": {"soss": "arithmetic/soss/background"}}
 TILT = ("GWA_XTIL", "GWA_YTIL")  # of the grating wheel, which never comes to rest at quite the same angle
 SAME_TILT = 1e-8
 CLOSE = 0.375  # arcsec: the wings of a nod that is nearer fall on the source
@@ -29,6 +32,7 @@ class Average(NamedTuple):
 def apply(
     exposure,
     refs=None,
+    sky: str = "",
     *,
     save_combined_background: bool = False,
     sigma: Annotated[float, Range(min=0)] = 3.0,
@@ -51,6 +55,10 @@ def apply(
     ----------
     exposure : Exposure
         A rate image or rateints cube, DN/s, with backgrounds among its members.
+    refs : References
+        Of slitless spectra: bkg.
+    sky : {"", "soss"}
+        What is subtracted: other exposures, or templates of the sky, scaled on both sides of its step; given by the table of chains.
     save_combined_background : bool
         Also return the mean, a product of its own, with its standard error.
     sigma : float
@@ -58,7 +66,11 @@ def apply(
         ever 3 away, whatever it is.
     maxiters : int
         How often at most to look for them; None: until there are none.
-    soss_source_percentile, soss_bkg_percentile, wfss_mmag_extract, wfss_mask, wfss_maxiter, wfss_rms_stop, wfss_outlier_percent
+    soss_source_percentile : float
+        Pixels above it see a source.
+    soss_bkg_percentile : (float, float), optional
+        Ratios to the template between these count; 25 and 50 by default.
+    wfss_mmag_extract, wfss_mask, wfss_maxiter, wfss_rms_stop, wfss_outlier_percent
         Of the backgrounds of slitless spectra, which are scaled references. This version has no such pipeline.
 
     Returns
@@ -74,6 +86,15 @@ def apply(
     ConfigError
         A parameter of slitless spectra is set.
     """
+    if sky == "soss":
+        if soss_bkg_percentile is not None and (
+            len(soss_bkg_percentile) != 2 or not 0 <= soss_bkg_percentile[0] < soss_bkg_percentile[1] <= 100
+        ):
+            raise ConfigError(
+                f"soss_bkg_percentile of bkg_subtract is {soss_bkg_percentile}", do="Give two percentiles, the lower one first"
+            )
+        part(PARTS["sky"], sky).subtract(exposure, refs, soss_source_percentile, soss_bkg_percentile)
+        return exposure
     spectral = {
         "soss_source_percentile": soss_source_percentile != 35.0,
         "soss_bkg_percentile": soss_bkg_percentile is not None,

@@ -6,7 +6,14 @@ from ..vocabulary.errors import Skip
 REFERENCES = ("photom",)
 OPTIONAL = ("area",)
 NEEDS = ("err",)  # planes of an image
-PARTS = {"kind": {"": "arithmetic/flux/images", "spectra": "arithmetic/flux/spectra", "slices": "arithmetic/flux/slices"}}
+PARTS = {
+    "kind": {
+        "": "arithmetic/flux/images",
+        "spectra": "arithmetic/flux/spectra",
+        "slices": "arithmetic/flux/slices",
+        "extracted": "arithmetic/flux/extracted",
+    }
+}
 
 
 def apply(
@@ -32,8 +39,8 @@ def apply(
         photom: table PHOTOM, or for "slices" an image of factors, and TIMECOEFF_* where the sensitivity changes with time.
         area: SCI, optional.
     kind : str
-        "" for images, "spectra" for what has a wavelength in every pixel, "slices" for those of the mid-infrared spectrometer; given by
-        the table of chains.
+        "" for images, "spectra" for what has a wavelength in every pixel, "slices" for those of the mid-infrared spectrometer,
+        "extracted" for tables of spectra; given by the table of chains.
     integrations : {"", "uncalibrated"}
         The table's: whether single integrations are calibrated.
     inverse : bool

@@ -15,7 +15,7 @@ from ...model.exposure import Pixels
 from ...model.references import Reference
 from ...model.spectra import Spectrum
 from ...vocabulary import dq as bits
-from ...vocabulary.errors import InputError
+from ...vocabulary.errors import InputError, Skip
 from ..spectra import tables
 from ..spectra.slits import integration_times
 from . import overlap, series
@@ -112,8 +112,6 @@ def for_members(members, refs, place, options):
 
 
 def _region(refs, exposure):
-    from ...vocabulary.errors import Skip
-
     if "pastasoss" not in refs:
         raise Skip("its pastasoss reference is N/A")
     return region(refs["pastasoss"], exposure.header, exposure.sci.shape[-2])
@@ -284,7 +282,6 @@ class _Sums:
         red = light[:both].copy()
         for k, number in enumerate(sorted(scene.singles)):
             fit = scene.singles[number]
-            profile = scene.orders[number - 1].profile
             own = sums[:, both + k].copy()
             for other in range(both):
                 if scene.orders[other].number != number:  # what the joint model has there of the others
@@ -294,7 +291,6 @@ class _Sums:
             self._keep(which, {(number, "blue" if number in scene.joint.orders else "all"): single})
             place = number - 1
             light[place] = np.where(np.isfinite(light[place]), light[place], single)
-            del profile
         return light
 
     def _keep(self, which, parts):

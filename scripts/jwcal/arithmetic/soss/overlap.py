@@ -298,4 +298,3 @@ def single_fit(order, sample, longest, any_box, guess, factor=None):
     covered = model.columns & span.columns  # beyond these no pixel tells the spectrum
     models = column_matrix(grid, model, order.low, order.high)
     return _fit([order], sample, grid, [matrix], [models], [covered], used, factor, None, guess)
-

@@ -59,7 +59,9 @@ def joint_grid(second, first, shortest, estimate, rtol, most):
         room = max(most - sum(p.size for p in done) - sum(sizes[k + 1 :]), part.size)
         grid, fine = _refined(part, function, room, rtol)
         if not fine:
-            log.warning("The grid of %d wavelengths from %.3f micron does not reach soss_rtol: look at soss_max_grid_size", grid.size, grid[0])
+            log.warning(
+                "The grid of %d wavelengths from %.3f micron does not reach soss_rtol: look at soss_max_grid_size", grid.size, grid[0]
+            )
         done.append(grid)
     return np.unique(np.concatenate(done))
 
