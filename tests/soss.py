@@ -97,10 +97,19 @@ def references(folder, sigma=NARROW, orders=(1, 2, 3), rows=ROWS, steps=(1.0, 1.
     fits.HDUList(hdus).writeto(paths["photom"], overwrite=True)
     tree = {order: _table(order) for order in (1, 2, 3)}
     asdf.AsdfFile(tree).write_to(paths["specwcs"])
+    flat = np.random.default_rng(7).normal(1, 0.02, (rows, COLUMNS)).astype(np.float32)
+    content = {"SCI": flat, "ERR": np.full_like(flat, 1e-3), "DQ": np.zeros(flat.shape, np.uint32), "DQ_DEF": make.dq_def(DO_NOT_USE=1)}
+    where = {"INSTRUME": "NIRISS", "DETECTOR": "NIS", "SUBSTRT1": 1, "SUBSTRT2": FIRST + 1 + offset, "SUBSIZE1": COLUMNS, "SUBSIZE2": rows}
+    make.reference_file(paths["flat"], "flat", {**content, **where})
+    ranges = [[1, "CLEAR", 0.9, 2.8], [2, "CLEAR", 0.6, 1.2], [3, "CLEAR", 0.62, 0.8]]
+    meta = {"instrument": {"name": "NIRISS"}, "telescope": "JWST", "reftype": "wavelengthrange", "exposure": {"type": "NIS_SOSS"}}
+    meta |= {"author": "tests", "description": "test", "pedigree": "DUMMY", "useafter": "2022-01-01T00:00:00", "wavelength_units": "micron"}
+    waves = {"wavelengthrange": ranges, "waverange_selector": ["CLEAR"], "extract_orders": [["CLEAR", [1, 2, 3]]], "order": [1, 2, 3]}
+    asdf.AsdfFile({"meta": meta, **waves}).write_to(paths["wavelengthrange"])
     return Files(paths, sigma)
 
 
-TYPES = ("pastasoss", "specprofile", "speckernel", "bkg", "photom", "specwcs")
+TYPES = ("pastasoss", "specprofile", "speckernel", "bkg", "photom", "specwcs", "wavelengthrange", "flat")
 
 
 def _header(about, kind, model):
@@ -242,6 +251,7 @@ def simulate(files, nints=3, subarray="SUBSTRIP256", noise=True, grey=None, back
         "SRCTYAPT": "POINT",
         "DATAMODL": "CubeModel" if nints else "ImageModel",
     }
+    about |= {"DATE-OBS": "2023-02-25", "TIME-OBS": "01:02:03.456", "READPATT": "NISRAPID", "TFRAME": 5.494}
     head = make.header(rows, COLUMNS, **{**about, **keywords})
     pixels = Pixels(sci=planes[0], err=planes[1], dq=planes[2], var_poisson=planes[3], var_rnoise=planes[4], header=head.sci)
     tables = {"INT_TIMES": times(nints, int(head.get("INTSTART")))} if nints else {}
