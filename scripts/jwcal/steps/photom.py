@@ -14,6 +14,7 @@ def apply(
     refs,
     kind: str = "",
     integrations: str = "",
+    dispersed: bool = False,
     *,
     inverse: bool = False,
     source_type: str | None = None,
@@ -34,6 +35,8 @@ def apply(
         "" for images, "spectra" for what has a wavelength in every pixel; given by the table of chains.
     integrations : {"", "uncalibrated"}
         The table's: whether single integrations are calibrated.
+    dispersed : bool
+        The table's: whether the conversion is of the light of a micron, as of grisms, and is divided by what of it a pixel has.
     inverse : bool
         Divide: back to DN/s.
     source_type : str, optional
@@ -54,7 +57,8 @@ def apply(
         part(PARTS["kind"], kind).tell_areas(exposure, refs["photom"], refs.get("area"))
         why = "these integrations are compared with each other in DN/s: they have no flux calibration"
         raise Skip(why, used=(*REFERENCES, *OPTIONAL))
+    more = {"dispersed": True} if dispersed else {}
     part(PARTS["kind"], kind).convert(
-        exposure, refs["photom"], refs.get("area"), inverse=inverse, timed=apply_time_correction, source_type=source_type
+        exposure, refs["photom"], refs.get("area"), inverse=inverse, timed=apply_time_correction, source_type=source_type, **more
     )
     return exposure

@@ -4,7 +4,7 @@ from typing import Literal
 
 from ..machine.parts import part
 
-PARTS = {"kind": {"": "arithmetic/spectra_calibration/one_target"}}
+PARTS = {"kind": {"": "arithmetic/spectra_calibration/one_target", "field": "arithmetic/grism/source_types"}}
 
 
 def apply(
