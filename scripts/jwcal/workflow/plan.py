@@ -542,6 +542,7 @@ def _job(exposure, stage, chain, reads, source, config, association=None, files=
     folder, ends = os.path.join(results, stage), products_of(chain, reads, recipe, config.known)
     outputs = {suffix: os.path.join(folder, chains.placed(name, end)) for suffix, end in ends.items()}
     name, _, pair = name.partition("_{suffix}")  # of a pair of wavefront sensing: "-01"
+    name = chains.plain(name)
     if not outputs:
         raise ConfigError(f"{chain.pipeline} makes no product: the step that makes it is skipped", exposure.path, "Set `until` or `save`")
     path = os.path.join(results, STATE, "recipes", f"{name}{pair}.{chain.pipeline}{'' if reads in chain.reads else f'.{reads}'}.json")
