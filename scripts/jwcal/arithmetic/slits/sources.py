@@ -48,8 +48,9 @@ def by_source(exposure, room):
 
 
 def _arrays(pixels):
-    """(name, array) of all planes of a slit."""
-    return [*pixels.planes(), *((name, array) for name, array in pixels.extra.items() if isinstance(array, np.ndarray) and array.dtype.names is None)]
+    """(name, array) of all planes and maps of a slit."""
+    maps = [(name, array) for name, array in pixels.extra.items() if isinstance(array, np.ndarray) and array.dtype.names is None]
+    return [*pixels.planes(), *maps]
 
 
 def _key(slit):
