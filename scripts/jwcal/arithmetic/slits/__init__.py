@@ -1,1 +1,4 @@
-"""Slits of spectrographs: where they fall on the detector, and which belong to one source."""
+"""Cut-outs of slits: which, from where, and what is known of each and of its source.
+
+It knows the open slits as `wcs.nirspec` lays them on the detector.
+"""
