@@ -240,7 +240,7 @@ def sky_template(size):
 
 
 def direct(stars, shape):
-    """The image without the grism [MJy/sr], and labels: in each pixel the brightest of the sources that are above a thousandth of their peak."""
+    """The image without the grism [MJy/sr], and labels: the brightest source of each pixel, of those above 1e-3 of their peak."""
     every = [
         star.flux / (1e6 * PIXAR_SR) * np.outer(_in_pixels(shape[0], star.y, star.sigma), _in_pixels(shape[1], star.x, star.sigma))
         for star in stars

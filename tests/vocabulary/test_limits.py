@@ -109,6 +109,7 @@ def test_every_keyword_that_is_read_has_limits():
         "S_REGION",
         "TCATFILE",
         "SLTNAME",
+        "SRCNAME",
         "PI_NAME",
         "TARGPROP",
     }

@@ -5,10 +5,10 @@ from typing import Annotated
 from ..machine.parts import part
 from ..vocabulary.parameters import Range
 
-OPTIONAL = ("wavelengthrange",)
+OPTIONAL = ("wavelengthrange",)  # of grisms
 MEMBERS = ("sourcecat",)
-
-PARTS = {"mode": {"series": "arithmetic/grism/series", "wfss": "arithmetic/grism/field"}}
+NEEDS = ("err", "var_poisson", "var_rnoise")  # planes of an image
+PARTS = {"mode": {"slits": "arithmetic/slits/cut_outs", "series": "arithmetic/grism/series", "wfss": "arithmetic/grism/field"}}
 
 
 def apply(
@@ -44,7 +44,7 @@ def apply(
     slit_names : list, optional
         Slits to be cut out, by name. All by default.
     source_ids : list, optional
-        Sources, by their number; of a field without slits by the label of the catalogue.
+        Sources, by their number, of a field without slits that of the catalogue. A slit is cut out that is named in one of the two lists.
     source_ra, source_dec : list of float, optional
         Right ascension and declination [deg] of sources: each time the nearest of the catalogue, beside those of `source_ids`.
     source_max_sep : float
