@@ -185,13 +185,13 @@ def photom(folder, shutters=False, timed=False):
     rows = [("CLEAR", "PRISM", name, 3e-9 * (k + 1), 1e-10, size, at, 1 + 0.1 * at, 0 * at) for k, name in enumerate(SLITS)]
     table = np.array(rows, kinds)
     if shutters:
-        table = table[[name for name in table.dtype.names if name != "slit"]][:1]
-        table = np.array(table.tolist(), table.dtype.descr if False else [kind for kind in kinds if kind[0] != "slit"])
+        table = np.array([rows[0][:2] + rows[0][3:]], [kind for kind in kinds if kind[0] != "slit"])
     model = "NrsMosPhotomModel" if shutters else "NrsFsPhotomModel"
     hdus = [_primary("PHOTOM", DATAMODL=model, EXP_TYPE="NRS_MSASPEC" if shutters else "NRS_FIXEDSLIT")]
     hdus.append(fits.BinTableHDU(table, name="PHOTOM"))
     if timed:
-        loss = np.array([(59000.0, 0.05)] * len(table), [("t0", ">f4"), ("lossperyear", ">f4")])
+        kinds = [kind for kind in kinds if kind[0] in ("filter", "grating", "slit")] + [("t0", ">f4"), ("lossperyear", ">f4")]
+        loss = np.array([("CLEAR", "PRISM", name, 59000.0, 0.05) for name in SLITS], kinds)
         hdus.append(fits.BinTableHDU(loss, name="TIMECOEFF_LINEAR"))
     path = folder / ("photom_timed.fits" if timed else "photom.fits")
     fits.HDUList(hdus).writeto(path, overwrite=True)
@@ -253,9 +253,10 @@ from jwst.photom import PhotomStep as photom
 from jwst.barshadow import BarShadowStep as barshadow
 from jwst.wavecorr import WavecorrStep as wavecorr
 from jwst.srctype import SourceTypeStep as srctype
-PLANES = dict(sci="data", err="err", dq="dq", var_poisson="var_poisson", var_rnoise="var_rnoise", var_flat="var_flat", WAVELENGTH="wavelength",
-              FLATFIELD_PS="flatfield_point", FLATFIELD_UN="flatfield_uniform", PATHLOSS_PS="pathloss_point", PATHLOSS_UN="pathloss_uniform",
-              PHOTOM_PS="photom_point", PHOTOM_UN="photom_uniform", BARSHADOW="barshadow")
+NAMES = "sci data err err dq dq var_poisson var_poisson var_rnoise var_rnoise var_flat var_flat WAVELENGTH wavelength BARSHADOW barshadow"
+NAMES += " FLATFIELD_PS flatfield_point FLATFIELD_UN flatfield_uniform PATHLOSS_PS pathloss_point PATHLOSS_UN pathloss_uniform"
+NAMES = (NAMES + " PHOTOM_PS photom_point PHOTOM_UN photom_uniform").split()
+PLANES = dict(zip(NAMES[::2], NAMES[1::2], strict=True))
 model = datamodels.open(str(source))
 for slit in getattr(model, "slits", []):
     slit.meta.exposure = {"type": model.meta.exposure.type}  # which extract_2d leaves there
