@@ -1,262 +1,275 @@
-"""The calibration of NIRSpec's slits: flats, slit losses, shadows, flux and wavelengths; by hand, and the peer on the same files."""
+"""NIRSpec's slits on the detector and as cut-outs: the path of light both ways, keywords, bad input, and the peer."""
 
+import json
+
+import asdf
 import numpy as np
 import pytest
 
-import nirspec_slits as kit
-from jwcal.arithmetic.spectra_calibration import bar_shadow
-from jwcal.arithmetic.spectra_calibration.wavelengths import uncorrected
-from jwcal.kernels.spectra.mean_over_pixel import mean_over_pixel
-from jwcal.kernels.spectra.planes_at_wavelength import planes_at_wavelength
-from jwcal.products import stored
-from jwcal.settings.chains import Save
-from jwcal.settings.recipe import Recipe
-from jwcal.steps import barshadow, flat_field, pathloss, photom, srctype, wavecorr
-from jwcal.vocabulary import dq
-from jwcal.vocabulary.errors import ConfigError, ReferenceError, Skip
-from peer import needs_peer
+import nirspec
+from jwcal.steps import assign_wcs, extract_2d
+from jwcal.vocabulary.errors import InputError, ReferenceError, Skip
+from nirspec import needs_real
+from peer import needs_peer, peer_python
+
+pytestmark = needs_real
+G395H = {"GRATING": "G395H", "FILTER": "F290LP"}
 
 
-@pytest.mark.parity
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("nirspec")
+
+
+def cut(folder, kind="nrs_slits", shape=(2048, 2048), options=(), **keywords):
+    """The cut-outs of an exposure: after assign_wcs and extract_2d."""
+    exposure, refs = nirspec.given(folder, shape, **keywords)
+    return extract_2d.apply(assign_wcs.apply(exposure, refs, kind), refs, "slits", **dict(options))
+
+
+@pytest.fixture(scope="module")
+def prism(folder):
+    return cut(folder)
+
+
+@pytest.fixture(scope="module")
+def grating(folder):
+    return cut(folder, GWA_TILT=None, **G395H)
+
+
+def grid(pixels):
+    y, x = np.mgrid[: pixels.shape[-2], : pixels.shape[-1]].astype(float)
+    return x, y
+
+
+@pytest.mark.parametrize("which", ["prism", "grating"])
+def test_a_cut_out_is_its_part_of_the_exposure(which, request):
+    for slit in request.getfixturevalue(which).pixels:
+        head = slit.header
+        first = (head["SLTSTRT2"] - 1) * 2048 + head["SLTSTRT1"] - 1
+        assert slit.sci[0, 0] == first and slit.sci.shape == slit.extra["WAVELENGTH"].shape == (head["SLTSIZE2"], head["SLTSIZE1"])
+        assert slit.err[0, 0] == np.float32(first) + 1 and slit.dq.dtype == np.uint32
+
+
+@pytest.mark.parametrize("which", ["prism", "grating"])
+def test_the_wcs_and_the_wavelengths_are_the_same_path(which, request):
+    for slit in request.getfixturevalue(which).pixels:
+        ra, dec, wavelength = slit.wcs(*grid(slit))
+        np.testing.assert_allclose(wavelength, slit.extra["WAVELENGTH"], rtol=1e-7, atol=1e-9)
+        assert np.isfinite(ra).any() and np.isfinite(dec).any()
+
+
+def test_there_and_back(prism, grating):
+    """The inverses are ESA's own polynomials: to a few hundredths of a pixel."""
+    for slit in (*prism.pixels, *grating.pixels):
+        x, y = grid(slit)
+        sky = slit.wcs(x, y)
+        seen = np.isfinite(sky[2])
+        back = slit.wcs.invert(*(values[seen] for values in sky))
+        assert np.abs(back[0] - x[seen]).max() < 0.05 and np.abs(back[1] - y[seen]).max() < 0.05
+
+
+def test_keywords(prism):
+    first, second = prism.pixels[:2]
+    assert [slit.header["SLTNAME"] for slit in prism.pixels] == ["S200A1", "S200A2", "S400A1", "S1600A1"]
+    assert [slit.header["SOURCEID"] for slit in prism.pixels] == [1, 12, 13, 14]
+    assert first.header["SRCXPOS"] != 0 and second.header["SRCXPOS"] == second.header["SRCYPOS"] == 0
+    assert first.about == {"slit_ymin": -0.55, "slit_ymax": 0.55}
+    assert first.header["DISPAXIS"] == 1 and first.header["SPORDER"] == 0 and first.header["WAVSTART"] == 6e-7
+    assert first.header["S_REGION"] != second.header["S_REGION"]
+
+
+def test_the_source_is_where_the_dither_points(folder):
+    """A target that was moved by the offset of the slit's middle is in the middle of the slit."""
+    exposure, refs = nirspec.given(folder, XOFFSET=0.0, YOFFSET=0.0)
+    slit = extract_2d.apply(assign_wcs.apply(exposure, refs, "nrs_slits"), refs, "slits").pixels[0]
+    to_field = slit.wcs.get_transform("slit_frame", "v2v3")
+    v2, v3, _ = to_field(0.1, 0.2, 2e-6)
+    exposure, refs = nirspec.given(folder, XOFFSET=0.0, YOFFSET=0.0, V2_REF=float(v2), V3_REF=float(v3))
+    moved = extract_2d.apply(assign_wcs.apply(exposure, refs, "nrs_slits"), refs, "slits").pixels[0]
+    assert (moved.header["SRCXPOS"], moved.header["SRCYPOS"]) == pytest.approx((0.1, 0.2), abs=2e-3)
+
+
+def test_a_time_series(folder):
+    shape = (3, 512, 2048)
+    series = cut(folder, "nrs_bright", shape, SUBARRAY="SUB2048", SUBSTRT2=900, FXD_SLIT="S1600A1", NINTS=3, EXP_TYPE="NRS_BRIGHTOBJ")
+    assert len(series.pixels) == 1 and series.sci.ndim == 3 and series.extra["WAVELENGTH"].shape == series.sci.shape[1:]
+    assert series.header.sci is series.only.header and series.header["SLTNAME"] == "S1600A1"
+
+
+def test_the_cut_out_ends_with_the_subarray(folder):
+    series = cut(folder, "nrs_bright", (2, 32, 512), SUBARRAY="SUB512", SUBSTRT1=1089, SUBSTRT2=959, FXD_SLIT="S1600A1", NINTS=2)
+    head = series.header
+    assert series.sci.shape[1:] == (head["SLTSIZE2"], head["SLTSIZE1"]) and head["SLTSTRT1"] == 1
+
+
+def test_a_lamp_has_no_sky(folder):
+    lamp = {"FILTER": "OPAQUE", "LAMP": "LINE3", "EXP_TYPE": "NRS_AUTOWAVE", "FXD_SLIT": "NONE", "GRATING": "G395H"}
+    slit = cut(folder, RA_REF=None, **lamp).pixels[0]
+    assert slit.wcs.output_frame.name == "msa_frame" and "S_REGION" not in slit.header
+    x, y = grid(slit)
+    place = slit.wcs(x, y)
+    np.testing.assert_allclose(place[2], slit.extra["WAVELENGTH"], rtol=1e-7)
+    seen = np.isfinite(place[2])
+    back = slit.wcs.invert(*(values[seen] for values in place))  # micron, as it came
+    assert np.abs(back[0] - x[seen]).max() < 0.05
+
+
+def test_slits_and_sources_by_name(folder):
+    chosen = cut(folder, options={"slit_names": ["S400A1"], "source_ids": [14]})
+    assert [slit.header["SLTNAME"] for slit in chosen.pixels] == ["S400A1", "S1600A1"]
+    with pytest.raises(InputError, match="none of the slits.*S200A1"):
+        cut(folder, options={"slit_names": ["S200B1"]})
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("keywords", "what"),
+    [
+        ({"GWA_TILT": None}, "GWA_TILT"),
+        ({"FXD_SLIT": "S300A1"}, "FXD_SLIT is S300A1"),
+        ({"DETECTOR": "NRS3"}, "DETECTOR is NRS3"),
+        ({"GRATING": None}, "GRATING"),
+        ({"RA_REF": None}, "RA_REF"),
+        ({"DETECTOR": "NRS2", "SUBARRAY": "SUBS200A1"}, "no light of its 1 open slits falls on NRS2"),
+    ],
+)
+def test_bad_keywords(folder, keywords, what):
+    exposure = nirspec.exposure(**keywords)
+    refs = nirspec.References(nirspec.files(folder), exposure.header)
+    with pytest.raises(InputError, match=what):
+        assign_wcs.apply(exposure, refs, "nrs_slits")
+
+
+def test_without_tilts_and_offsets(folder, caplog):
+    slit = cut(folder, GWA_XTIL=None, GWA_YTIL=None, XOFFSET=None).pixels[0]
+    assert slit.header["SRCXPOS"] == slit.header["SRCYPOS"] == 0
+    assert all(what in caplog.text for what in ("No GWA_XTIL", "No GWA_YTIL", "No XOFFSET"))
+
+
+def test_a_wavelength_range_that_no_row_has(folder, caplog):
+    cut(folder, FILTER="F110W", GRATING="G140M", GWA_TILT=None)
+    assert "No wavelength range for F110W_G140M" in caplog.text and "those of F100LP_G140M" in caplog.text
+
+
+def test_references(folder):
+    exposure, refs = nirspec.given(folder)
+    files = nirspec.files(folder)
+    with pytest.raises(Skip, match="msa reference is N/A"):
+        assign_wcs.apply(exposure, nirspec.References({**files, "msa": "N/A"}, exposure.header), "nrs_slits")
+    other = nirspec.References({**files, "disperser": nirspec.disperser(folder, "G395H")}, exposure.header)
+    with pytest.raises(ReferenceError, match="is for G395H"):
+        assign_wcs.apply(exposure, other, "nrs_slits")
+    with pytest.raises(InputError, match="slits are not known"):
+        extract_2d.apply(nirspec.exposure(), refs, "slits")
+
+
+# --- the peer ----------------------------------------------------------------------------------------------------------
+
+PEER = """
+import os
+os.environ.update(CRDS_PATH=str(folder), CRDS_SERVER_URL="https://127.0.0.1:9", STPIPE_DISABLE_CRDS_STEPPARS="true")
+from stpipe.step import Step
+current = {}
+def reference(self, data, kind):
+    self._reference_files_used.append((kind, current.get(kind, "N/A")))
+    return current.get(kind, "N/A")
+Step.get_reference_file = reference
+from jwst.assign_wcs import AssignWcsStep
+from jwst.extract_2d import Extract2dStep
+from jwst.lib import pipe_utils
+pipe_utils.is_tso = lambda model: False  # our series has no INT_TIMES
+from stdatamodels.jwst import datamodels
+import asdf
+HEAD = ("name xstart xsize ystart ysize source_id source_name source_alias stellarity source_xpos source_ypos slitlet_id shutter_id "
+        "quadrant xcen ycen source_ra source_dec slit_ymin slit_ymax slit_xscale slit_yscale shutter_state").split()
+for case, (path, refs, ours) in json.loads(str(cases)).items():
+    current.clear()
+    current.update(refs)
+    model = Extract2dStep().process(AssignWcsStep().process(datamodels.open(path)))
+    slits = getattr(model, "slits", None) or [model]
+    said = []
+    for number, slit in enumerate(slits):
+        said.append({name: getattr(slit, name, None) for name in HEAD} | {"s_region": slit.meta.wcsinfo.s_region})
+        key = f"{case} {number}"
+        for name in ("data", "dq", "err", "wavelength"):
+            out[f"{key} {name}"] = np.array(getattr(slit, name))
+        y, x = np.mgrid[: slit.data.shape[-2], : slit.data.shape[-1]].astype(float)
+        out[f"{key} wcs"] = np.array(slit.meta.wcs(x, y))
+        seen = np.isfinite(out[f"{key} wcs"][2])
+        if slit.meta.wcs.output_frame.name == "world":
+            out[f"{key} back"] = np.array(slit.meta.wcs.invert(*(v[seen] for v in out[f"{key} wcs"])))
+        with asdf.open(ours) as file:
+            wcs = file.tree["wcs"][number]
+            out[f"{key} ours read"] = np.array(wcs(x, y))
+    out[f"{case} said"] = np.array(json.dumps(said, default=lambda v: v.item()))
+"""
+NAMES = {
+    "SLTNAME": "name", "SLTSTRT1": "xstart", "SLTSIZE1": "xsize", "SLTSTRT2": "ystart", "SLTSIZE2": "ysize", "SOURCEID": "source_id",
+    "SRCNAME": "source_name", "SRCALIAS": "source_alias", "STLARITY": "stellarity", "SRCXPOS": "source_xpos", "SRCYPOS": "source_ypos",
+    "SLITID": "slitlet_id", "SHUTTRID": "shutter_id", "MSAQUAD": "quadrant", "SRCRA": "source_ra", "SRCDEC": "source_dec",
+    "SLTXSCL": "slit_xscale", "SLTYSCL": "slit_yscale", "SHUTSTA": "shutter_state",
+}  # fmt: skip
+LAMP = {"FILTER": "OPAQUE", "LAMP": "LINE3", "EXP_TYPE": "NRS_AUTOWAVE", "FXD_SLIT": "NONE", "GRATING": "G395H"}
+BRIGHT = {"EXP_TYPE": "NRS_BRIGHTOBJ", "SUBARRAY": "SUB2048", "FXD_SLIT": "S1600A1", "SUBSTRT2": 943, "NINTS": 2}
+CASES = {
+    "prism": ("nrs_slits", (2048, 2048), {}),
+    "grating": ("nrs_slits", (2048, 2048), {**G395H, "VELOSYS": None}),
+    "other detector": ("nrs_slits", (2048, 2048), {**G395H, "DETECTOR": "NRS2", "FXD_SLIT": "S200A2"}),
+    "all slits": ("nrs_slits", (256, 2048), {"SUBARRAY": "ALLSLITS", "SUBSTRT2": 897, "FXD_SLIT": "S400A1"}),
+    "series": ("nrs_bright", (2, 32, 2048), BRIGHT),
+    "lamp": ("nrs_slits", (2048, 2048), LAMP),
+}
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """Our cut-outs and the peer's, by case: the peer is started once."""
+    folder = tmp_path_factory.mktemp("peer")
+    return run_both(folder, CASES)
+
+
+def run_both(folder, chosen):
+    ours, given = {}, {}
+    for case, (kind, shape, keywords) in chosen.items():
+        exposure, refs = nirspec.given(folder, shape, **keywords)
+        path = nirspec.save(exposure, folder / f"{case.replace(' ', '')}_rate.fits")
+        exposure.header.name = str(path)
+        ours[case] = extract_2d.apply(assign_wcs.apply(exposure, refs, kind), refs, "slits")
+        written = path.with_suffix(".asdf")
+        asdf.AsdfFile({"wcs": [slit.wcs for slit in ours[case].pixels]}).write_to(written)
+        files = {name: str(file) for name, file in nirspec.files(folder, exposure.header["GRATING"]).items()}
+        given[case] = (str(path), files, str(written))
+    return ours, peer_python(PEER, folder=str(folder), cases=json.dumps(given))
+
+
+def same_as_the_peer(ours, theirs, case):
+    said = json.loads(str(theirs[f"{case} said"]))
+    assert [slit.header["SLTNAME"] for slit in ours.pixels] == [slit["name"] for slit in said]
+    for number, (slit, peer) in enumerate(zip(ours.pixels, said, strict=True)):
+        mine = {name: slit.header[key] for key, name in NAMES.items() if key in slit.header} | slit.about
+        assert mine == pytest.approx({name: peer[name] for name in mine}, rel=1e-9, abs=1e-9)
+        key = f"{case} {number}"
+        np.testing.assert_array_equal(slit.sci, theirs[f"{key} data"])
+        np.testing.assert_array_equal(slit.err, theirs[f"{key} err"])
+        np.testing.assert_array_equal(slit.dq, theirs[f"{key} dq"])
+        np.testing.assert_allclose(slit.extra["WAVELENGTH"], theirs[f"{key} wavelength"], rtol=0, atol=1e-6)
+        x, y = grid(slit)
+        wcs = np.array(slit.wcs(x, y))
+        np.testing.assert_array_equal(theirs[f"{key} ours read"], wcs)  # by the peer's environment, from a file
+        np.testing.assert_allclose(wcs, theirs[f"{key} wcs"], rtol=1e-12, atol=1e-12)
+        seen = np.isfinite(wcs[2])
+        if f"{key} back" in theirs:
+            back = np.array(slit.wcs.invert(*(values[seen] for values in wcs)))
+            np.testing.assert_allclose(back, theirs[f"{key} back"], atol=1e-6)
+            region = [np.array(text.split()[2:], float) for text in (slit.header["S_REGION"], peer["s_region"])]
+            np.testing.assert_allclose(*region, rtol=0, atol=2e-9)
+
+
 @needs_peer
-def test_fixed_slits_like_the_peer(tmp_path):
-    files = kit.references(tmp_path)
-    steps = [("srctype", {}), ("wavecorr", {}), ("flat_field", {}), ("pathloss", {}), ("photom", {})]
-    exposure = kit.exposure()
-    theirs = kit.peer(tmp_path, exposure, files, steps)
-    refs = kit.of(files, exposure)
-    srctype.apply(exposure, None, "primary")
-    wavecorr.apply(exposure, refs)
-    flat_field.apply(exposure, refs, "slits", True)
-    pathloss.apply(exposure, refs, "slits")
-    photom.apply(exposure, refs, "slits", keep_both=True)
-    kit.same(exposure, theirs)
-
-
 @pytest.mark.parity
-@needs_peer
-def test_shutters_like_the_peer(tmp_path):
-    files = kit.references(tmp_path, shutters=True)
-    steps = [("srctype", {}), ("flat_field", {}), ("pathloss", {}), ("barshadow", {}), ("photom", {})]
-    exposure = kit.exposure(shutters=True)
-    theirs = kit.peer(tmp_path, exposure, files, steps)
-    refs = kit.of(files, exposure)
-    srctype.apply(exposure, None, "shutters")
-    flat_field.apply(exposure, refs, "shutters")
-    pathloss.apply(exposure, refs, "shutters")
-    barshadow.apply(exposure, refs, least_light=0.0)
-    photom.apply(exposure, refs, "shutters")
-    kit.same(exposure, theirs)
-
-
-@pytest.mark.parity
-@needs_peer
-def test_series_like_the_peer(tmp_path):
-    files = kit.references(tmp_path)
-    steps = [("srctype", {}), ("wavecorr", {}), ("flat_field", {}), ("photom", {})]
-    exposure = kit.exposure(ints=3, names=("S1600A1",), EXP_TYPE="NRS_BRIGHTOBJ", FXD_SLIT="S1600A1", TSOVISIT=True, NINTS=3)
-    theirs = kit.peer(tmp_path, exposure, files, steps)
-    refs = kit.of(files, exposure)
-    srctype.apply(exposure, None, "", "POINT", "PATTTYPE", True)
-    with pytest.raises(Skip):
-        wavecorr.apply(exposure, refs)
-    flat_field.apply(exposure, refs, "slits")
-    photom.apply(exposure, refs, "slits")
-    kit.same(exposure, theirs)
-
-
-def calibrated(folder, shutters=False, **given):
-    """An exposure through all steps, and its references."""
-    files = kit.references(folder, shutters, **given)
-    exposure = kit.exposure(shutters)
-    refs = kit.of(files, exposure)
-    srctype.apply(exposure, None, "shutters" if shutters else "primary")
-    return exposure, refs
-
-
-def test_a_table_is_averaged_over_the_pixels():
-    """Against an integral by 2001 points: a table that is a parabola is what three points integrate exactly, up to its kinks."""
-    at = np.linspace(0, 10, 4001)
-    wavelength, step = np.array([[1.0, 2.5, 9.99, np.nan, 11.0]]), np.full((1, 5), 0.5)
-    mean, error = mean_over_pixel(wavelength, step, at, at**2, 0.1 * at)
-    fine = [np.mean((w + np.linspace(-0.25, 0.25, 2001)) ** 2) for w in (1.0, 2.5)]
-    np.testing.assert_allclose(mean[0, :2], fine, rtol=1e-4)
-    assert np.isnan(mean[0, 2:]).all()
-    np.testing.assert_allclose(error[0, :3], 0.1 * wavelength[0, :3])
-
-
-def test_planes_are_linear_between_their_wavelengths():
-    rng = np.random.default_rng(1)
-    at, cube = np.array([1.0, 2.0, 4.0]), rng.normal(size=(3, 6, 7)).astype(np.float32)
-    wavelength = rng.uniform(0.5, 4.5, (6, 7))
-    wavelength[0, :3] = at
-    value, weight, below = planes_at_wavelength(wavelength, at, cube)
-    for y, x in np.ndindex(6, 7):
-        k = 0 if wavelength[y, x] < 2 else 1
-        p = (wavelength[y, x] - at[k]) / (at[k + 1] - at[k])
-        assert value[y, x] == pytest.approx((1 - p) * cube[k, y, x] + p * cube[k + 1, y, x], abs=1e-6)
-
-
-def test_flat_by_hand(tmp_path):
-    """Where tables and images are smooth the flat is their product at the wavelength."""
-    exposure, refs = calibrated(tmp_path)
-    wavelength = exposure.pixels[1].extra["WAVELENGTH"].astype(float)
-    before = exposure.pixels[1].sci.copy()
-    _, flat = flat_field.apply(exposure, refs, "slits", True, save_interpolated_flat=True)
-    assert (
-        flat.suffix == "interpolatedflat" and "FLATFIELD_PS" in exposure.pixels[0].extra and "FLATFIELD_PS" not in exposure.pixels[1].extra
-    )
-    good = np.isfinite(exposure.pixels[1].sci)
-    np.testing.assert_allclose(exposure.pixels[1].sci[good], (before / flat.pixels[1].sci)[good], rtol=1e-6)
-    assert 0.5 < good.mean() < 0.95
-    dark = np.isnan(wavelength) | (wavelength > 5.0) | (wavelength < 0.62)
-    assert (exposure.pixels[1].dq[dark] & dq.DO_NOT_USE != 0).all()
-
-
-def test_a_flat_that_was_saved_is_taken_again(tmp_path):
-    exposure, refs = calibrated(tmp_path)
-    again = kit.exposure()
-    exposure, flat = flat_field.apply(exposure, refs, "slits", True, save_interpolated_flat=True)
-    flat.recipe = Recipe("spec2", [Save({"rate": "interpolatedflat"})])
-    stored.write(flat, tmp_path / "a_interpolatedflat.fits")
-    flat_field.apply(again, kit.of({}, again), "slits", user_supplied_flat=str(tmp_path / "a_interpolatedflat.fits"))
-    for one, other in zip(exposure.pixels, again.pixels, strict=True):
-        np.testing.assert_array_equal(one.sci, other.sci)
-        np.testing.assert_array_equal(one.dq, other.dq)
-    few = kit.exposure(names=kit.SLITS[:2])
-    with pytest.raises(ConfigError, match="3 flats, the exposure 2 slits"):
-        flat_field.apply(few, refs, "slits", user_supplied_flat=str(tmp_path / "a_interpolatedflat.fits"))
-
-
-@pytest.mark.parametrize("shutters", [False, True])
-def test_the_inverse_gives_it_back(tmp_path, shutters):
-    kind = "shutters" if shutters else "slits"
-    exposure, refs = calibrated(tmp_path, shutters)
-    before = [pixels.sci.copy() for pixels in exposure.pixels]
-    for inverse in (False, True):
-        steps = [flat_field.apply, pathloss.apply, photom.apply]
-        for apply in steps[:: -1 if inverse else 1]:
-            apply(exposure, refs, kind, inverse=inverse)
-    for pixels, sci in zip(exposure.pixels, before, strict=True):
-        good = np.isfinite(pixels.sci)
-        assert good.mean() > 0.5
-        np.testing.assert_allclose(pixels.sci[good], sci[good], rtol=1e-6)
-
-
-def test_shadows_that_leave_no_light(tmp_path):
-    """A slitlet of uniform light: rows at its ends get 0.02 of it. Divided by that, as in jwst, their noise is 50 times that of others."""
-    files = kit.references(tmp_path, shutters=True)
-    spread = {}
-    for least in (0.0, 0.2):
-        exposure = kit.exposure(shutters=True)
-        refs = kit.of(files, exposure)
-        shadow = bar_shadow.read(refs["barshadow"])
-        extended = [slit for slit in exposure.slits() if slit.header["SRCTYPE"] == "EXTENDED"][-1]  # the one with nothing open above it
-        light = bar_shadow.on_pixels(extended, shadow, extended.header["SHUTSTA"])
-        extended.sci[:] = 100 * light + np.random.default_rng(2).normal(0, 1, light.shape)
-        extended.err[:], extended.dq[:] = 1, 0
-        barshadow.apply(exposure, refs, least_light=least)
-        spread[least] = np.nanstd(extended.sci)
-        lost = np.isnan(extended.sci)
-        assert extended.sci[~lost].mean() == pytest.approx(100, abs=1)
-        np.testing.assert_array_equal(lost, light < least)
-        np.testing.assert_array_equal(extended.dq[lost], dq.DO_NOT_USE)
-        assert extended.header["BARSHDW"] is True and [slit.header["BARSHDW"] for slit in exposure.slits()].count(False) == 3
-    assert spread[0.0] > 10 and spread[0.2] < 2
-
-
-def test_a_shadow_of_another_size(tmp_path):
-    exposure, refs = calibrated(tmp_path, shutters=True)
-    kit.barshadow(tmp_path, rows=801)
-    with pytest.raises(ReferenceError, match=r"DATA1X1 of the barshadow reference has 801 x 101 pixels; two pitches of 500 rows"):
-        barshadow.apply(exposure, kit.of({"barshadow": str(tmp_path / "barshadow.fits")}, exposure))
-
-
-def test_the_flux_of_uniform_light_has_the_factor_of_time(tmp_path):
-    """The peer's PHOTOM_UN lacks it, so that a background that goes from one to the other comes out wrong by it: 14 % here."""
-    exposure, refs = calibrated(tmp_path)
-    exposure.header["EXPMID"] = 60000.0
-    kit.photom(tmp_path, timed=True)
-    refs = kit.of({"photom": str(tmp_path / "photom_timed.fits"), "area": refs["area"].path}, exposure)
-    photom.apply(exposure, refs, "slits", keep_both=True)
-    point, uniform = (exposure.pixels[0].extra[name] for name in ("PHOTOM_PS", "PHOTOM_UN"))
-    good = point > 0
-    np.testing.assert_allclose(point[good] / uniform[good], exposure.pixels[0].header["PIXAR_SR"], rtol=1e-6)
-    np.testing.assert_allclose(exposure.pixels[0].header["PHOTMJSR"], 3e-9 / (1 - 0.05 * 1000 / 365), rtol=1e-5)
-
-
-@pytest.mark.parity
-@needs_peer
-def test_the_peers_flux_of_uniform_light(tmp_path):
-    exposure, refs = calibrated(tmp_path)
-    kit.photom(tmp_path, timed=True)
-    files = {"photom": str(tmp_path / "photom_timed.fits"), "area": refs["area"].path}
-    theirs = kit.peer(tmp_path, exposure, files, [("photom", {})])
-    photom.apply(exposure, kit.of(files, exposure), "slits", keep_both=True)
-    kit.same(exposure, theirs, ignore=("PHOTOM_UN",))
-    uniform = exposure.pixels[0].extra["PHOTOM_UN"]
-    good = uniform > 0
-    np.testing.assert_allclose(uniform[good] / theirs[0]["PHOTOM_UN"][good], 1 / (1 - 0.05 * 1000 / 365), rtol=1e-5)
-
-
-def test_what_a_reference_does_not_have(tmp_path, caplog):
-    exposure, refs = calibrated(tmp_path)
-    for pixels in exposure.pixels:
-        pixels.header["SLTNAME"] = "S200B1"
-    with pytest.raises(ReferenceError, match="FAST_VARIATION has no row for the slit S200B1, only S200A1, S400A1, S1600A1"):
-        flat_field.apply(exposure, refs, "slits")
-    with pytest.raises(Skip, match="no slit has an aperture"):
-        pathloss.apply(exposure, refs, "slits")
-    with pytest.raises(Skip, match="no row for its optical elements and slits"):
-        photom.apply(exposure, refs, "slits")
-    with pytest.raises(Skip, match="neither fflat, sflat nor dflat"):
-        flat_field.apply(exposure, kit.of({}, exposure), "slits")
-    assert all(np.nanmean(pixels.sci) == pytest.approx(50, abs=1) for pixels in exposure.pixels)
-
-
-def test_a_source_outside_its_slit_is_left_alone(tmp_path, caplog):
-    exposure, refs = calibrated(tmp_path)
-    exposure.pixels[0].header["SRCXPOS"] = 0.7
-    before = exposure.pixels[0].sci.copy()
-    pathloss.apply(exposure, refs, "slits")
-    assert "slit S200A1: the source at 0.700, -0.110 is outside it, it is not corrected" in caplog.text
-    np.testing.assert_array_equal(exposure.pixels[0].sci, before)
-    assert exposure.pixels[1].header["PTHLOSS"] == "UNIFORM" and "PTHLOSS" not in exposure.pixels[0].header
-
-
-def test_an_area_that_is_not_known(tmp_path, caplog):
-    """The peer takes an area of 1 sr, and calls the result MJy/sr."""
-    exposure, refs = calibrated(tmp_path, shutters=True)
-    exposure.pixels[1].about["xcen"] = 300
-    photom.apply(exposure, refs, "shutters")
-    assert "0 rows for quadrant 2, shutter_x 300, shutter_y 3" in caplog.text
-    assert exposure.pixels[1].header["BUNIT"] == "MJy" and "PIXAR_SR" not in exposure.pixels[1].header
-
-
-def test_types_of_slits():
-    exposure = kit.exposure()
-    srctype.apply(exposure, None, "primary", source_type="EXTENDED")
-    assert [slit.header["SRCTYPE"] for slit in exposure.slits()] == ["EXTENDED"] * 3
-    assert exposure.pixels[0].header["SRCXPOS"] == 0 and exposure.pixels[1].header["SRCXPOS"] == 0.13
-    exposure.header["FXD_SLIT"] = "S400A1"
-    srctype.apply(exposure, None, "primary")
-    assert [slit.header["SRCTYPE"] for slit in exposure.slits()] == ["EXTENDED", "POINT", "EXTENDED"]
-    many = kit.exposure(shutters=True)
-    srctype.apply(many, None, "shutters")
-    assert [slit.header["SRCTYPE"] for slit in many.slits()] == ["POINT", "EXTENDED", "POINT", "EXTENDED", "POINT"]
-
-
-def test_wavelengths_of_a_source_beside_the_middle(tmp_path):
-    """Moved by 2 pixels times its place, more towards the red; those of uniform light can still be had."""
-    exposure, refs = calibrated(tmp_path)
-    slit = next(exposure.slits())
-    before = slit.extra["WAVELENGTH"].astype(float)
-    wavecorr.apply(exposure, refs)
-    moved = slit.extra["WAVELENGTH"] - before
-    width = np.gradient(before, axis=1)
-    good = np.isfinite(moved) & np.isfinite(width)
-    np.testing.assert_allclose((moved / width)[good], (2 * 0.13 * (1 + 0.1 * before))[good], rtol=0.02)
-    y, x = np.indices(slit.sci.shape, dtype=float)
-    np.testing.assert_allclose(uncorrected(slit)[good], before[good], atol=1e-6)
-    assert slit.header["WAVECOR"] is True and exposure.pixels[1].header["WAVECOR"] is False
-    np.testing.assert_allclose(slit.wcs(x, y)[2][good], slit.extra["WAVELENGTH"][good], atol=1e-6)
+@pytest.mark.parametrize("case", CASES)
+def test_same_as_the_peer(both, case):
+    same_as_the_peer(both[0][case], both[1], case)

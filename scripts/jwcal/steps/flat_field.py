@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 OPTIONAL = ("flat", "fflat", "sflat", "dflat")
 NEEDS = ("err", "var_poisson", "var_rnoise")  # planes of an image
 SLITS = "arithmetic/spectra_calibration/flat_slits"
-PARTS = {"kind": {"slits": SLITS, "shutters": SLITS, "slices": "arithmetic/spectra_calibration/flat_slices"}}  # flats by wavelength
+PARTS = {"kind": {"slits": SLITS, "shutters": SLITS, "ifu": "arithmetic/spectra_calibration/flat_slices"}}  # flats by wavelength
 
 
 def apply(
@@ -45,7 +45,7 @@ def apply(
         (row, col) or (int, row, col).
     refs : References
         flat: SCI, ERR, DQ. fflat, sflat, dflat: table FAST_VARIATION, images SCI, ERR, DQ, and their wavelengths, WAVELENGTH.
-    kind : {"", "slits", "shutters", "slices"}
+    kind : {"", "slits", "shutters", "ifu"}
         "": one flat for all wavelengths. Otherwise what the light of NIRSpec goes through: slits by their names, shutters of which each
         has a flat of its own, slices of the integral field unit. This and the next are given by the table of chains.
     keep_both : bool

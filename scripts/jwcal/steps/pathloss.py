@@ -5,7 +5,7 @@ from ..machine.parts import part
 REFERENCES = ("pathloss",)
 NEEDS = ("err",)  # planes of an image
 NIRSPEC = "arithmetic/spectra_calibration/pathloss_nirspec"
-PARTS = {"kind": {"lrs": "arithmetic/spectra_calibration/pathloss_lrs", **dict.fromkeys(("slits", "shutters", "slices"), NIRSPEC)}}
+PARTS = {"kind": {"lrs": "arithmetic/spectra_calibration/pathloss_lrs", **dict.fromkeys(("slits", "shutters", "ifu"), NIRSPEC)}}
 
 
 def apply(
@@ -30,7 +30,7 @@ def apply(
     refs : References
         pathloss: losses by wavelength and place in the slit.
     kind : str
-        "lrs", or what the light of NIRSpec goes through: "slits" by their names, "shutters", or "slices" of the integral field unit; given
+        "lrs", or what the light of NIRSpec goes through: "slits" by their names, "shutters", or slices of the integral field unit, "ifu"; given
         by the table of chains.
     inverse : bool
         Take the correction out again.

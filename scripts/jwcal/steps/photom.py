@@ -10,8 +10,9 @@ PARTS = {
     "kind": {
         "": "arithmetic/flux/images",
         "spectra": "arithmetic/flux/spectra",
+        "slices": "arithmetic/flux/slices",
         **dict.fromkeys(("slits", "shutters"), "arithmetic/flux/nirspec_slits"),
-        "slices": "arithmetic/flux/nirspec_slices",
+        "ifu": "arithmetic/flux/nirspec_slices",
     }
 }
 
@@ -37,10 +38,11 @@ def apply(
     exposure : Exposure
         (row, col) or (int, row, col).
     refs : References
-        photom: table PHOTOM, and TIMECOEFF_* where the sensitivity changes with time. area: SCI, optional.
+        photom: table PHOTOM, or for "slices" an image of factors, and TIMECOEFF_* where the sensitivity changes with time.
+        area: SCI, optional.
     kind : str
-        "" for images, "spectra" for what has a wavelength in every pixel; for NIRSpec "slits", "shutters", or "slices" of the integral
-        field unit, whose pixels have areas of their own. This and the next two are given by the table of chains.
+        "" for images, "spectra" for what has a wavelength in every pixel, "slices" for those of the mid-infrared spectrometer; for NIRSpec
+        "slits", "shutters", or "ifu", whose pixels have areas of their own. This and the next two are given by the table of chains.
     integrations : {"", "uncalibrated"}
         Whether single integrations are calibrated.
     keep_both : bool

@@ -33,7 +33,7 @@ def correct(exposure, reference, *, kind, inverse, source_type, **_):
     ReferenceError
         The reference has no apertures, or one has not what it needs.
     """
-    if kind == "slices":
+    if kind == "ifu":
         _correct_slices(exposure, reference, inverse, source_type)
         return
     find = _of_shutters if kind == "shutters" else _of_slit
