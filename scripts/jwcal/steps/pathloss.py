@@ -30,8 +30,8 @@ def apply(
     refs : References
         pathloss: losses by wavelength and place in the slit.
     kind : str
-        "lrs", or what the light of NIRSpec goes through: "slits" by their names, "shutters", or slices of the integral field unit, "ifu"; given
-        by the table of chains.
+        "lrs", or what the light of NIRSpec goes through: "slits" by their names, "shutters", or slices of the integral field unit, "ifu";
+        given by the table of chains.
     inverse : bool
         Take the correction out again.
     source_type : str, optional
