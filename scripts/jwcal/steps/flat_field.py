@@ -15,8 +15,13 @@ log = logging.getLogger(__name__)
 
 OPTIONAL = ("flat", "fflat", "sflat", "dflat")
 NEEDS = ("err", "var_poisson", "var_rnoise")  # planes of an image
-SLITS = "arithmetic/spectra_calibration/flat_slits"
-PARTS = {"kind": {"slits": SLITS, "shutters": SLITS, "ifu": "arithmetic/spectra_calibration/flat_slices"}}  # flats by wavelength
+PARTS = {  # of flats by wavelength
+    "kind": {
+        "slits": "arithmetic/spectra_calibration/flat_slits",
+        "shutters": "arithmetic/spectra_calibration/flat_slits",
+        "ifu": "arithmetic/spectra_calibration/flat_slices",
+    }
+}
 
 
 def apply(

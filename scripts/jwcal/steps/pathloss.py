@@ -4,8 +4,14 @@ from ..machine.parts import part
 
 REFERENCES = ("pathloss",)
 NEEDS = ("err",)  # planes of an image
-NIRSPEC = "arithmetic/spectra_calibration/pathloss_nirspec"
-PARTS = {"kind": {"lrs": "arithmetic/spectra_calibration/pathloss_lrs", **dict.fromkeys(("slits", "shutters", "ifu"), NIRSPEC)}}
+PARTS = {
+    "kind": {
+        "lrs": "arithmetic/spectra_calibration/pathloss_lrs",
+        "slits": "arithmetic/spectra_calibration/pathloss_nirspec",
+        "shutters": "arithmetic/spectra_calibration/pathloss_nirspec",
+        "ifu": "arithmetic/spectra_calibration/pathloss_nirspec",
+    }
+}
 
 
 def apply(

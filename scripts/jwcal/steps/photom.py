@@ -11,7 +11,8 @@ PARTS = {
         "": "arithmetic/flux/images",
         "spectra": "arithmetic/flux/spectra",
         "slices": "arithmetic/flux/slices",
-        **dict.fromkeys(("slits", "shutters"), "arithmetic/flux/nirspec_slits"),
+        "slits": "arithmetic/flux/nirspec_slits",
+        "shutters": "arithmetic/flux/nirspec_slits",
         "ifu": "arithmetic/flux/nirspec_slices",
     }
 }

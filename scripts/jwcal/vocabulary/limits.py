@@ -53,6 +53,7 @@ WHOLE |= {
     "SPORDER": (-10, 10),
     **_each((-MANY, MANY), "SLTSTRT1", "SLTSTRT2"),  # of a cut-out
     "MSAQUAD": (1, 5),
+    "SLITID": (-MANY, MANY),
     "DISPAXIS": (0, 3),
 }
 NUMBERS |= {
