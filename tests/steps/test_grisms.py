@@ -42,7 +42,7 @@ def cut(field, exposure=None, **parameters):
 
 def calibrated(field, **parameters):
     exposure = srctype.apply(cut(field, **parameters), None, "field")
-    return photom.apply(exposure, field.refs, "spectra", dispersed=True)
+    return photom.apply(exposure, field.refs, "grism")
 
 
 def extracted(field, **parameters):
@@ -255,7 +255,7 @@ def series_calibrated(field, refs=None, **parameters):
     refs = refs or field.refs
     exposure = assign_wcs.apply(field.exposure, refs, "nircam_series", **parameters)
     exposure = srctype.apply(extract_2d.apply(exposure, refs, "series"))
-    return photom.apply(exposure, refs, "spectra", dispersed=True)
+    return photom.apply(exposure, refs, "grism")
 
 
 STAR = Star(grisms.REFERENCE_PIXEL[0] - 1, 34.0, 1e-3, red)
@@ -397,7 +397,7 @@ def test_peer_of_a_field(tmp_path, name):
     np.testing.assert_allclose(exposure.header["BKGD_SCL"], theirs["scale"], rtol=1e-6)
     np.testing.assert_array_equal(exposure.extra["MASK"], theirs["mask"])
     exposure = srctype.apply(cut(field, exposure), None, "field")
-    exposure = photom.apply(exposure, field.refs, "spectra", dispersed=True)
+    exposure = photom.apply(exposure, field.refs, "grism")
     slits = list(exposure.slits())
     assert [f"{s.header['SLTNAME']} {s.header['SPORDER']}" for s in slits] == theirs["names"].tolist()
     keys = ("SLTSTRT1", "SLTSTRT2", "SLTSIZE1", "SLTSIZE2")

@@ -110,6 +110,7 @@ def test_every_keyword_that_is_read_has_limits():
         "TCATFILE",
         "SLTNAME",
         "SRCNAME",
+        "SHUTSTA",
         "PI_NAME",
         "TARGPROP",
     }
