@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from ...files.reference_file import another
 from ...vocabulary import dq as bits
-from ...vocabulary.errors import ReferenceError, Skip
+from ...vocabulary.errors import ConfigError, ReferenceError, Skip
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ WIDTH = 40  # pixels of an order, across
 CLIP = 3.0  # standard deviations
 
 
-def subtract(exposure, refs, source_percentile, percentiles):
+def subtract(exposure, refs, options):
     """Subtract the template of the sky that fits best, scaled on both sides of its step.
 
     Dark pixels are compared: those below a percentile of all. The scale of a side is the median of their ratios to the template, of
@@ -33,17 +33,26 @@ def subtract(exposure, refs, source_percentile, percentiles):
         (row, col) or (int, row, col); changed in place.
     refs : References
         bkg: SCI (template, row, col).
-    source_percentile : float
-        Above it there are sources.
-    percentiles : (float, float) or None
+    options : dict
+        The step's soss_source_percentile, and soss_bkg_percentile: two percentiles, or None.
+
+    Returns
+    -------
+    Exposure
 
     Raises
     ------
     Skip
         There is no reference, or no template fits.
     ReferenceError
-        The templates are of another size.
+        The templates hold no number.
+    ConfigError
+        The percentiles are none.
     """
+    source_percentile, percentiles = options["soss_source_percentile"], options["soss_bkg_percentile"] or PERCENTILES
+    if len(percentiles) != 2 or not 0 <= percentiles[0] < percentiles[1] <= 100:
+        what = f"soss_bkg_percentile of bkg_subtract is {percentiles}, two percentiles were expected, the lower one first"
+        raise ConfigError(what, do="Correct it")
     if "bkg" not in refs:
         raise Skip("its bkg reference is N/A")
     templates = _templates(refs["bkg"], exposure.sci.shape[-2:])
@@ -52,12 +61,13 @@ def subtract(exposure, refs, source_percentile, percentiles):
     if not seen.any():
         raise Skip("no pixel can be used")
     dark = seen & (cube < np.percentile(cube[seen], source_percentile))
-    best = min((_fitted(cube, dark, template, percentiles or PERCENTILES) for template in templates), key=lambda fit: fit[0])
+    best = min((_fitted(cube, dark, template, percentiles) for template in templates), key=lambda fit: fit[0])
     residual, scales, template, right = best
     if not np.isfinite(residual):
         raise Skip("no template of the sky fits: both sides of its step need dark pixels")
     cube -= (template * np.where(right, scales[1], scales[0])).astype(np.float32)
     log.info("Subtracted template %d of %d, times %.4g and %.4g", _number(templates, template), len(templates), *scales)
+    return exposure
 
 
 def _number(templates, one):
