@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ..model import named_files
 from ..settings import chains
 from ..vocabulary.errors import InputError
 
@@ -50,6 +51,23 @@ def add(recipe, association, files=None):
                     "Add it to the data, or take it out of the association",
                 )
             recipe.members.append({"path": str(path), "exptype": member.exptype})
+
+
+def add_named(recipe, header, path):
+    """Add to a recipe the files that keywords of the exposure name and its steps read, where they lie beside the exposure's file.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    header : dict
+        Keywords of the exposure.
+    path : path
+        Its raw file.
+    """
+    steps = [step for step, parameters in recipe.parameters.items() if not parameters["skip"]]
+    wanted = {pair for step in steps for pair in chains.named_files(step)}
+    found = [(kind, named_files.beside(header, keyword, path)) for kind, keyword in sorted(wanted)]
+    recipe.members = [*recipe.members, *({"path": str(file), "exptype": kind} for kind, file in found if file)]
 
 
 def idle(recipe):

@@ -204,6 +204,11 @@ def reference_types(steps):
     return list(required), [kind for kind in optional if kind not in required]
 
 
+def named_files(step):
+    """Files beside the raw data that a step reads: (what it calls one, the keyword that names it)."""
+    return facts.about(step).files
+
+
 def member_types(step):
     """Types of the members of an association that a step reads beside the science."""
     return facts.about(step).members

@@ -539,6 +539,8 @@ def _job(exposure, stage, chain, reads, source, config, association=None, files=
     if association is not None:
         name = association.product
         members.add(recipe, association, files)
+    others = len(recipe.members)
+    members.add_named(recipe, exposure.header, exposure.path)
     folder, ends = os.path.join(results, stage), products_of(chain, reads, recipe, config.known)
     outputs = {suffix: os.path.join(folder, chains.placed(name, end)) for suffix, end in ends.items()}
     name, _, pair = name.partition("_{suffix}")  # of a pair of wavefront sensing: "-01"
@@ -547,7 +549,7 @@ def _job(exposure, stage, chain, reads, source, config, association=None, files=
     path = os.path.join(results, STATE, "recipes", f"{name}{pair}.{chain.pipeline}{'' if reads in chain.reads else f'.{reads}'}.json")
     shape = exposure.shape if reads == "uncal" else (*exposure.shape[: int(reads.endswith("ints"))], *exposure.shape[-2:])
     ramps = not set(outputs) <= {"rate", "rateints"}
-    mem_mb, runtime = resources(stage, shape, whole=ramps, members=1 + len(recipe.members), mosaic=mosaic)
+    mem_mb, runtime = resources(stage, shape, whole=ramps, members=1 + others, mosaic=mosaic)
     job = Job(name, stage, chain.pipeline, str(source), outputs, path, mem_mb, runtime, [member["path"] for member in recipe.members], pair)
     return job, recipe
 
