@@ -56,7 +56,7 @@ def test_a_file_by_the_plan_comes_first(folder, tmp_path):
     exposure, refs = made(folder, MSAMETFL="elsewhere_msa.fits")
     from jwcal.model.exposure import Members
 
-    exposure.members = Members([(nirspec.metadata(tmp_path / "elsewhere_msa.fits"), "msa")])
+    exposure.members = Members([(nirspec.metadata(tmp_path / "elsewhere_msa.fits"), "msametadata")])
     assert len(assign_wcs.apply(exposure, refs, "nrs_shutters").about["slits"].slits) == 8
 
 

@@ -69,7 +69,7 @@ def named_by(keyword, exposure, kind):
     keyword : str
     exposure : Exposure
     kind : str
-        What planning calls it (`FILES` of the step).
+        The type of member as which planning gives it to the step.
 
     Raises
     ------
@@ -88,10 +88,3 @@ def named_by(keyword, exposure, kind):
         what = f"the file {Path(name).name} that its {keyword} names is neither beside its raw data nor in {folder.resolve()}"
         raise InputError(what, exposure.name, "Put it there; the archive has it under that name")
     return path
-
-
-def beside(header, keyword, path):
-    """The path of a file that a keyword of a header (dict) names, if it lies beside an exposure's file; else None."""
-    name = str(header.get(keyword) or "").strip()
-    found = Path(path).parent / Path(name).name
-    return None if name.upper() in NO_FILE or not found.is_file() else found

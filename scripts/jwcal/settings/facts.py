@@ -21,7 +21,6 @@ class Facts(NamedTuple):
     optional: tuple  # reference types that it can do without
     members: tuple  # types of the members of an association that it reads
     keywords: tuple  # keywords with limits that it reads beside those that are always looked at
-    files: tuple = ()  # (what it calls a file beside the raw data, the keyword that names it)
 
 
 @cache
@@ -72,8 +71,7 @@ def read(step):
     if step in step_modules.OWN:
         contract.check(step, module)
     types = (tuple(getattr(module, name, ())) for name in ("REFERENCES", "OPTIONAL", "MEMBERS"))
-    files = tuple(getattr(module, "FILES", {}).items())
-    return Facts(step_modules.parameters_of(step), *types, _keywords(step), files)
+    return Facts(step_modules.parameters_of(step), *types, _keywords(step))
 
 
 def _keywords(step):
@@ -105,5 +103,4 @@ def _from_plain(plain):
         )
         for name, (default, kinds, choices, limits, items) in by_name.items()
     }
-    *types, files = types
-    return Facts(found, *map(tuple, types), tuple(map(tuple, files)))
+    return Facts(found, *map(tuple, types))

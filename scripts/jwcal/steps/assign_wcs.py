@@ -15,7 +15,7 @@ OPTIONAL = (
     *("disperser", "fpa", "camera", "collimator", "fore", "ote", "msa", "ifupost", "ifuslicer", "ifufore", "chromcorr"),  # NIRSpec's
 )
 
-FILES = {"msa": "MSAMETFL"}  # files beside the raw data that a keyword names: they are inputs of the job
+MEMBERS = ("msametadata",)  # what micro-shutters were open
 
 Degree = Literal[None, 1, 2, 3, 4, 5, 6]
 
@@ -160,7 +160,7 @@ def _nrs_bright(exposure, refs, *, y_range, **_):
 def _nrs_shutters(exposure, refs, *, y_range, **_):
     from ..arithmetic.wcs.nirspec import msa
 
-    path = named_files.named_by("MSAMETFL", exposure, "msa")
+    path = named_files.named_by("MSAMETFL", exposure, "msametadata")
     _slits(exposure, refs, msa.slitlets(exposure.header, path, y_range, msa.pitch_scales(refs["msa"])), of_shutters=True)
 
 
