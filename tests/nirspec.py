@@ -111,7 +111,7 @@ SLIT_KEYWORDS = {  # of a prism exposure; the wheel stands where it was calibrat
 }  # fmt: skip
 POINTING = {
     "RA_REF": 165.0, "DEC_REF": 54.0, "ROLL_REF": 37.0, "V2_REF": 331.867, "V3_REF": -479.4175, "V3I_YANG": 138.8419, "VPARITY": -1,
-    "VELOSYS": 12345.6, "BUNIT": "DN/s", "WCSAXES": 2,
+    "VA_SCALE": 1.00009, "VELOSYS": 12345.6, "BUNIT": "DN/s", "WCSAXES": 2,
 }  # fmt: skip
 
 
