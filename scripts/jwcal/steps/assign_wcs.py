@@ -3,6 +3,7 @@
 import logging
 from typing import Annotated, Literal
 
+from ..model import named_files
 from ..vocabulary.errors import Skip
 from ..vocabulary.parameters import Range
 
@@ -13,6 +14,8 @@ OPTIONAL = (
     *("distortion", "filteroffset", "specwcs", "regions", "wavelengthrange"),
     *("disperser", "fpa", "camera", "collimator", "fore", "ote", "msa", "ifupost", "ifuslicer", "ifufore", "chromcorr"),  # NIRSpec's
 )
+
+MEMBERS = ("msametadata",)  # what micro-shutters were open
 
 Degree = Literal[None, 1, 2, 3, 4, 5, 6]
 
@@ -182,6 +185,13 @@ def _nrs_bright(exposure, refs, *, y_range, **_):
     _slits(exposure, refs, fixed_slits.bright(y_range))
 
 
+def _nrs_shutters(exposure, refs, *, y_range, **_):
+    from ..arithmetic.wcs.nirspec import msa
+
+    path = named_files.named_by("MSAMETFL", exposure, "msametadata")
+    _slits(exposure, refs, msa.slitlets(exposure.header, path, y_range, msa.pitch_scales(refs["msa"])), of_shutters=True)
+
+
 def _slits(exposure, refs, slits, of_shutters=False):
     """The WCS of all open slits; they themselves are put down for the steps that follow."""
     from ..arithmetic.wcs.nirspec.exposure_slits import ExposureSlits
@@ -229,6 +239,7 @@ KINDS = {
     "niriss_wfss": (_field("niriss"), GRISM),
     "miri_wfss": (_field("miri"), GRISM),
     "nrs_slits": (_nrs_slits, (*NIRSPEC, "msa")),
+    "nrs_shutters": (_nrs_shutters, (*NIRSPEC, "msa")),
     "nrs_bright": (_nrs_bright, (*NIRSPEC, "msa")),
 }
 
