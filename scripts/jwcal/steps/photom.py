@@ -46,7 +46,8 @@ def apply(
     kind : str
         "" for images, "spectra" for what has a wavelength in every pixel, "grism" where the conversion is
         of the light of a micron and is divided by what of it a pixel has, "slices" for those of the mid-infrared spectrometer; for NIRSpec
-        "slits", "shutters", or "ifu", whose pixels have areas of their own; "extracted" for tables of spectra. This and the next two are given by the table of chains.
+        "slits", "shutters", or "ifu", whose pixels have areas of their own; "extracted" for tables of spectra. This and
+        the next two are given by the table of chains.
     integrations : {"", "uncalibrated"}
         Whether single integrations are calibrated.
     keep_both : bool
