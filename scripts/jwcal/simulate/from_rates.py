@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from astropy.io import fits
 
 from ..vocabulary.errors import InputError
 from . import crds_cache, instruments, ramps
@@ -141,7 +142,7 @@ def expose(
     own = [Path(path) for path in references]
     files = own + _references(out / "references", setups, sensors, flat, crds_cache.general_kinds(own))
     if cache:
-        crds_cache.build(out / "crds", files, pars=crds_cache.operations() if pars is None else pars)
+        crds_cache.build(out / "crds", files, pars=crds_cache.operations() if pars is None else pars, absent=(*IMAGING, "flat"))
     return Exposed(exposures, files, out / "crds")
 
 
@@ -206,5 +207,8 @@ def _references(out, setups, sensors, flat, own):
         for setup, types in [(longest, kinds)] + [(image, IMAGING) for image in images[:1]]:
             wanted = [kind for kind in types if (flat or kind != "flat") and kind not in own and scope(kind, setup) not in there]
             there.update(scope(kind, setup) for kind in wanted)
-            files += write_references(out, sensor, setup=setup, types=wanted, number=number, setups=same, **options).values()
+            made = write_references(out, sensor, setup=setup, types=wanted, number=number, setups=same, **options)
+            if "photom" in made and len(images) < len(same):
+                fits.setval(made["photom"], "EXP_TYPE", value=setup.exp_type)  # spectra have their own
+            files += made.values()
     return files
