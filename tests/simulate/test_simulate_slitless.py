@@ -201,9 +201,9 @@ def test_a_grism_series_from_raw_files_to_a_light_curve(transit):
 
 # --- wide fields ----------------------------------------------------------------------------------------------------------------
 
-STAR = Spectrum(flux=3e-4, at=1.5, slope=-1.0)
+STAR = Spectrum(flux=1e-4, at=1.5, slope=-1.0)
 SMALL = {
-    "sources": [grism.Target(270, 240, STAR), grism.Target(290, 285, Spectrum(flux=5e-4, at=1.5), 0.15, 1.0, 0.6, 40.0)],
+    "sources": [grism.Target(270, 240, STAR), grism.Target(290, 285, Spectrum(flux=1.5e-4, at=1.5), 0.15, 1.0, 0.6, 40.0)],
     **{"shape": (320, 320), "noise": False, "cosmic_rays": 0.0, "sky": 0.0},
 }
 
@@ -211,7 +211,7 @@ SMALL = {
 @pytest.fixture(scope="module")
 def field(tmp_path_factory):
     folder = tmp_path_factory.mktemp("field")
-    return folder, grism.expose_field(folder, grism.NIRISS, **SMALL)
+    return folder, grism.expose_field(folder, grism.NIRISS, cache=False, **SMALL)
 
 
 def test_a_field_is_direct_images_and_two_grisms(field):
@@ -286,17 +286,21 @@ def test_older_references_of_nircam_are_in_t_alone(tmp_path):
     for field, form in ((0.0, "Polynomial1D"), (0.002, "list")):
         path, *_ = grism.write_references(tmp_path, [grism.replace(grism.NIRCAM[0], field=field)])
         with asdf.open(path) as file:
-            assert type(file["dispx"][0]).__name__ == form and ("invdispx" in file.tree) == (field == 0)
+            assert (form in type(file["dispx"][0]).__name__ or form == "list" and len(file["dispx"][0]) == 1) and (
+                "invdispx" in file.tree
+            ) == (field == 0)
 
 
-def test_a_field_from_raw_files_to_spectra(field):
-    folder, made = field
-    run_jobs(folder)  # to the catalogue of the direct images at least
-    flux = np.asarray(Table.read(found(folder, "*_cat.ecsv"))["isophotal_flux"])
-    np.testing.assert_allclose(flux[flux > 1e-5], made.scene.sources["flux"], rtol=0.02)
+@pytest.mark.full
+def test_a_field_from_raw_files_to_spectra(tmp_path):
+    made = grism.expose_field(tmp_path, grism.NIRISS)
+    run_jobs(tmp_path)  # to the catalogue of the direct images at least
+    flux = np.asarray(Table.read(found(tmp_path, "*_cat.ecsv"))["isophotal_flux"])
+    np.testing.assert_allclose(flux, made.scene.sources["flux"], rtol=0.05)
     if not built("spec2", made.exposures.uncals[2]):
         pytest.skip("NIS_WFSS is not in this version")
-    for product in sorted((folder / "results").rglob("*niriss_f150w-gr150?_x1d.fits")):
+    for product in sorted((tmp_path / "results").rglob("*niriss_f150w-gr150?_x1d.fits")):
         row = spectrum(product)[0]
         good = (row["WAVELENGTH"] > 1.36) & (row["WAVELENGTH"] < 1.64)
-        assert np.nanmedian(row["FLUX"][good] / STAR(row["WAVELENGTH"][good])) == pytest.approx(1, abs=5e-3)
+        truth = made.sources[0].spectrum(row["WAVELENGTH"][good])
+        assert np.nanmedian(row["FLUX"][good] / truth) == pytest.approx(1, abs=0.01)

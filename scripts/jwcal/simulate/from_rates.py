@@ -125,7 +125,7 @@ def expose(
     Raises
     ------
     InputError
-        An exposure that no instrument can take, rates of another shape than the subarray's, or one detector with two subarrays.
+        An exposure that no instrument can take, rates of another shape than the subarray, or a detector with two subarrays or frame times.
     """
     out, setups = Path(out), [shot.setup() for shot in shots]
     sensors = _sensors(setups, sensors or {}, flat, detector)
@@ -148,13 +148,18 @@ def expose(
 
 def _sensors(setups, given, flat, changes):
     """Name of a detector -> detector.Detector."""
-    sensors, places = dict(given), {}
+    sensors, places, frames = dict(given), {}, {}
     for setup in setups:
         place = places.setdefault(setup.detector, setup.subarray)
         if place != setup.subarray:
             raise InputError(
                 f"{setup.detector} is read with subarray {setup.subarray.name} and with {place.name}",
                 do="Make a program of each: few references are chosen by the subarray",
+            )
+        if frames.setdefault(setup.detector, setup.readout.tframe) != setup.readout.tframe:
+            raise InputError(
+                f"{setup.detector} is read every {frames[setup.detector]} s and every {setup.readout.tframe} s",
+                do="Choose readout patterns of one frame time: the dark is a ramp of single frames",
             )
         if setup.detector not in sensors:
             sensor = make_detector(setup.instrument, setup.detector, setup.subarray, **changes)

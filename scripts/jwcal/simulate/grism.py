@@ -7,9 +7,11 @@
     field.sources[0].spectrum, field.places                  # Jy, and the pixel where each source's direct image fell in each exposure
 
 A source whose direct image is at (x0, y0) [pixels from 0] has the light of wavelength w in order m at (x0 + dx, y0 + dy), with dx and dy
-polynomials in t = (w - w0) / (w1 - w0) whose coefficients are linear in x0 and y0, as grism configurations have it (Pirzkal & Ryan 2017,
-STScI-ISR; NIRCam's dispersion: Greene et al. 2017, JATIS 3, 035001; NIRISS's: Willott et al. 2022, PASP 134, 025002). The polynomials are
-those for one position of the filter wheel: (dx, dy) turn with it. The instruments here are made up, with the real ones' figures.
+polynomials in t whose coefficients are linear in x0 and y0, as grism configurations have it (Pirzkal & Ryan 2017, STScI-ISR; NIRCam's
+dispersion: Greene et al. 2017, JATIS 3, 035001; NIRISS's: Willott et al. 2022, PASP 134, 025002). t goes from 0 at one wavelength to 1
+at another. NIRCam's step along the dispersion is linear in t and the same everywhere, and its wavelengths are a polynomial in t that
+depends on the place. NIRISS's polynomials are those for one position of the filter wheel: (dx, dy) turn with it. The instruments here are
+made up, with the real ones' figures.
 
 Light: a source of F Jy gives F 1e-6 / PIXAR_SR / C(w) DN/s a micron, with C the photom reference's conversion [(MJy/sr) micron / (DN/s)].
 Spectra are those at the barycentre: the telescope's velocity shifts them as VELOSYS says. The line spread function is the PSF, and the
@@ -98,10 +100,9 @@ class Grism:
     def instrument(self):
         return {"NRC": "NIRCAM", "NIS": "NIRISS", "MIR": "MIRI"}[self.exp_type[:3]]
 
-    def coefficients(self, order, x0, y0):
-        """Those of `along` and `across` for direct images at these pixels of the full frame."""
-        factor = 1 + self.field * (x0 - CENTRE) / CENTRE - self.field / 2 * (y0 - CENTRE) / CENTRE
-        return [c * factor for c in order.along], [c * factor for c in order.across]
+    def factor(self, x0, y0):
+        """What coefficients are multiplied with where direct images are at these pixels of the full frame."""
+        return 1 + self.field * (x0 - CENTRE) / CENTRE - self.field / 2 * (y0 - CENTRE) / CENTRE
 
     def place(self, order, x0, y0, wavelength, turned=0.0):
         """Where light falls [pixels].
@@ -116,8 +117,11 @@ class Grism:
         turned : float
             Position of the filter wheel less the reference's [deg].
         """
-        t = (wavelength - order.wavelengths[0]) / (order.wavelengths[1] - order.wavelengths[0])
-        along, across = (np.polynomial.polynomial.polyval(t, c) for c in self.coefficients(order, x0, y0))
+        factor, t = self.factor(x0, y0), (wavelength - order.wavelengths[0]) / (order.wavelengths[1] - order.wavelengths[0])
+        if self.instrument == "NIRCAM":
+            t = t / factor
+        along = np.polynomial.polynomial.polyval(t, order.along) * (1 if self.instrument == "NIRCAM" else factor)
+        across = np.polynomial.polynomial.polyval(t, order.across) * factor
         dx, dy = (across, along) if self.vertical else (along, across)
         cos, sin = np.cos(np.radians(turned)), np.sin(np.radians(turned))
         return x0 + dx * cos + dy * sin, y0 - dx * sin + dy * cos
@@ -206,9 +210,11 @@ def _specwcs(grism):
         tree["invdispy"].append(back if grism.vertical else none)
     if grism.instrument != "NIRCAM" or grism.field:
         del tree["invdispx"], tree["invdispy"]
-    if grism.instrument == "NIRCAM" and grism.field:  # wavelengths may depend on the place too: pairs of polynomials, and no inverse
+    if grism.instrument == "NIRCAM" and grism.field:  # pairs of polynomials, and no inverse
         del tree["invdispl"]
-        tree["displ"] = [[Polynomial2D(1, c0_0=c, c1_0=0.0, c0_1=0.0) for c in (one.c0.value, one.c1.value)] for one in tree["displ"]]
+        tree["displ"] = [[_plane(grism, one.c0.value, False), _plane(grism, one.c1.value)] for one in tree["displ"]]
+        along = "dispy" if grism.vertical else "dispx"
+        tree[along] = [[Polynomial1D(1, c0=order.along[0], c1=order.along[1])] for order in grism.orders]
     tree["orders"] = [order.number for order in grism.orders]
     return tree | ({"fwcpos_ref": grism.angle} if grism.angle is not None else {})
 
@@ -217,11 +223,13 @@ def _models(grism, coefficients):
     if not grism.field and grism.instrument == "NIRCAM":
         coefficients = (*coefficients, 0.0)[: max(2, len(coefficients))]
         return Polynomial1D(len(coefficients) - 1, **{f"c{k}": c for k, c in enumerate(coefficients)})
-    slope = grism.field / CENTRE
-    return [
-        Polynomial2D(1, c0_0=c * (1 - grism.field + grism.field / 2), c1_0=c * slope, c0_1=-c * slope / 2)
-        for c in (*coefficients, 0.0, 0.0)[: max(3, len(coefficients))]
-    ]
+    return [_plane(grism, c) for c in (*coefficients, 0.0, 0.0)[: max(3, len(coefficients))]]
+
+
+def _plane(grism, coefficient, depends=True):
+    """A coefficient by the direct image's place."""
+    slope = grism.field / CENTRE * depends
+    return Polynomial2D(1, c0_0=coefficient * (1 - slope * CENTRE / 2), c1_0=coefficient * slope, c0_1=-coefficient * slope / 2)
 
 
 def _wavelengthrange(grisms):
@@ -543,21 +551,21 @@ def _power(flux, slope=-1.0, lines=(), at=1.5):
 # the other.
 FIELDS = {
     "NIRISS": ((450, 450), [
-        Target(430, 240, _power(2e-4)), Target(390, 285, _power(4e-4, 0.3), 0.15, 1.0, 0.6, 40.0),
-        Target(300, 330, _power(3e-4, -1.5)), Target(340, 333, _power(1.2e-4, 0.5)), Target(304, 375, _power(1.5e-4)),
-        Target(350, 420, _power(3e-5)),
+        Target(430, 240, _power(5e-05)), Target(390, 285, _power(0.0001, 0.3), 0.15, 1.0, 0.6, 40.0),
+        Target(300, 330, _power(7.5e-05, -1.5)), Target(340, 333, _power(3e-05, 0.5)), Target(304, 375, _power(3.75e-05)),
+        Target(350, 420, _power(7.5e-06)),
     ]),
     "NIRCAM": ((640, 640), [
-        Target(80, 90, _power(1e-3, at=4.0)), Target(115, 130, _power(2e-3, 0.3, at=4.0), 0.15, 1.0, 0.6, 40.0),
-        Target(160, 170, _power(1.5e-3, -1.5, at=4.0)), Target(220, 173, _power(6e-4, 0.5, at=4.0)),
-        Target(164, 215, _power(8e-4, at=4.0)), Target(250, 250, _power(1.5e-4, at=4.0)),
+        Target(80, 90, _power(0.0002, at=4.0)), Target(115, 130, _power(0.0004, 0.3, at=4.0), 0.15, 1.0, 0.6, 40.0),
+        Target(160, 170, _power(0.0003, -1.5, at=4.0)), Target(220, 173, _power(0.00012, 0.5, at=4.0)),
+        Target(164, 215, _power(0.00016, at=4.0)), Target(250, 250, _power(3e-05, at=4.0)),
     ]),
     "MIRI": ((300, 500), [
-        Target(60, 250, _power(6e-4, at=8.0)), Target(120, 240, _power(1.2e-3, 0.3, at=8.0), 0.3, 1.0, 0.6, 40.0),
-        Target(200, 260, _power(1e-3, -1.5, at=8.0)), Target(203, 320, _power(4e-4, 0.5, at=8.0)),
+        Target(60, 250, _power(0.00024, at=8.0)), Target(120, 240, _power(0.00048, 0.3, at=8.0), 0.3, 1.0, 0.6, 40.0),
+        Target(200, 260, _power(0.0004, -1.5, at=8.0)), Target(203, 320, _power(0.00016, 0.5, at=8.0)),
     ]),
 }  # fmt: skip
-DIRECT_FRAME = 1.0  # s
+DEEP = {"NIRCAM": "SHALLOW4", "NIRISS": "NIS", "MIRI": "FASTR1"}  # of spectra; direct images keep every frame
 DITHERS = ((0.0, 0.0), (0.42, 0.27))
 
 
@@ -607,10 +615,10 @@ def expose_field(
     out, kept = Path(out), {key: options.pop(key) for key in ("cosmic_rays", "seed", "cache") if key in options}
     usual, usual_sources = FIELDS[grisms[0].instrument]
     sources, corner = list(sources or usual_sources), Subarray("FULL", 1, 1, *(shape or usual))  # product names have no other's name
-    common = {"detector": grisms[0].detector, "subarray": corner, "ngroups": 5, "tframe": 10.0, **options}
+    common = {"detector": grisms[0].detector, "subarray": corner, "ngroups": 5, "tframe": 5.0, **options}
     exp_type, filter, pupil = DIRECT[grisms[0].instrument]
-    takes = [(exp_type, {"tframe": DIRECT_FRAME, "filter": filter or grisms[0].filter, "pupil": pupil or grisms[0].pupil}, None)]
-    takes += [(g.exp_type, {"filter": g.filter, "pupil": g.pupil}, g) for g in grisms]
+    takes = [(exp_type, {"filter": filter or grisms[0].filter, "pupil": pupil or grisms[0].pupil}, None)]
+    takes += [(g.exp_type, {"readpatt": DEEP[g.instrument], "filter": g.filter, "pupil": g.pupil}, g) for g in grisms]
     shots, made, field = [], ([], [], []), None
     for activity, (kind, wheels, grism) in enumerate(takes, start=int(identity.activity)):
         for number, (x, y) in enumerate(dithers, start=1):
