@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from astropy.time import Time, TimeDelta
 
-from ...model.exposure import Exposure, Header, Pixels
+from ...model.exposure import Exposure, Header
 from ...model.references import References
 from .. import exposures, headers, instruments, pointing
 from ..spectrograph import Dip, Source, measured
