@@ -51,7 +51,17 @@ DETECTORS = ("NRS1", "NRS2")
 
 
 def write_references(
-    folder, *, mode="fs", grating="PRISM", filter=None, detector="NRS1", real=None, types=None, spoilt=(), failed=(), lamp_mode="FIXEDSLIT"
+    folder,
+    *,
+    mode="fs",
+    grating="PRISM",
+    filter=None,
+    detector="NRS1",
+    real=None,
+    types=None,
+    spoilt=(),
+    failed=response.FAILED,
+    lamp_mode="FIXEDSLIT",
 ):
     """Write the references of one mode, one grating and one detector.
 
@@ -220,7 +230,7 @@ class _Writer:
     def _apertures(self, across, along):
         places = across[None, None], along[None, :, None], COARSE[:, None, None]
         if self.through == "ifu":
-            yield "IFU", {}, np.broadcast_to(0.98 - 0.005 * places[2], (COARSE.size, along.size, across.size))
+            yield "IFU", {}, np.broadcast_to(response.point_loss(places[2]), (COARSE.size, along.size, across.size))
         elif self.through == "mos":
             unit = self.optics.size(self.optics.shutter(1, 182, 85))
             pitch = tuple(u / s for u, s in zip(unit, response.SCREEN, strict=True))
