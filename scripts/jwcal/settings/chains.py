@@ -9,7 +9,7 @@ from . import facts
 from .tables import matches, table
 
 LIST = "list"  # the product that lists those of a job whose number is known only after it
-EXTENSION = re.compile(r"\.fits(\.gz)?$", re.IGNORECASE)
+EXTENSION = re.compile(r"\.(fits(\.gz)?|ecsv)$", re.IGNORECASE)
 SUFFIX = re.compile(r"_([a-z0-9]+|(?i:uncal|rate|rateints|cal|calints))$")
 
 
@@ -37,6 +37,7 @@ class Save:
     of: str = ""  # the suffix that the chain has to start from for it
     name: str = ""  # of products whose number is known only after the job: "{member}_{asn_id}", "{product}"
     members: list = field(default_factory=lambda: ["science"])  # of which members, where it is of members
+    together: bool = False  # all members in one file: those of a source
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,19 @@ def file_name(entries, root, suffix, pipeline=""):
 
 
 def placed(name, end):
-    """A product's file: its name, and what comes after it ("_i2d.fits"); a name with {suffix} has that in the middle."""
+    """A product's file: its name, and what comes after it ("_i2d.fits"); a name with {suffix} has that in the middle.
+
+    Other placeholders are those of the sources' products: what is of all sources has their words.
+    """
     if "{suffix}" not in name:
-        return name + end
+        return plain(name) + end
     stem, ending = os.path.splitext(end)
     return name.replace("{suffix}", stem[1:]) + ending
+
+
+def plain(name):
+    """A name without the braces of placeholders."""
+    return name.translate(dict.fromkeys(map(ord, "{}")))
 
 
 def root_and_suffix(path):
