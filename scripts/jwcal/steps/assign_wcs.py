@@ -248,6 +248,12 @@ def _nirspec_range(exposure, optics):
         exposure.header.sci.remove("S_REGION", ignore_missing=True)
 
 
+def _soss(exposure, refs, **_):
+    from ..arithmetic.wcs import niriss_soss
+
+    _dispersed(exposure, niriss_soss.soss_wcs(exposure.header, exposure.sci.shape, refs["specwcs"]), ALONG_ROWS)
+
+
 MRS = ("distortion", "specwcs", "regions", "wavelengthrange")
 NIRSPEC = ("disperser", "wavelengthrange", "fpa", "camera", "collimator")
 FROM_SKY = ("fore", "ote")  # which lamps do without
@@ -260,6 +266,7 @@ KINDS = {
     "lrs_slit": (_lrs_slit, ("distortion", "specwcs")),
     "lrs_slitless": (_lrs_slitless, ("distortion", "specwcs")),
     "mrs": (_mrs, MRS),
+    "soss": (_soss, ("specwcs",)),
     "nircam_series": (_series, GRISM),
     "nircam_wfss": (_field("nircam"), GRISM),
     "niriss_wfss": (_field("niriss"), GRISM),
