@@ -2,6 +2,7 @@
 
 import logging
 
+from ..vocabulary import keywords
 from ..vocabulary.errors import ConfigError, InputError, Skip
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ def apply(
         what = f"residual_fringe has {len(lows)} wavelengths in ignore_region_min and {len(highs)} in ignore_region_max"
         raise ConfigError(what, do="Give as many of one as of the other")
     status, _ = exposure.steps.get("fringe", ("", ""))
-    if "COMPLETE" not in (status, exposure.header.get("S_FRINGE")):
+    if "COMPLETE" not in (status, exposure.header.get(keywords.status("fringe")[0])):
         raise Skip("the fringe flat was not applied")
     if exposure.wcs is None:
         raise InputError("there is no gWCS in it", exposure.name, "Run assign_wcs")
