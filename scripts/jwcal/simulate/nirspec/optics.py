@@ -74,7 +74,7 @@ class Optics:
     @classmethod
     def of(cls, files, **others):
         """From reference files, type -> path."""
-        return cls({kind: _tree(path) for kind, path in files.items() if str(path).endswith(".asdf") and kind in TYPES}, **others)
+        return cls({kind: tree_of(path) for kind, path in files.items() if str(path).endswith(".asdf") and kind in TYPES}, **others)
 
     def seen(self, **others):
         """The same optics with other tilts, temperature or velocity."""
@@ -274,7 +274,8 @@ LIGHT = 299792458.0
 TYPES = ("camera", "collimator", "disperser", "fore", "fpa", "msa", "ote", "ifufore", "ifupost", "ifuslicer")
 
 
-def _tree(path):
+def tree_of(path):
+    """The tree of an ASDF file."""
     return _kept(str(path), Path(path).stat().st_mtime_ns)
 
 

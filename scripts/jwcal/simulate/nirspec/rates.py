@@ -72,7 +72,7 @@ class Truth:
 
 @dataclass
 class Simulated:
-    """An exposure, its truth, and what it was made with."""
+    """An exposure, its truth, and what it was made with: `options` are what `from_rates.Shot` takes."""
 
     exposure: Exposure
     truth: Truth
@@ -89,7 +89,7 @@ class _Stage:
         self.options = chosen
         self.setup = instruments.setup(exp_type, **chosen)
         self.began = Time(start, format="isot", scale="utc", precision=3)
-        craft = headers.spacecraft(self.began + TimeDelta(self.setup.readout.duration / 2, format="sec"))
+        self.craft = craft = headers.spacecraft(self.began + TimeDelta(self.setup.readout.duration / 2, format="sec"))
         self.dither, self.target, identity = dither or {}, target, identity or headers.Identity()
         key = f"{self.setup.keywords.get('LAMP') if self.setup.filter == 'OPAQUE' else self.setup.filter}_{grating}"
         order, *band = elements.RANGES.get(key, (-1, 0.6, 5.3))
@@ -109,7 +109,8 @@ class _Stage:
         self.look, self.header = look, Header(primary, science, f"{identity.root(self.setup, self.began)}_rate.fits")
         self.optics = optics.seen(recession=0.0 if self.setup.filter == "OPAQUE" else float(science.get("VELOSYS") or 0.0))
         self.files, self.image, self.spots, self.places = files, np.zeros(self.setup.subarray.shape), {}, {}
-        self.identity = identity
+        self.taken = {"identity": identity, "dither": self.dither, "target": target, "roll": roll, "start": start}
+        self.taken["header"] = {key: values[key] for key in ("V2_REF", "V3_REF")} | (header or {}) if place is not None else header or {}
 
     def _offset(self):
         return self.dither.get("x", 0.0), self.dither.get("y", 0.0)
@@ -152,8 +153,11 @@ class _Stage:
         made.pixels = [measured(hit, np.ones(self.setup.subarray.shape), self.setup.readout.effinttm, noise, rng)]
         made.pixels[0].header = self.header.sci
         truth = Truth(list(sources), image, self.spots, self.places, background, dip, list(cosmic_rays))
-        options = self.options | {"identity": self.identity, "dither": self.dither, "target": self.target, "start": self.began.isot}
-        return Simulated(made, truth, References(self.files, self.header), self.optics, options)
+        if kind == "rateints":
+            made.tables["INT_TIMES"] = np.array(
+                exposures.int_times(self.setup, self.began, self.craft, self.target, self.taken["identity"]).data
+            )
+        return Simulated(made, truth, References(self.files, self.header), self.optics, self.options | self.taken)
 
 
 def simulate_slits(
