@@ -12,14 +12,17 @@
 `real` is a folder with real optical models, where there is one; without it they are made up.
 """
 
-from .program import expose_lamp, expose_series, expose_slicer, expose_slitlets, expose_slits, write_program
+from .images import Star, simulate_image
+from .program import expose_image, expose_lamp, expose_series, expose_slicer, expose_slitlets, expose_slits, write_program
 from .rates import lines, places_on_sky, simulate_lamp, simulate_series, simulate_slicer, simulate_slitlets, simulate_slits
 from .references import write_references
 from .shutters import Slitlet, examples, write_msa
 
 __all__ = [
     "Slitlet",
+    "Star",
     "examples",
+    "expose_image",
     "expose_lamp",
     "expose_series",
     "expose_slicer",
@@ -27,6 +30,7 @@ __all__ = [
     "expose_slits",
     "lines",
     "places_on_sky",
+    "simulate_image",
     "simulate_lamp",
     "simulate_series",
     "simulate_slicer",

@@ -16,12 +16,13 @@ from ..from_rates import Exposed, Shot, expose
 from ..headers import Identity
 from ..series import Transit
 from ..spectrograph import Dip, Source, Spectrum
-from . import rates
+from . import images, rates
 from .references import write_references
 from .shutters import NODS, examples, write_msa
 
 FIRST = Identity()
-STAR = Source(Spectrum(flux=2e-3, at=2.0, slope=-0.8))
+STAR = Source(Spectrum(flux=0.02, at=2.0, slope=-0.8))  # so bright that what is less than a count in its wings is little
+STARS = (images.Star(),)
 SKY = 1.0  # MJy/sr
 ALONG = (0.0, -1.0, 1.0)  # arcsec, nods along a slit
 ACROSS = ((0.0, 0.0), (0.15, 0.25), (-0.25, 0.15), (0.2, -0.2))  # arcsec, dithers of the slicer
@@ -276,4 +277,24 @@ def expose_lamp(out, *, grating="PRISM", lamp="LINE4", opmode="FIXEDSLIT", subar
     kept, options = _apart({"ngroups": 4, **options})
     files = files or _references(out, "lamp", real, grating, None, options.get("detector", "NRS1"), lamp_mode=opmode)
     one = rates.simulate_lamp(files, grating=grating, lamp=lamp, opmode=opmode, subarray=subarray, noise=False, **options)
+    return write_program(out, [one], files, **kept)
+
+
+def expose_image(out, *, exp_type="NRS_IMAGE", filter="F110W", stars=STARS, background=1.0, real=None, files=None, **options):
+    """An image with the mirror.
+
+    Parameters
+    ----------
+    exp_type, filter, stars, background
+        As `simulate_image` takes them.
+    out, real, files, options
+        As `expose_slits` takes them.
+
+    Returns
+    -------
+    Program
+    """
+    kept, options = _apart({"ngroups": 4, **options})
+    files = files or _references(out, "image", real, "MIRROR", filter, options.get("detector", "NRS1"))
+    one = images.simulate_image(files, exp_type=exp_type, filter=filter, stars=stars, background=background, noise=False, **options)
     return write_program(out, [one], files, **kept)

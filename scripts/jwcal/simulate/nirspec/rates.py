@@ -81,7 +81,7 @@ class Simulated:
     options: dict = field(default_factory=dict, repr=False)
 
 
-class _Stage:
+class Stage:
     """An exposure before the light: its keywords, where the telescope looks, and the optics as they stand."""
 
     def __init__(self, files, exp_type, opening, grating, filter, options, *, target, roll, dither, start, identity, header):
@@ -218,7 +218,7 @@ def simulate_slits(
 
 def _through_slit(files, exp_type, slit, grating, filter, options, target, roll, dither, start, identity, header):
     known = {"target": target, "roll": roll, "dither": dither, "start": start, "identity": identity, "header": header}
-    return _Stage(files, exp_type, lambda optics: optics.to_field(optics.slit(slit)), grating, filter, options, **known)
+    return Stage(files, exp_type, lambda optics: optics.to_field(optics.slit(slit)), grating, filter, options, **known)
 
 
 def _slits(stage, slit, sources, background, mode, lost=None, dip=None):
@@ -361,7 +361,7 @@ def simulate_slitlets(
     options = {"MSAMETFL": metadata, "MSAMETID": configuration, "OPMODE": "MSASPEC", "subarray": "FULL"} | options
     dither = {"number": nod, "total": len(nods), "pattern": "NONE"}
     known = {"target": target, "roll": roll, "dither": dither, "start": start, "identity": identity, "header": header}
-    stage = _Stage(files, "NRS_MSASPEC", lambda optics: None, grating, filter, options, **known)
+    stage = Stage(files, "NRS_MSASPEC", lambda optics: None, grating, filter, options, **known)
     for one in slitlets:
         _slitlet(stage, one, nods[nod - 1], background)
     for place in failed:
@@ -438,7 +438,7 @@ def places_on_sky(files, slitlets, **known):
 
 def _bare(files, *, grating="PRISM", filter=None, target=exposures.TARGET, roll=30.0, start=exposures.START, **options):
     known = {"target": target, "roll": roll, "dither": None, "start": start, "identity": None, "header": None}
-    return _Stage(files, "NRS_MSASPEC", lambda optics: None, grating, filter, {"subarray": "FULL"} | options, **known)
+    return Stage(files, "NRS_MSASPEC", lambda optics: None, grating, filter, {"subarray": "FULL"} | options, **known)
 
 
 def simulate_lamp(
@@ -475,7 +475,7 @@ def simulate_lamp(
     """
     options = {"LAMP": lamp, "OPMODE": opmode, "subarray": subarray, "uniform": None} | options
     known = {"target": exposures.TARGET, "roll": 30.0, "dither": None, "start": start, "identity": identity, "header": header}
-    stage = _Stage(files, exp_type, lambda optics: None, grating, "OPAQUE", options, **known)
+    stage = Stage(files, exp_type, lambda optics: None, grating, "OPAQUE", options, **known)
     spectrum = spectrum or lines()
     if opmode == "MSASPEC":
         for one in slitlets:
@@ -589,7 +589,7 @@ def simulate_slicer(
         "aperture": "NRS_FULL_IFU",
     } | options
     known = {"target": target, "roll": roll, "dither": dither, "start": start, "identity": identity, "header": header}
-    stage = _Stage(files, "NRS_IFU", _middle_of_slicer, grating, filter, options, **known)
+    stage = Stage(files, "NRS_IFU", _middle_of_slicer, grating, filter, options, **known)
     loss = response.point_loss if source_type == "POINT" else response.even_loss
     seen = stage.field_of(*stage.target)
     if not imprint:
