@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 OPTIONAL = ("extract1d", "apcorr", "psf")
 NEEDS = ("err",)
 
-PARTS = {"mode": {"": "arithmetic/spectra/slits"}}
+PARTS = {"mode": {"": "arithmetic/spectra/slits", "field": "arithmetic/grism/spectra"}}
 
 
 def apply(
@@ -104,9 +104,10 @@ def apply(
     """
     given = dict(locals())
     options = Options(**{name: given[name] for name in Options.__dataclass_fields__})
-    extract = part(PARTS["mode"], mode).extract
+    way = part(PARTS["mode"], mode)
+    extract = way.extract
     if isinstance(exposure, Members):
-        return _of_members(exposure, lambda member: _of_one(member, refs, extract, place, options))
+        return _of_members(exposure, lambda member: _of_one(member, refs, extract, place, options), getattr(way, "joined", None))
     return _of_one(exposure, refs, extract, place, options)
 
 
@@ -128,8 +129,11 @@ def _of_one(exposure, refs, extract, place, options):
     return [new, *images]
 
 
-def _of_members(members, extract):
-    """One product of all, in the order of their integrations. A member without a spectrum is left out, which is logged."""
+def _of_members(members, extract, joined):
+    """One product of all, in the order of their integrations. A member without a spectrum is left out, which is logged.
+
+    `joined`: what makes the spectra of all of them fit together, if they need it.
+    """
     products, images = [], []
     for member in members.each():
         try:
@@ -144,6 +148,8 @@ def _of_members(members, extract):
         raise InputError(what, members.table or members.name, "Look at the warnings above, and at the extract1d reference")
     new = products[0].derive([], products[0].suffix)
     new.spectra = sorted((s for product in products for s in product.spectra), key=_when)
+    if joined:
+        new.spectra = joined(new.spectra)
     for number, spectrum in enumerate(new.spectra):
         if number:
             spectrum.header.remove("S_REGION", ignore_missing=True)

@@ -137,6 +137,8 @@ class ExposureSlits:
         Rows and columns of the exposure.
     of_shutters : bool
         Whether the metadata file of the micro-shutters tells of them.
+    may_miss : bool
+        That all of them miss the detector is no error.
 
     Attributes
     ----------
@@ -150,7 +152,7 @@ class ExposureSlits:
         No slit is seen on the detector.
     """
 
-    def __init__(self, optics, msa, slits, shape, of_shutters=False):
+    def __init__(self, optics, msa, slits, shape, of_shutters=False, may_miss=False):
         self.optics, self.shape, self.of_shutters = optics, tuple(shape[-2:]), of_shutters
         self.slits, self.boxes, self.paths, self._places = [], [], [], []
         missed = []
@@ -162,6 +164,8 @@ class ExposureSlits:
                 continue
             for kept, value in zip((self.slits, self.boxes, self.paths, self._places), (slit, box, path, (place, quadrant)), strict=True):
                 kept.append(value)
+        if may_miss:
+            return
         if missed:
             log.info("Not on %s: %s", optics.detector, ", ".join(missed))
         if not self.slits:
