@@ -220,7 +220,7 @@ class _Writer:
     def _apertures(self, across, along):
         places = across[None, None], along[None, :, None], COARSE[:, None, None]
         if self.through == "ifu":
-            yield "IFU", {}, np.broadcast_to(0.98 - 0.005 * places[2], (COARSE.size, along.size, across.size))
+            yield "IFU", {}, np.broadcast_to(response.point_loss(places[2]), (COARSE.size, along.size, across.size))
         elif self.through == "mos":
             unit = self.optics.size(self.optics.shutter(1, 182, 85))
             pitch = tuple(u / s for u, s in zip(unit, response.SCREEN, strict=True))
