@@ -339,9 +339,9 @@ class _Writer:
             ("size", ">f4", (sizes, n)),
         ]
         kinds += [("nelem_size", ">i2"), ("pixphase", ">f4", (phases,))]
-        kinds += [(name, ">f4", (phases, sizes, n)) for name in ("apcorr", "apcorr_err")]
+        kinds += [(name, ">f4", (sizes, n, phases)) for name in ("apcorr", "apcorr_err")]
         size = np.array([3.0, 11.0, 30.0])[:, None] * np.ones(n)
-        values = (wavelength, n, size, sizes, np.linspace(0, 1, phases), np.ones((phases, sizes, n)), np.zeros((phases, sizes, n)))
+        values = (wavelength, n, size, sizes, np.linspace(0, 1, phases), np.ones((sizes, n, phases)), np.zeros((sizes, n, phases)))
         rows = [(self.filter, self.grating, *((name,) if slits else ()), *values) for name in (SLITS if slits else ("",))]
         model = "NrsFsApcorrModel" if slits else "NrsMosApcorrModel"
         table = fits.BinTableHDU(np.array(rows, kinds), name="APCORR")
