@@ -6,6 +6,7 @@ import asdf
 import numpy as np
 from astropy.modeling.models import Const1D, Identity, Mapping, Polynomial2D, Shift
 
+import make
 import sky
 from jwcal.model.references import References
 
@@ -156,3 +157,57 @@ def write(path, kind, tree):
         "instrument": {"name": "MIRI", "detector": "MIRIFUSHORT", "channel": "12", "band": "SHORT"},
     }
     asdf.AsdfFile({"meta": about, **tree}).write_to(path)
+
+
+# --- references that calibrate: all of one detector and band -------------------------------------------------------------------
+
+ARTEFACT = ("LOR_FWHM", "LOR_SCALE", "GAU_FWHM", "GAU_XOFF", "GAU_SCALE1", "GAU_SCALE2")
+SENSITIVITY = 20.0  # MJy/sr for a DN/s, about
+
+
+def calibration(folder, channels="12", band="SHORT", seed=4):
+    """Write flat, fringe, photom and mrsxartcorr of a detector, 1024 x 1032 pixels: type -> path."""
+    rng = np.random.default_rng(seed)
+    shape, letter = (1024, 1032), dict(zip(BANDS.values(), BANDS, strict=True))[band]
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    about = {"INSTRUME": "MIRI", "DETECTOR": "MIRIFUSHORT" if channels == "12" else "MIRIFULONG", "CHANNEL": channels, "BAND": band}
+    flags = make.dq_def(DO_NOT_USE=1, NON_SCIENCE=2)
+    flat = rng.normal(1, 0.03, shape).astype(np.float32)
+    flat[rng.random(shape) < 1e-3] = np.nan
+    bits = (rng.random(shape) < 1e-3).astype(np.uint32)
+    fringe = (1 + 0.1 * np.sin(y / 3 + x / 50)).astype(np.float32)
+    fringe[:, ::200] = np.nan
+    photom = (SENSITIVITY * (1 + 0.2 * np.sin(x / 100) + 1e-4 * y)).astype(np.float32)
+    photom[rng.random(shape) < 1e-3] = np.nan
+    contents = {
+        "flat": {"SCI": flat, "ERR": np.full(shape, 0.003, np.float32), "DQ": bits, "DQ_DEF": flags},
+        "fringe": {"SCI": fringe, "ERR": np.zeros(shape, np.float32), "DQ": np.ones(shape, np.uint32), "DQ_DEF": flags},
+        "photom": {"SCI": photom, "ERR": np.zeros(shape, np.float32), "DQ": np.zeros(shape, np.uint32), "DQ_DEF": flags}
+        | {f"TIMECOEFF_POWERLAW_CH{channel}": aging(channel) for channel in (1, 2, 3, 4)}
+        | {"PHOTMJSR": SENSITIVITY, "PIXAR_SR": 9e-13, "PIXAR_A2": 0.0383, "DATAMODL": "MirMrsPhotomModel"},
+        "mrsxartcorr": {f"CH{channel}{letter}": artefact(int(channel)) for channel in channels},
+    }
+    files = {}
+    for kind, content in contents.items():
+        files[kind] = make.reference_file(Path(folder, f"{kind}{channels}{band}.fits"), kind, {**content, **about})
+    return files
+
+
+def aging(channel):
+    """How the sensitivity falls with time, by wavelength; more in the red."""
+    wavelength = np.linspace(*((4.9, 7.7), (7.5, 11.8), (11.5, 18.1), (17.6, 28.0))[channel - 1], 5)
+    table = np.zeros(5, [(name, "f4") for name in ("binwave", "alpha", "year1value", "tsoft", "t0")])
+    table["binwave"], table["alpha"], table["tsoft"], table["t0"] = wavelength, -0.01 * channel, 30, 59670
+    table["year1value"] = 1 - 0.03 * channel * np.linspace(0.5, 1, 5)
+    return table
+
+
+def artefact(channel):
+    """Profiles of the cross artefact, a row each."""
+    y = np.arange(1024)
+    table = np.zeros(1024, [("yrow", "i2"), *((name.lower(), "f4") for name in ARTEFACT)])
+    values = (80 + 20 * np.sin(y / 100), 2e-4 * (1 + y / 2000), 8 + channel + y / 500, 18 + y / 300, 1e-3 + 0 * y, 3e-4 + 0 * y)
+    for name, value in zip(ARTEFACT, values, strict=True):
+        table[name.lower()] = value
+    table["yrow"] = y
+    return table

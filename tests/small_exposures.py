@@ -163,10 +163,21 @@ def run_jobs(folder):
     config = {"data": str(folder / "data"), "results": str(folder / "results"), "references": {"crds_path": str(folder / "crds")}}
     planned = plan.make(config)
     assert not planned.problems, planned.problems
-    for job in planned.jobs:
+    for job in in_order(planned.jobs):
         for path in job.outputs.values():
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         assert jobs.run(job.recipe, folder / "log.txt") == 0, job
+
+
+def in_order(jobs):
+    """Each job after those that make its inputs."""
+    waiting, unmade = list(jobs), {Path(path).name for job in jobs for path in job.outputs.values()}
+    while waiting:
+        ready = [job for job in waiting if not unmade & {Path(name).name for name in job.after}]
+        assert ready, [job.exposure for job in waiting]
+        yield from ready
+        unmade -= {Path(path).name for job in ready for path in job.outputs.values()}
+        waiting = [job for job in waiting if job not in ready]
 
 
 def record():

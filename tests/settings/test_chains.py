@@ -89,6 +89,7 @@ SPECTRA = "badpix_selfcal imprint_subtract bkg_subtract"
     [
         ("spec2", "MIR_LRS-FIXEDSLIT", f"assign_wcs {SPECTRA} srctype targ_centroid flat_field pathloss photom"),
         ("spec2", "MIR_LRS-SLITLESS", f"assign_wcs {SPECTRA} srctype targ_centroid flat_field photom"),
+        ("spec2", "MIR_MRS", "assign_wcs badpix_selfcal bkg_subtract srctype straylight flat_field fringe photom"),
         ("tso-spec2", "MIR_LRS-FIXEDSLIT", "assign_wcs srctype targ_centroid flat_field pathloss photom"),
         ("tso-spec2", "MIR_LRS-SLITLESS", "assign_wcs srctype targ_centroid flat_field photom"),
     ],

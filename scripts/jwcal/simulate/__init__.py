@@ -13,6 +13,8 @@ From the sky to the counts:
 `exposures`        the file, and its truth
 `references`       the files that undo it
 `crds_cache`       a small real CRDS cache around them
+`from_rates`       any rates, of spectra too, as raw exposures with references and a CRDS cache: where every mode's light becomes counts
+`prism`            MIRI's low resolution spectra: nods along the slit, series without a slit
 `calibrated`       the same exposures as stage 2 would leave them, in memory or as files, for fast tests of stage 3
 `program`          many exposures from one description: `python -m jwcal.simulate demo FOLDER`
 =================  =====================================================================================

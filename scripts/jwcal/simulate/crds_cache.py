@@ -1,7 +1,8 @@
 """A small CRDS cache around simulated reference files, so that the demo and the tests choose references as production does.
 
 It is real: the mappings select by the same keywords as the archive's (in the contexts around jwst_0541, and for newer types
-as in the templates that crds brings along), and crds reads them without a server. Building it again changes nothing.
+as in the templates that crds brings along; photom also by EXP_TYPE, as modes have had files of their own since then), and crds
+reads them without a server. Building it again changes nothing.
 """
 
 import filecmp
@@ -85,7 +86,7 @@ SELECTED_BY = {
     "pastasoss": {"NIRISS": "DETECTOR FILTER EXP_TYPE"},
     "pathloss": {"NIRISS NIRSPEC MIRI": "EXP_TYPE"},
     "persat": {"NIRCAM NIRISS NIRSPEC MIRI FGS": "DETECTOR"},
-    "photom": {"NIRCAM NIRISS FGS": "DETECTOR", "NIRSPEC": "EXP_TYPE", "MIRI": "DETECTOR BAND"},
+    "photom": {"NIRCAM NIRISS": "DETECTOR EXP_TYPE", "NIRSPEC": "EXP_TYPE", "MIRI": "DETECTOR BAND EXP_TYPE", "FGS": "DETECTOR"},
     "pictureframe": {"NIRSPEC": "DETECTOR"},
     "psf": {"NIRSPEC": "GRATING EXP_TYPE", "MIRI": "DETECTOR FILTER EXP_TYPE"},
     "psfmask": {"NIRCAM MIRI": "EXP_TYPE FILTER CORONMSK SUBARRAY"},
@@ -248,6 +249,12 @@ def build(folder, files, *, context="jwst_0001.pmap", pars=()):
     _write(folder / "config/jwst/ref_cache_subdir_mode", "instrument")
     session.forget()
     return context
+
+
+def general_kinds(files):
+    """The types of those reference files that are for all EXP_TYPEs."""
+    found = [(_keywords(Path(path), "simulated"), path) for path in files]
+    return {str(_need(get, "REFTYPE", path)).lower() for get, path in found if _text(get("EXP_TYPE")) in ("N/A", "ANY")}
 
 
 def _pairs(files):

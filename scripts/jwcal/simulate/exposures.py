@@ -59,6 +59,7 @@ def simulate_exposure(
     moving=False,
     series=None,
     ruined=False,
+    also=None,
     **options,
 ):
     """Simulate one exposure of one detector and write it as the archive would: `<out>/jw..._uncal.fits`.
@@ -109,6 +110,8 @@ def simulate_exposure(
         What differs from integration to integration.
     ruined : bool
         Every sample is saturated: an exposure of which nothing is left.
+    also : dict, optional
+        Further extensions of the file of truth: name -> array, (array, unit), Table or structured array.
     **options
         What `instruments.setup` understands: detector, filter, pupil, subarray, readpatt, ngroups, nints...
 
@@ -139,6 +142,11 @@ def simulate_exposure(
     folder = Path(truth) if truth else Path(out).parent / "truth"
     images = {"RATE": (ramp.rate, "electron/s"), "SATURATED": (ramp.saturated, None)}
     tables = {"COSMIC_RAYS": ramp.cosmic_rays, "CATALOG": catalogue, "LIGHT_CURVE": curve}
+    for name, what in (also or {}).items():
+        if isinstance(what, Table) or getattr(what, "dtype", None) is not None and what.dtype.names:
+            tables[name] = what
+        else:
+            images[name] = what if isinstance(what, tuple) else (what, None)
     known = write_truth(folder / f"{plan.root}_truth.fits", primary["FILENAME"], images, tables, pointing_error)
     return Simulated(uncal, known, ramp, catalogue, setup, plan.look, sensor, plan.seen, curve)
 

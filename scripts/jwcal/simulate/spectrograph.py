@@ -273,7 +273,7 @@ def write_specwcs(path, *, rows=PRISM["row"], wavelength=PRISM["wavelength"], tr
     for number, (right, up) in enumerate([(-20, 0.5), (20, 0.5), (20, -0.5), (-20, -0.5)]):
         columns |= {f"X{number}": x + right, f"Y{number}": y + up}
     table = fits.BinTableHDU.from_columns([fits.Column(name, "D", array=values) for name, values in columns.items()], name="WAVETABLE")
-    about = _about("SPECWCS", "MiriLRSSpecwcsModel")
+    about = reference_keywords("SPECWCS", "MiriLRSSpecwcsModel")
     fits.HDUList([fits.PrimaryHDU(header=fits.Header({**about, **place, **(more or {})})), table]).writeto(path, overwrite=True)
     return Path(path)
 
@@ -287,7 +287,9 @@ def write_lrs_photom(path, response=lrs_response):
     row = ("P750L", "GENERIC", 1.0, 0.0, wavelength.size, wavelength, relative, 0.01 * relative)
     table = fits.BinTableHDU(np.array([row], kinds), name="PHOTOM")
     area = {"PIXAR_SR": PIXAR_SR, "PIXAR_A2": PIXAR_SR * (180 / np.pi * 3600) ** 2}
-    fits.HDUList([fits.PrimaryHDU(header=fits.Header(_about("PHOTOM", "MirLrsPhotomModel") | area)), table]).writeto(path, overwrite=True)
+    fits.HDUList([fits.PrimaryHDU(header=fits.Header(reference_keywords("PHOTOM", "MirLrsPhotomModel") | area)), table]).writeto(
+        path, overwrite=True
+    )
     return Path(path)
 
 
@@ -311,11 +313,13 @@ def write_lrs_pathloss(path, reach=(24, 12), step=(4.0, 0.2)):
     table = fits.BinTableHDU(np.rec.fromarrays([wavelength, cube, 0 * cube], kinds), name="PATHLOSS")
     axes = {"CRPIX1": reach[0] + 1.0, "CRPIX2": reach[1] + 1.0, "CRVAL1": 0.0, "CRVAL2": 0.0, "CDELT1": dx, "CDELT2": dy}
     table.header.update({"WCSAXES": 2, **axes})
-    fits.HDUList([fits.PrimaryHDU(header=fits.Header(_about("PATHLOSS", "MirLrsPathlossModel"))), table]).writeto(path, overwrite=True)
+    fits.HDUList([fits.PrimaryHDU(header=fits.Header(reference_keywords("PATHLOSS", "MirLrsPathlossModel"))), table]).writeto(
+        path, overwrite=True
+    )
     return Path(path)
 
 
-def _about(kind, model):
+def reference_keywords(kind, model):
     about = {"TELESCOP": "JWST", "INSTRUME": "MIRI", "DETECTOR": "MIRIMAGE", "FILTER": "P750L", "REFTYPE": kind, "DATAMODL": model}
     return about | {"USEAFTER": references.USEAFTER, "AUTHOR": "jwcal.simulate", "PEDIGREE": "DUMMY", "DESCRIP": "made by jwcal.simulate"}
 

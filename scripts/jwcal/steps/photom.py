@@ -6,7 +6,7 @@ from ..vocabulary.errors import Skip
 REFERENCES = ("photom",)
 OPTIONAL = ("area",)
 NEEDS = ("err",)  # planes of an image
-PARTS = {"kind": {"": "arithmetic/flux/images", "spectra": "arithmetic/flux/spectra"}}
+PARTS = {"kind": {"": "arithmetic/flux/images", "spectra": "arithmetic/flux/spectra", "slices": "arithmetic/flux/slices"}}
 
 
 def apply(
@@ -29,9 +29,11 @@ def apply(
     exposure : Exposure
         (row, col) or (int, row, col).
     refs : References
-        photom: table PHOTOM, and TIMECOEFF_* where the sensitivity changes with time. area: SCI, optional.
+        photom: table PHOTOM, or for "slices" an image of factors, and TIMECOEFF_* where the sensitivity changes with time.
+        area: SCI, optional.
     kind : str
-        "" for images, "spectra" for what has a wavelength in every pixel; given by the table of chains.
+        "" for images, "spectra" for what has a wavelength in every pixel, "slices" for those of the mid-infrared spectrometer; given by
+        the table of chains.
     integrations : {"", "uncalibrated"}
         The table's: whether single integrations are calibrated.
     inverse : bool
