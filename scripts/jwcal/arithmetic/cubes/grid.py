@@ -71,7 +71,7 @@ class Grid:
 
 
 def tangent(centre, ra, dec):
-    """Standard coordinates [arcsec], east and north, of points in the tangent plane at a centre (Calabretta & Greisen 2002, A&A 395, 1077)."""
+    """Standard coordinates [arcsec], east and north, of points on the sky [deg] (Calabretta & Greisen 2002, A&A 395, 1077)."""
     ra0, dec0 = np.deg2rad(centre)
     away, dec = np.deg2rad(ra) - ra0, np.deg2rad(dec)
     sin, cos = np.sin(dec), np.cos(dec)
