@@ -79,6 +79,7 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
         raise ConfigError(f"{pipeline} combines the members of an association", str(source), "Give it a *_asn.json file")
     if association:
         members.add(recipe, association)
+    members.add_named(recipe, header, source.name if given else source)
     for request in requests.unused(recipe, steps or {}, overrides or {}):
         log.warning("%s", request)
     made, of_members = {}, {}

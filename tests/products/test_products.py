@@ -148,7 +148,7 @@ def test_every_step_and_reference_has_its_keyword():
     from jwcal.workflow.requests import steps_of
 
     steps = {step for pipeline in table("pipelines") for step in steps_of(pipeline)}
-    assert {s for s in steps if keywords.status(s) is None} == set()
+    assert {s for s in steps if keywords.status(s) is None} == {"exp_to_source"}  # which sorts, and changes nothing
     required, optional = reference_types(steps)
     # the schemas of stdatamodels 6.0.0 lack one for these
     assert {k for k in required + optional if keywords.reference(k) is None} == {"abvegaoffset", "apcorr", "pictureframe", "psf"}

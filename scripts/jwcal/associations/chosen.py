@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..files.storage import noted, replaced
+from ..settings.chains import plain
 from ..settings.tables import table
 from ..vocabulary.errors import ConfigError, InputError
 from . import archive, linked
@@ -197,7 +198,7 @@ def _name(associations):
         if association.given:
             stem, number = association.given.name.removesuffix("_asn.json"), 1
         else:
-            stem, number = f"{association.product}_{association.asn_type}".translate(dict.fromkeys(map(ord, "{}"))), 1
+            stem, number = plain(f"{association.product}_{association.asn_type}"), 1
         owner = association.given or association
         while taken.setdefault(_table(stem, number), owner) is not owner:
             number += 1

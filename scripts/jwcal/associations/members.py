@@ -5,6 +5,8 @@ from pathlib import Path
 from ..settings import chains
 from ..vocabulary.errors import InputError
 
+NAMED = {"msametadata": "MSAMETFL"}  # members that no association has: a keyword of the exposure names the file
+
 
 def unread(association, chain):
     """A message about backgrounds that the user gives to a pipeline that subtracts none."""
@@ -52,8 +54,32 @@ def add(recipe, association, files=None):
             recipe.members.append({"path": str(path), "exptype": member.exptype})
 
 
+def add_named(recipe, header, source, files=None):
+    """Add to a recipe the files that keywords of the exposure name, where its steps read them. What is not found the steps tell.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    header : mapping
+    source : path
+        The exposure's file in the data: files beside it are found too.
+    files : dict, optional
+        As for `add`.
+    """
+    wanted = {exptype for step, parameters in recipe.parameters.items() if not parameters["skip"] for exptype in chains.member_types(step)}
+    for exptype, keyword in NAMED.items():
+        name = str(header.get(keyword) or "").strip()
+        if exptype not in wanted or not name:
+            continue
+        root, suffix = chains.root_and_suffix(name)
+        beside = Path(source).parent / Path(name).name
+        path = beside if beside.is_file() else (files or {}).get(root, {}).get(suffix)
+        if path:
+            recipe.members.append({"path": str(path), "exptype": exptype})
+
+
 def idle(recipe):
     """Steps that have nothing to do because the association has no member that they read."""
     there = {member["exptype"] for member in recipe.members}
-    wanted = {step: set(chains.member_types(step)) for step in recipe.parameters}
+    wanted = {step: set(chains.member_types(step)) - set(NAMED) for step in recipe.parameters}
     return [step for step, exptypes in wanted.items() if exptypes and not exptypes & there]

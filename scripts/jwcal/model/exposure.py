@@ -21,7 +21,7 @@ import itertools
 import logging
 import os
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -407,6 +407,7 @@ class Members:
         self.name, self.asn_id, self.table = name, asn_id, table
         self.steps, self.seconds, self.references = {}, {}, {}  # what was done to all of them: see `Exposure`
         self.recipe = None
+        self.keeper = None  # other members in whose scratch files arrays of these are
         self.prepared = {}  # step -> what it has found out or made of all of them, for the steps after it
         self._read, self._scratch, self._folder, self._held, self._rooms = read, scratch, None, 0, 0
 
@@ -460,6 +461,24 @@ class Members:
         for (plane, number), path in member.kept.items():
             exposure.pixels[number].put(plane, np.load(path))
         return self._with_book(exposure)
+
+    def together(self, suffixes):
+        """One exposure of all grids of the members that are in memory and have one of these suffixes; None where there is none.
+
+        Each grid has the keywords of its own exposure beside its own.
+        """
+        every = [member for member in self.each() if member.suffix in suffixes]
+        if not every:
+            return None
+        grids = []
+        for member in every:
+            for pixels in member.pixels:
+                header = member.header.primary.copy(strip=True)
+                header.update(pixels.header)
+                grids.append(replace(pixels, header=header))
+        whole = every[0].derive(grids, every[0].suffix)
+        whole.tables = {}
+        return whole
 
     def _with_book(self, exposure):
         """A member with what was done to all of them in its own books."""

@@ -23,6 +23,28 @@ def first_image(path, name):
         raise ReferenceError(f"{name} can't be read: {error.what}", path, error.do) from None
 
 
+def images(path, name, extnames):
+    """The images of some names of a FITS file in native byte order, {extname: array} of each EXTVER; those without the first are left out.
+
+    Raises
+    ------
+    ReferenceError
+        It can't be read, or has none; `name` is the parameter that names it.
+    """
+    found = {}
+    try:
+        with fitsio.open_fits(path) as hdus:
+            for hdu in hdus:
+                if hdu.name in extnames and hdu.is_image and hdu.data is not None:
+                    found.setdefault(hdu.ver, {})[hdu.name] = fitsio.native(hdu.data)
+    except InputError as error:
+        raise ReferenceError(f"{name} can't be read: {error.what}", path, error.do) from None
+    every = [planes for planes in found.values() if extnames[0] in planes]
+    if not every:
+        raise ReferenceError(f"{name} has no image {extnames[0]}", path, "Give another file")
+    return every
+
+
 def tree(path, kind):
     """The tree of an ASDF file; ReferenceError where it can't be read."""
     return open_reference(path, kind).tree

@@ -1,13 +1,15 @@
 """Slits and sources: an image or a cube each, with keywords, maps and a WCS of its own.
 
 An extension of slit n has EXTVER n. What FITS keywords do not tell stands in the ASDF extension: in `slits`, one entry a slit, of a
-MultiSlitModel, and beside `meta` of a SlitModel, which has one slit.
+MultiSlitModel, in `exposures`, one a slit of a source, of a MultiExposureModel, and beside `meta` of a SlitModel, which has one slit.
 """
 
 from ..files import fitsio
 from . import stored
 
 ABOUT = ("is_extended", "xcen", "ycen", "slit_ymin", "slit_ymax")  # what stdatamodels knows of a slit without a keyword
+
+SEVERAL = {"MultiSlitModel": "slits", "MultiExposureModel": "exposures"}  # models that hold any number of slits -> where
 
 
 def fill(exposure, hdus):
@@ -28,7 +30,8 @@ def fill(exposure, hdus):
 
 def _entries(tree):
     """(WCS, about) of each slit in a tree."""
-    return [(slit.get("meta", {}).get("wcs"), {name: slit[name] for name in ABOUT if name in slit}) for slit in tree.get("slits", [tree])]
+    slits = next((tree[among] for among in SEVERAL.values() if among in tree), [tree])
+    return [(slit.get("meta", {}).get("wcs"), {name: slit[name] for name in ABOUT if name in slit}) for slit in slits]
 
 
 def hdus(exposure, filename):
@@ -36,9 +39,10 @@ def hdus(exposure, filename):
     if len(exposure.pixels) == 1 and exposure.only.header is not None:
         exposure.header.sci = exposure.only.header  # which a step may have replaced
     slits = [_entry(pixels) for pixels in exposure.pixels]
-    if stored.model(exposure) != "MultiSlitModel":
+    among = SEVERAL.get(stored.model(exposure))
+    if among is None:
         return stored.hdus(exposure, filename, _entry(exposure.only))
-    return stored.hdus(exposure, filename, {"meta": {}, "slits": slits} if any(slits) else {})
+    return stored.hdus(exposure, filename, {"meta": {}, among: slits} if any(slits) else {})
 
 
 def _entry(pixels):

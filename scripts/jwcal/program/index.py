@@ -26,6 +26,8 @@ ASSOCIATION = "_asn.json"
 FILE_NAME = re.compile(rf"(.*)_({'|'.join(sorted(SUFFIXES, key=len, reverse=True))})\.fits(?:\.gz)?", re.IGNORECASE | re.DOTALL)
 # Spectra: members of associations (backgrounds) that no exposure starts from, so that only those beside an exposure's files are of use.
 SPECTRA_NAME = re.compile(r"(.*)_(x1d|x1dints)\.fits(?:\.gz)?", re.DOTALL)
+# Files that a keyword of exposures names: which shutters were open.
+NAMED_NAME = re.compile(r"(.*)_(msa)\.fits(?:\.gz)?", re.DOTALL)
 
 # <pppppooovvv>_<visit group><parallel sequence><activity>_<exposure>[-segNNN]_<detector>; activities count in base 36
 SCIENCE_NAME = re.compile(
@@ -84,6 +86,7 @@ class Program:
     problems: list = field(default_factory=list)  # of Problem: exposures that can't be used
     left_out: list = field(default_factory=list)  # of Problem: duplicates, files of other telescopes
     associations: list = field(default_factory=list)  # paths of *_asn.json files
+    named: dict = field(default_factory=dict)  # root of the name -> {suffix: path} of files that a keyword of exposures names
 
 
 def find(data, cache=None, skip=(), until=STAGES[-1]):
@@ -118,6 +121,8 @@ def find(data, cache=None, skip=(), until=STAGES[-1]):
     left_out += twice
     problems += unusable
     _add_spectra(names, files.values())
+    named = [(NAMED_NAME.fullmatch(os.path.basename(path)), path) for path in files.values()]
+    named = {found[1]: {found[2]: path} for found, path in named if found}
     wanted = [path for found in names.values() for path in _start(found).values()]
     read = _read(wanted, Path(cache) if cache else None)
     exposures = []
@@ -139,7 +144,7 @@ def find(data, cache=None, skip=(), until=STAGES[-1]):
         )
     for path, message in left_out:
         log.warning("%s: %s", path, message)
-    return Program(exposures, problems, left_out, associations)
+    return Program(exposures, problems, left_out, associations, named)
 
 
 class Name(NamedTuple):
@@ -237,7 +242,7 @@ def _walk(top, skip):
 
 
 def _is_ours(name):
-    return FILE_NAME.fullmatch(name) or SPECTRA_NAME.fullmatch(name) or name.endswith(ASSOCIATION)
+    return any(pattern.fullmatch(name) for pattern in (FILE_NAME, SPECTRA_NAME, NAMED_NAME)) or name.endswith(ASSOCIATION)
 
 
 def _by_name(paths):

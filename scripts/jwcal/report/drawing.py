@@ -17,6 +17,8 @@ LONGEST = 384  # pixels of a picture in the report, along either axis
 COLOURS = "inferno"
 NO_VALUE = "#4477aa"
 INK = "#010203"  # of lines and text in curves; stands for the page's own colour
+MARK = "#33bbee"  # circles and lines over images
+CIRCLE, DASH = 4, 6  # pixels of a picture
 HUES = ("#4488cc", "#cc6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
 
 
@@ -30,9 +32,24 @@ def draw_curves(axes, curves):
     for number, (x, y) in enumerate(zip(curves.x, curves.y, strict=True)):
         step = -(-len(x) // pictures.MOST_POINTS)
         style = {"marker": ".", "linestyle": "", "markersize": 5 if len(x) < 300 else 2} if curves.points else {"linewidth": 0.9}
-        axes.plot(x[::step], y[::step], color=HUES[number % len(HUES)], **style)
+        hue = HUES[number % len(HUES)]
+        axes.plot(x[::step], y[::step], color=hue, label=curves.names[number] if curves.names else None, **style)
+        if curves.errors:
+            _draw_errors(axes, x[::step], y[::step], curves.errors[number][::step], hue, curves.points)
+    if curves.log:
+        axes.set_yscale("log")
+    if curves.names:
+        axes.legend(fontsize=7, frameon=False)
     axes.set_xlabel(curves.x_label)
     axes.set_ylabel(curves.y_label)
+
+
+def _draw_errors(axes, x, y, error, hue, points):
+    """Bars of points, a band about a line."""
+    if points:
+        axes.errorbar(x, y, error, fmt="none", ecolor=hue, elinewidth=0.6)
+    else:
+        axes.fill_between(x, y - error, y + error, color=hue, alpha=0.25, linewidth=0)
 
 
 def web(picture):
@@ -50,7 +67,9 @@ def _web_image(image):
     pixels = colours(np.ma.masked_invalid(scaled)[::-1], bytes=True)[..., :3]
     out = io.BytesIO()
     small = max(pixels.shape) <= 64  # few pixels: each is to be seen as it is
-    Image.fromarray(np.ascontiguousarray(pixels)).save(out, "WEBP", lossless=small, quality=70, method=4)
+    drawn = Image.fromarray(np.ascontiguousarray(pixels))
+    _draw_marks(drawn, image)
+    drawn.save(out, "WEBP", lossless=small, quality=70, method=4)
     return {
         "kind": "image",
         "src": "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode(),
@@ -61,6 +80,28 @@ def _web_image(image):
         "unit": image.unit,
         "caption": image.caption,
     }
+
+
+def _draw_marks(drawn, image):
+    """Circles and lines over a picture that may be smaller than the image."""
+    from PIL import ImageDraw
+
+    pen = ImageDraw.Draw(drawn)
+    ny, nx = image.values.shape
+    factor_x, factor_y = drawn.width / nx, drawn.height / ny
+    for marks in image.marks:
+        x, y = (marks.x + 0.5) * factor_x, drawn.height - (marks.y + 0.5) * factor_y
+        if marks.kind == "source":
+            for px, py in zip(x, y, strict=True):
+                if np.isfinite(px + py):
+                    pen.ellipse([px - CIRCLE, py - CIRCLE, px + CIRCLE, py + CIRCLE], outline=MARK)
+            continue
+        across = np.isfinite(x[0])
+        length, dash = (drawn.height, DASH) if across else (drawn.width, DASH)
+        dash = length if marks.kind == "aperture" else dash
+        for start in range(0, length, 2 * dash):
+            ends = (start, min(start + dash, length) - 1)
+            pen.line([x[0], ends[0], x[0], ends[1]] if across else [ends[0], y[0], ends[1], y[0]], fill=MARK)
 
 
 def _svg(curves):

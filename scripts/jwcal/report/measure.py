@@ -11,7 +11,7 @@ from ..files.fitsheaders import read_headers
 from ..vocabulary import dq
 from ..vocabulary.errors import JwcalError, ProductError
 
-FORMAT = 2  # of what is remembered
+FORMAT = 3  # of what is remembered
 ALWAYS = ("DO_NOT_USE", "SATURATED", "JUMP_DET")
 KEYWORDS = {
     **dict.fromkeys(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ..products import catalogues
 from ..settings.chains import root_and_suffix
 from ..vocabulary.errors import JwcalError
 from . import drawing, measure, pictures
@@ -35,7 +34,7 @@ def picture(path, png):
         drawn = axes.imshow(first.values, origin="lower", norm=drawing.norm(first), cmap=colours, interpolation="nearest", aspect="auto")
         figure.colorbar(drawn, label=first.unit, shrink=0.85)
         axes.set_box_aspect(np.clip(np.divide(*first.values.shape), 0.2, 2))
-        _circle_sources(axes, path)
+        _draw_marks(axes, first)
     else:
         drawing.draw_curves(axes, first)
     keywords, flags = measure.keywords(path), measure.flags(path)
@@ -48,13 +47,14 @@ def picture(path, png):
     pyplot.close(figure)
 
 
-def _circle_sources(axes, path):
-    """Circles around the sources of the catalogue beside a mosaic."""
-    catalogue = Path(str(path).replace("_i2d.fits", "_cat.ecsv"))
-    if catalogue == Path(path) or not catalogue.exists():
-        return
-    sources = catalogues.read(catalogue)
-    axes.scatter(sources["xcentroid"], sources["ycentroid"], s=40, facecolors="none", edgecolors="tab:orange", linewidths=0.6)
+def _draw_marks(axes, image):
+    """Circles around sources, lines at the edges of apertures."""
+    for marks in image.marks:
+        if marks.kind == "source":
+            axes.scatter(marks.x, marks.y, s=40, facecolors="none", edgecolors="tab:orange", linewidths=0.6)
+        else:
+            draw, place = (axes.axvline, marks.x[0]) if np.isfinite(marks.x[0]) else (axes.axhline, marks.y[0])
+            draw(place, color="tab:orange", linewidth=0.6, linestyle="-" if marks.kind == "aperture" else "--")
 
 
 def main(arguments=None):

@@ -2,6 +2,7 @@
 
 import logging
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 
@@ -88,13 +89,29 @@ def _run_members(recipe, source, write, scratch):
     _check_members(recipe, members)
     first = members.shells()[0]
     refs = References(recipe.references, first.header, recipe.names)
-    current = [members]
-    for number, entry in enumerate(recipe.entries):
+    return _go_on(recipe, list(recipe.entries), [members], refs, write)
+
+
+def _go_on(recipe, entries, current, refs, write, last=True):
+    """The entries of a chain of members, from some place on.
+
+    Where a step makes several of them, one a source, each goes on to the end of the chain by itself: the results of one are in memory.
+    """
+    for number, entry in enumerate(entries):
+        later = entries[number + 1 :]
         if isinstance(entry, Save):
             current = _save(entry, current, recipe, write)
-        else:
-            current = [after for before in current for after in apply(entry, before, refs, recipe)]
-            _drop(refs, entry, recipe.entries[number + 1 :])
+            continue
+        current = [after for before in current for after in apply(entry, before, refs, recipe)]
+        if last:
+            _drop(refs, entry, later)
+        sources = [after for after in current if isinstance(after, Members)]
+        if len(sources) == len(current) and any(source.name != recipe.product for source in sources):
+            left = []
+            for source in sources:
+                its = replace(recipe, product=source.name)
+                left += _go_on(its, later, [source], refs, write, last=last and source is sources[-1])
+            return left
     return current
 
 
@@ -215,9 +232,16 @@ def _has_value(array):
 
 
 def _save_members(entry, members, recipe, write):
-    """Write each member as it stands, one after the other."""
+    """Write each member as it stands, one after the other; those of a source together."""
     (suffix,) = set(entry.suffixes.values())
     if write is None or (entry.by and members.steps[entry.by][0] != COMPLETE) or (entry.optional and suffix not in recipe.save):
+        return
+    if entry.together:
+        whole = members.together(entry.suffixes)
+        if whole is not None:
+            whole.suffix = suffix
+            whole.product = entry.name.format(product=members.name, asn_id=members.asn_id)
+            write([whole])
         return
     for exposure in (exposure for kind in entry.members for exposure in members.each(kind)):
         if exposure.suffix not in entry.suffixes:

@@ -9,7 +9,7 @@ from . import facts
 from .tables import matches, table
 
 LIST = "list"  # the product that lists those of a job whose number is known only after it
-EXTENSION = re.compile(r"\.fits(\.gz)?$", re.IGNORECASE)
+EXTENSION = re.compile(r"\.(fits(\.gz)?|ecsv)$", re.IGNORECASE)
 SUFFIX = re.compile(r"_([a-z0-9]+|(?i:uncal|rate|rateints|cal|calints))$")
 
 
@@ -29,7 +29,7 @@ class Save:
     suffixes: dict
     optional: bool = False
     model: str = ""  # stdatamodels' class, where it is not the suffix's usual one
-    by: str = ""  # the step that makes it: without the step there is no product
+    by: str | list = ""  # the step that makes it, or the steps: without them there is no product
     asked: str = ""  # "step.parameter" that asks for it too
     given: dict = field(default_factory=dict)  # parameters of that step without which there is no such product
     last: bool = False  # no later step takes it
@@ -37,6 +37,12 @@ class Save:
     of: str = ""  # the suffix that the chain has to start from for it
     name: str = ""  # of products whose number is known only after the job: "{member}_{asn_id}", "{product}"
     members: list = field(default_factory=lambda: ["science"])  # of which members, where it is of members
+    together: bool = False  # all members in one file: those of a source
+
+    @property
+    def makers(self):
+        """The steps without which there is no such product."""
+        return () if not self.by else (self.by,) if isinstance(self.by, str) else tuple(self.by)
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ class Chain:
             Steps that are left out.
         """
         running = {step.name for step in self.steps} - set(skipped)
-        saves = [save for save in self.saves if (not save.by or save.by in running) and save.of in ("", start)]
+        saves = [save for save in self.saves if set(save.makers) <= running and save.of in ("", start)]
         pairs = [(save, old, new) for save in saves for old, new in save.suffixes.items() if old in (start, new)]
         found = [new for save, _, new in pairs if not save.name and (not save.optional or new in wanted)]
         return found + [LIST] * any(save.name for save in saves)
@@ -92,11 +98,19 @@ def file_name(entries, root, suffix, pipeline=""):
 
 
 def placed(name, end):
-    """A product's file: its name, and what comes after it ("_i2d.fits"); a name with {suffix} has that in the middle."""
+    """A product's file: its name, and what comes after it ("_i2d.fits"); a name with {suffix} has that in the middle.
+
+    Other placeholders are those of the sources' products: what is of all sources has their words.
+    """
     if "{suffix}" not in name:
-        return name + end
+        return plain(name) + end
     stem, ending = os.path.splitext(end)
     return name.replace("{suffix}", stem[1:]) + ending
+
+
+def plain(name):
+    """A name without the braces of placeholders."""
+    return name.translate(dict.fromkeys(map(ord, "{}")))
 
 
 def root_and_suffix(path):

@@ -9,7 +9,10 @@ from ..vocabulary.parameters import Range
 log = logging.getLogger(__name__)
 
 # which of these an exposure needs depends on its kind: see KINDS
-OPTIONAL = ("distortion", "filteroffset", "specwcs", "regions", "wavelengthrange")
+OPTIONAL = (
+    *("distortion", "filteroffset", "specwcs", "regions", "wavelengthrange"),
+    *("disperser", "fpa", "camera", "collimator", "fore", "ote", "msa", "ifupost", "ifuslicer", "ifufore", "chromcorr"),  # NIRSpec's
+)
 
 Degree = Literal[None, 1, 2, 3, 4, 5, 6]
 
@@ -44,7 +47,7 @@ def apply(
         Images (row, col) or integrations (int, row, col).
     refs : References
         Images: distortion, and filteroffset where the instrument has one. "lrs...": distortion, specwcs. "mrs": distortion, specwcs,
-        regions, wavelengthrange.
+        regions, wavelengthrange. "nrs...": see `NIRSPEC`.
     kind : str
         How the light came to the detector, one of KINDS; given by the table of chains, no parameter of the user's.
     sip_max_pix_error, sip_max_inv_pix_error : float
@@ -53,8 +56,10 @@ def apply(
         Take this degree whatever its error.
     sip_npoints : int
         The polynomials are fitted on a grid of so many pixels along each axis.
-    slit_y_low, slit_y_high, nrs_ifu_slice_wcs
-        For the spectra of NIRSpec.
+    slit_y_low, slit_y_high : float
+        NIRSpec: a slit's light is looked for so far along it; it ends at -0.5 and 0.5.
+    nrs_ifu_slice_wcs : bool
+        NIRSpec's IFU: a WCS by slice, whose number is one more input, in place of a map of slices.
 
     Raises
     ------
@@ -73,11 +78,15 @@ def apply(
         "npoints": sip_npoints,
     }
     make, needed = KINDS[kind]
-    for reference in needed:
-        if reference not in refs:
-            raise Skip(f"its {reference} reference is N/A")
-    make(exposure, refs, sip=sip if sip_approx else None)
+    _needs(refs, needed)
+    make(exposure, refs, sip=sip if sip_approx else None, y_range=(slit_y_low, slit_y_high), slice_wcs=nrs_ifu_slice_wcs)
     return exposure
+
+
+def _needs(refs, kinds):
+    for kind in kinds:
+        if kind not in refs:
+            raise Skip(f"its {kind} reference is N/A")
 
 
 def _imaging(exposure, refs, *, sip, **_):
@@ -133,7 +142,44 @@ def _mrs(exposure, refs, **_):
     log.info("Wavelengths from %.4f to %.4f micron", blue, red)
 
 
+def _nrs_slits(exposure, refs, *, y_range, **_):
+    from ..arithmetic.wcs.nirspec import fixed_slits
+
+    _slits(exposure, refs, fixed_slits.of_exposure(exposure.header, y_range))
+
+
+def _nrs_bright(exposure, refs, *, y_range, **_):
+    from ..arithmetic.wcs.nirspec import fixed_slits
+
+    _slits(exposure, refs, fixed_slits.bright(y_range))
+
+
+def _slits(exposure, refs, slits, of_shutters=False):
+    """The WCS of all open slits; they themselves are put down for the steps that follow."""
+    from ..arithmetic.wcs.nirspec.exposure_slits import ExposureSlits
+    from ..arithmetic.wcs.nirspec.optics import Optics
+
+    optics = Optics(exposure.header, refs)
+    _needs(refs, () if optics.lamp else FROM_SKY)
+    found = ExposureSlits(optics, refs["msa"], slits, exposure.sci.shape, of_shutters)
+    _dispersed(exposure, found.whole_wcs(), ALONG_ROWS)
+    exposure.about["slits"] = found
+    _nirspec_range(exposure, found.optics)
+
+
+def _nirspec_range(exposure, optics):
+    """Keywords of the wavelengths that were looked for; a lamp is no place on the sky."""
+    order, low, high = optics.range
+    exposure.header.sci["WAVSTART"] = (low, "[m] lower bound of the default wavelength range")
+    exposure.header.sci["WAVEND"] = (high, "[m] upper bound of the default wavelength range")
+    exposure.header.sci["SPORDER"] = (order, "default spectral order")
+    if optics.lamp:
+        exposure.header.sci.remove("S_REGION", ignore_missing=True)
+
+
 MRS = ("distortion", "specwcs", "regions", "wavelengthrange")
+NIRSPEC = ("disperser", "wavelengthrange", "fpa", "camera", "collimator")
+FROM_SKY = ("fore", "ote")  # which lamps do without
 
 # How the light came to the detector -> what makes its WCS, and the references without which it can't. The former takes the exposure, which
 # gets `wcs` and keywords, the references, and `sip`: the settings of the approximation, or None.
@@ -142,6 +188,8 @@ KINDS = {
     "lrs_slit": (_lrs_slit, ("distortion", "specwcs")),
     "lrs_slitless": (_lrs_slitless, ("distortion", "specwcs")),
     "mrs": (_mrs, MRS),
+    "nrs_slits": (_nrs_slits, (*NIRSPEC, "msa")),
+    "nrs_bright": (_nrs_bright, (*NIRSPEC, "msa")),
 }
 
 

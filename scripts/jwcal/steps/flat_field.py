@@ -1,9 +1,11 @@
 """Divide by the flat field: what each pixel would see of uniform light."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 
+from ..machine.parts import part
 from ..model import aligned
 from ..model.references import Reference
 from ..vocabulary import dq as bits
@@ -11,26 +13,50 @@ from ..vocabulary.errors import Skip
 
 log = logging.getLogger(__name__)
 
-OPTIONAL = ("flat",)
+OPTIONAL = ("flat", "fflat", "sflat", "dflat")
 NEEDS = ("err", "var_poisson", "var_rnoise")  # planes of an image
+PARTS = {  # of flats by wavelength
+    "kind": {
+        "slits": "arithmetic/spectra_calibration/flat_slits",
+        "shutters": "arithmetic/spectra_calibration/flat_slits",
+        "ifu": "arithmetic/spectra_calibration/flat_slices",
+    }
+}
 
 
-def apply(exposure, refs, *, save_interpolated_flat: bool = False, user_supplied_flat: str | None = None, inverse: bool = False):
-    """Flat-field an image, integrations, or a guide star exposure.
+def apply(
+    exposure,
+    refs,
+    kind: str = "",
+    keep_both: bool = False,
+    *,
+    save_interpolated_flat: bool = False,
+    user_supplied_flat: str | None = None,
+    inverse: bool = False,
+):
+    """Flat-field an image, integrations, spectra or a guide star exposure.
 
     The variances are divided by the flat's square, VAR_FLAT = (SCI/flat)^2 ERR_flat^2 with SCI divided already, and ERR is the root
     of the three variances' sum. A guide star exposure has no variances (its ramps were not fitted): its ERR stays undivided
     and the flat's error is added in quadrature. Where the flat is NaN, zero or flagged, nothing is divided and the pixel is flagged;
     pixels that can't be used (DO_NOT_USE, or NaN anywhere) are NaN in every array afterwards.
 
+    Slits and slices of NIRSpec are divided by the product of three flats at each pixel's wavelength: of the fore optics, of the
+    spectrograph and of the detector. A pixel that one of them does not know is NO_FLAT_FIELD, UNRELIABLE_FLAT and DO_NOT_USE.
+
     Parameters
     ----------
     exposure : Exposure
         (row, col) or (int, row, col).
     refs : References
-        flat: SCI, ERR, DQ.
+        flat: SCI, ERR, DQ. fflat, sflat, dflat: table FAST_VARIATION, images SCI, ERR, DQ, and their wavelengths, WAVELENGTH.
+    kind : {"", "slits", "shutters", "ifu"}
+        "": one flat for all wavelengths. Otherwise what the light of NIRSpec goes through: slits by their names, shutters of which each
+        has a flat of its own, slices of the integral field unit. This and the next are given by the table of chains.
+    keep_both : bool
+        Keep the flat of a point source beside that of uniform light in its slit, FLATFIELD_PS and FLATFIELD_UN.
     save_interpolated_flat : bool
-        For the spectra of NIRSpec, whose flat field is interpolated in wavelength; images have none.
+        Also return the flat that was put together; images have none.
     user_supplied_flat : str, optional
         File to take in place of the reference.
     inverse : bool
@@ -41,8 +67,12 @@ def apply(exposure, refs, *, save_interpolated_flat: bool = False, user_supplied
     Skip
         There is no flat.
     ReferenceError
-        The flat does not cover the exposure.
+        The flat does not cover the exposure, or does not have the slit.
+    ConfigError
+        The user's flat is not that of these slits.
     """
+    if kind:
+        return _by_wavelength(exposure, refs, kind, keep_both, user_supplied_flat, save_interpolated_flat, inverse)
     flat = Reference("flat", user_supplied_flat, exposure.header) if user_supplied_flat else refs.get("flat")
     if flat is None:
         raise Skip("there is no flat reference")
@@ -60,6 +90,18 @@ def apply(exposure, refs, *, save_interpolated_flat: bool = False, user_supplied
         )
     log.info("%s by the flat %s", "Multiplied" if inverse else "Divided", flat.name)
     return exposure
+
+
+def _by_wavelength(exposure, refs, kind, keep_both, user, save, inverse):
+    given = {"kind": kind, "keep_both": keep_both, "user_supplied_flat": user, "save": save, "inverse": inverse}
+    shown = part(PARTS["kind"], kind).correct(exposure, refs, **given)
+    what = Path(user).name if user else ", ".join(Path(refs[name].name).name for name in OPTIONAL if name in refs)
+    log.info("%s %d spectra by the flats %s", "Multiplied" if inverse else "Divided", len(exposure.pixels), what)
+    if shown is None:
+        return exposure
+    flat = exposure.derive(shown, "interpolatedflat")
+    flat.tables = {}
+    return [exposure, flat]
 
 
 def _guider(exposure, value, error, flags, inverse):

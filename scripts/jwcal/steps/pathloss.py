@@ -4,7 +4,14 @@ from ..machine.parts import part
 
 REFERENCES = ("pathloss",)
 NEEDS = ("err",)  # planes of an image
-PARTS = {"kind": {"lrs": "arithmetic/spectra_calibration/pathloss_lrs"}}
+PARTS = {
+    "kind": {
+        "lrs": "arithmetic/spectra_calibration/pathloss_lrs",
+        "slits": "arithmetic/spectra_calibration/pathloss_nirspec",
+        "shutters": "arithmetic/spectra_calibration/pathloss_nirspec",
+        "ifu": "arithmetic/spectra_calibration/pathloss_nirspec",
+    }
+}
 
 
 def apply(
@@ -18,17 +25,19 @@ def apply(
 ):
     """Correct a spectrum for slit losses.
 
-    SCI and ERR are multiplied by what a source loses at each pixel's wavelength, the variances by its square. The correction is also
-    saved, PATHLOSS_PS. A pixel whose wavelength the reference does not have is NaN and DO_NOT_USE.
+    SCI and ERR are multiplied by what a source loses at each pixel's wavelength (MIRI), or divided by what it keeps (NIRSpec), the
+    variances by its square. The correction is also saved, PATHLOSS_PS; that of uniform light, where the reference has it, PATHLOSS_UN. A
+    pixel whose wavelength the reference does not have is NaN and DO_NOT_USE.
 
     Parameters
     ----------
     exposure : Exposure
-        (row, col) or (int, row, col), with its WCS.
+        (row, col) or (int, row, col) a slit, with its WCS.
     refs : References
         pathloss: losses by wavelength and place in the slit.
     kind : str
-        How the reference tells them, one of PARTS; given by the table of chains.
+        "lrs", or what the light of NIRSpec goes through: "slits" by their names, "shutters", or slices of the integral field unit, "ifu";
+        given by the table of chains.
     inverse : bool
         Take the correction out again.
     source_type : str, optional
@@ -39,11 +48,12 @@ def apply(
     Raises
     ------
     Skip
-        The source is of a type that has no correction.
+        The source is of a type that has no correction, or no slit has one in the reference.
     ReferenceError
         The reference does not hold what it should.
     InputError
         The exposure has no wavelengths, or does not say where the target is.
     """
-    part(PARTS["kind"], kind).correct(exposure, refs["pathloss"], inverse=inverse, source_type=source_type, user_slit_loc=user_slit_loc)
+    given = {"kind": kind, "inverse": inverse, "source_type": source_type, "user_slit_loc": user_slit_loc}
+    part(PARTS["kind"], kind).correct(exposure, refs["pathloss"], **given)
     return exposure

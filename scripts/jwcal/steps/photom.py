@@ -6,7 +6,16 @@ from ..vocabulary.errors import Skip
 REFERENCES = ("photom",)
 OPTIONAL = ("area",)
 NEEDS = ("err",)  # planes of an image
-PARTS = {"kind": {"": "arithmetic/flux/images", "spectra": "arithmetic/flux/spectra", "slices": "arithmetic/flux/slices"}}
+PARTS = {
+    "kind": {
+        "": "arithmetic/flux/images",
+        "spectra": "arithmetic/flux/spectra",
+        "slices": "arithmetic/flux/slices",
+        "slits": "arithmetic/flux/nirspec_slits",
+        "shutters": "arithmetic/flux/nirspec_slits",
+        "ifu": "arithmetic/flux/nirspec_slices",
+    }
+}
 
 
 def apply(
@@ -14,6 +23,7 @@ def apply(
     refs,
     kind: str = "",
     integrations: str = "",
+    keep_both: bool = False,
     *,
     inverse: bool = False,
     source_type: str | None = None,
@@ -32,10 +42,12 @@ def apply(
         photom: table PHOTOM, or for "slices" an image of factors, and TIMECOEFF_* where the sensitivity changes with time.
         area: SCI, optional.
     kind : str
-        "" for images, "spectra" for what has a wavelength in every pixel, "slices" for those of the mid-infrared spectrometer; given by
-        the table of chains.
+        "" for images, "spectra" for what has a wavelength in every pixel, "slices" for those of the mid-infrared spectrometer; for NIRSpec
+        "slits", "shutters", or "ifu", whose pixels have areas of their own. This and the next two are given by the table of chains.
     integrations : {"", "uncalibrated"}
-        The table's: whether single integrations are calibrated.
+        Whether single integrations are calibrated.
+    keep_both : bool
+        Keep the conversion of a point source beside that of uniform light in its slit, PHOTOM_PS and PHOTOM_UN.
     inverse : bool
         Divide: back to DN/s.
     source_type : str, optional
@@ -56,7 +68,6 @@ def apply(
         part(PARTS["kind"], kind).tell_areas(exposure, refs["photom"], refs.get("area"))
         why = "these integrations are compared with each other in DN/s: they have no flux calibration"
         raise Skip(why, used=(*REFERENCES, *OPTIONAL))
-    part(PARTS["kind"], kind).convert(
-        exposure, refs["photom"], refs.get("area"), inverse=inverse, timed=apply_time_correction, source_type=source_type
-    )
+    given = {"kind": kind, "keep_both": keep_both, "inverse": inverse, "timed": apply_time_correction, "source_type": source_type}
+    part(PARTS["kind"], kind).convert(exposure, refs["photom"], refs.get("area"), **given)
     return exposure

@@ -4,7 +4,13 @@ from typing import Literal
 
 from ..machine.parts import part
 
-PARTS = {"kind": {"": "arithmetic/spectra_calibration/one_target"}}
+PARTS = {
+    "kind": {
+        "": "arithmetic/spectra_calibration/one_target",
+        "primary": "arithmetic/spectra_calibration/target_in_one_slit",
+        "shutters": "arithmetic/spectra_calibration/targets_in_shutters",
+    }
+}
 
 
 def apply(
@@ -21,7 +27,8 @@ def apply(
 
     The first of these that is known: what the user asks for; the target is a background (BKGDTARG): EXTENDED; it is a time series:
     POINT; what the observer said (SRCTYAPT, or SRCTYPE of older files); the source is nodded along the slit: POINT; what most
-    sources of the mode are.
+    sources of the mode are. With several fixed slits that is the type in the slit with the target (FXD_SLIT); the others are EXTENDED. A
+    source in the shutter array is EXTENDED if its stellarity is from 0 to 0.75, and POINT if it is above, or not known (negative).
 
     Parameters
     ----------
@@ -30,7 +37,7 @@ def apply(
     refs
         None are needed.
     kind : str
-        Where the types come from, one of PARTS; this and the next three are matters of the table of chains.
+        What the targets are in, one of PARTS; this and the next three are matters of the table of chains.
     unknown : {"POINT", "EXTENDED"}
         What most sources of the mode are.
     pattern : str

@@ -44,13 +44,20 @@ NUMBERS = {
 ALWAYS = (*WORDS, *CHOICES, *DATES, *WHOLE, *NUMBERS)
 
 # These are looked at where a step of the exposure's chain reads them (`facts`).
-CHOICES |= {"VPARITY": (-1, 1), "TARGTYPE": ("FIXED", "MOVING", "GENERIC"), **_each(("POINT", "EXTENDED", "UNKNOWN"), "SRCTYPE", "SRCTYAPT")}
+CHOICES |= {
+    "VPARITY": (-1, 1),
+    "TARGTYPE": ("FIXED", "MOVING", "GENERIC"),
+    **_each(("POINT", "EXTENDED", "UNKNOWN"), "SRCTYPE", "SRCTYAPT"),
+}
 LOGICAL = ("BKGSUB", "BKGDTARG", "TSOVISIT")
 WHOLE |= {
     **_each((1, MANY), "NRS_NORM", "NRS_REF"),
     **_each((0, MANY), "PATT_NUM", "NUMDTHPT", "SUBPXPTS", "MSACONID"),
     **_each((-MANY, MANY), "MSAMETID", "SOURCEID"),
     "SPORDER": (-10, 10),
+    **_each((-MANY, MANY), "SLTSTRT1", "SLTSTRT2"),  # of a cut-out
+    "MSAQUAD": (1, 5),
+    "SLITID": (-MANY, MANY),
     "DISPAXIS": (0, 3),
 }
 NUMBERS |= {
@@ -71,6 +78,9 @@ NUMBERS |= {
     **_each((-MANY, MANY), "GWA_XTIL", "GWA_YTIL", "GWA_TILT", "GWA_PXAV", "GWA_PYAV"),
     **_each((0, MANY), "WAVSTART", "WAVEND"),
     **_each((-MANY, MANY), "SRCXPOS", "SRCYPOS"),
+    # slits: the pitch of shutters in their openings, how much a source is like a star
+    "SLTYSCL": (0.1, 10),
+    "STLARITY": (-MANY, MANY),
     # the holes of an interferometer's mask, m
     **_each((1e-3, 100), "F2F", "PUPL_CRC"),
     **_each((-100, 100), *(f"NRM_{axis}_A{hole}" for axis in "XY" for hole in range(1, 8))),

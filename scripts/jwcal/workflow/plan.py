@@ -277,7 +277,7 @@ def make(settings, alone=False):
     headers = {exposure.root: exposure.header for exposure in found.exposures}
     associations = _associate(plan, found, headers, config)
     asked, refusals = requests.Asked(config, found.exposures), []
-    files = {exposure.root: dict(exposure.files) for exposure in found.exposures}  # suffix -> path, as found in the data folder
+    files = {exposure.root: dict(exposure.files) for exposure in found.exposures} | found.named  # suffix -> path, as found among the data
     going = {exposure.root: exposure for exposure in found.exposures}
     for stage, group in ORDER:
         if STAGES.index(stage) > STAGES.index(config.until):
@@ -539,9 +539,11 @@ def _job(exposure, stage, chain, reads, source, config, association=None, files=
     if association is not None:
         name = association.product
         members.add(recipe, association, files)
+    members.add_named(recipe, exposure.header, exposure.path, files)
     folder, ends = os.path.join(results, stage), products_of(chain, reads, recipe, config.known)
     outputs = {suffix: os.path.join(folder, chains.placed(name, end)) for suffix, end in ends.items()}
     name, _, pair = name.partition("_{suffix}")  # of a pair of wavefront sensing: "-01"
+    name = chains.plain(name)
     if not outputs:
         raise ConfigError(f"{chain.pipeline} makes no product: the step that makes it is skipped", exposure.path, "Set `until` or `save`")
     path = os.path.join(results, STATE, "recipes", f"{name}{pair}.{chain.pipeline}{'' if reads in chain.reads else f'.{reads}'}.json")

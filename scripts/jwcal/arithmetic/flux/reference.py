@@ -18,8 +18,15 @@ UJY_ARCSEC2 = 1e12 * SQUARE_ARCSEC  # microjansky per square arcsec in one MJy/s
 COLUMNS = {"filter": "FILTER", "pupil": "PUPIL", "grating": "GRATING", "slit": "SLTNAME", "order": "SPORDER", "subarray": "SUBARRAY"}
 
 
-def find_row(photom, header):
+def find_row(photom, header, leave_out=()):
     """Where the table has the exposure's optical elements.
+
+    Parameters
+    ----------
+    photom : Reference
+    header : exposure.Header
+    leave_out : tuple of str
+        Of COLUMNS, those that do not count.
 
     Returns
     -------
@@ -33,7 +40,8 @@ def find_row(photom, header):
         Several are.
     """
     table = photom.table("PHOTOM")
-    wanted = {name: str(header[COLUMNS[name.lower()]]).upper() for name in table.dtype.names if name.lower() in COLUMNS}
+    looked_at = [name for name in table.dtype.names if name.lower() in COLUMNS and name.lower() not in leave_out]
+    wanted = {name: str(header[COLUMNS[name.lower()]]).upper() for name in looked_at}
     if not wanted:
         return 0  # an instrument with nothing to choose
     found = _rows(table, wanted)

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 POINT = "POINT"
 
 
-def convert(exposure, photom, area, *, inverse, timed, source_type):
+def convert(exposure, photom, area, *, inverse, timed, source_type, **_):
     """Convert the pixels of every slit and set its keywords; arguments are those of `steps.photom`.
 
     A pixel's factor is PHOTMJSR times the response at its wavelength, linear between the table's. A table with PHOTMJ is for point

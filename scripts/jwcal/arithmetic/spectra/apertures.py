@@ -193,6 +193,12 @@ def background_weights(aperture, shape, wavelength):
     return _inside(_evaluated(aperture.background, aperture, shape, wavelength), aperture, shape, whole=aperture.fit == "median")
 
 
+def background_limits(aperture, shape, wavelength):
+    """First and last pixel across the spectrum of each region of the background, means along it: list of (float, float)."""
+    found = _evaluated(aperture.background, aperture, shape, wavelength)
+    return [(float(np.nanmean(low)), float(np.nanmean(high))) for low, high in found if np.isfinite(low).any() and np.isfinite(high).any()]
+
+
 def _evaluated(polynomials, aperture, shape, wavelength):
     """Pairs of first and last pixel, (along, across) or (along, 1)."""
     of = wavelength if aperture.of_wavelength else np.arange(shape[0], dtype=float)[:, None]

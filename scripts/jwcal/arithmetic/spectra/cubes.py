@@ -10,7 +10,7 @@ from ...files.reference_file import understood
 from ...kernels.cubes import circles
 from ...model.spectra import FLUXES, Spectrum, empty_table
 from ...vocabulary import dq as bits
-from ...vocabulary.errors import ConfigError, InputError
+from ...vocabulary.errors import ConfigError, InputError, Skip
 from .tables import units_header
 
 log = logging.getLogger(__name__)
@@ -63,11 +63,15 @@ def extract(exposure, refs, place, options, instrument=Instrument()):  # noqa: B
 
     Raises
     ------
+    Skip
+        The exposure is no cube.
     InputError
-        The exposure is no cube, or has no WCS.
+        It has no WCS.
     """
-    if exposure.sci.ndim != 3 or exposure.wcs is None or exposure.wcs.output_frame.naxes != 3:
-        raise InputError("it is no cube with a gWCS of three axes", exposure.name, "Run cube_build")
+    if exposure.sci.ndim != 3:
+        raise Skip("there is no cube")
+    if exposure.wcs is None or exposure.wcs.output_frame.naxes != 3:
+        raise InputError("there is no gWCS of three axes in it", exposure.name, "Run cube_build")
     header = exposure.header
     point = _is_point(header, options)
     middle = [(n - 1) / 2 for n in exposure.sci.shape[:0:-1]]

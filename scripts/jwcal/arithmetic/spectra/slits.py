@@ -143,7 +143,8 @@ def _extract_one(slit, refs, place, options):
         factor = aperture_correction(refs["apcorr"], header, name, wavelength, size, lambda: pixel_scale(slit.wcs, x, y, light.vertical))
     columns, units = _columns(sums, wavelength, factor, header, optimal, options)
     spectrum = _spectrum(slit, columns, units)
-    _describe(spectrum.header, slit, name, order, light, centre, limits, rows)
+    regions = () if aperture.background is None else apertures.background_limits(aperture, light.shape, light.wavelength)
+    _describe(spectrum.header, slit, name, order, light, centre, limits, rows, regions)
     estimated = int((columns["DQ"] & bits.FLUX_ESTIMATED != 0).sum())
     log.info(
         "%s: %d wavelengths from %.3f to %.3f micron, %s%s",
@@ -359,7 +360,7 @@ def integration_times(exposure, numbers):
     return times
 
 
-def _describe(header, slit, name, order, light, centre, limits, rows):
+def _describe(header, slit, name, order, light, centre, limits, rows, regions=()):
     """What the spectrum is of: the keywords of its extension."""
     if name != apertures.ANY:
         header[NAME] = (name, "Slit name")
@@ -372,6 +373,9 @@ def _describe(header, slit, name, order, light, centre, limits, rows):
     for axis, pair in (("X", x), ("Y", y)):
         for end, comment, pixel in (("STR", "start", pair[0]), ("STP", "end", pair[1])):
             header[f"EXTR{axis}{end}"] = (float(pixel) + 1, f"{axis} axis {comment} of extraction region")
+    for number, pair in enumerate(regions, start=1):
+        for end, comment, pixel in (("STR", "start", pair[0]), ("STP", "end", pair[1])):
+            header[f"BKG{number}{end}"] = (float(pixel) + 1, f"{comment} of background region {number}, across")
     place = slit.wcs(*(centre[::-1] if light.vertical else centre))
     if np.isfinite(np.asarray(place[:2], float)).all():
         header["SLIT_RA"] = (float(place[0]), "[deg] Right Ascension at middle of slit")

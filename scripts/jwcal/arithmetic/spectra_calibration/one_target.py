@@ -11,15 +11,20 @@ POINT_PATTERNS = ("NOD", "POINT-SOURCE")  # dithers that are only made for point
 def set_types(exposure, asked, unknown, pattern, always_series):
     """Set SRCTYPE of the exposure and of each slit. Arguments are those of `steps.srctype`."""
     header = exposure.header
-    planned = header.get("SRCTYAPT") or header.get("SRCTYPE")
-    if planned and not header.get("SRCTYAPT"):
-        header["SRCTYAPT"] = planned
-    found, why = _decide(header, asked, planned, unknown, str(header.get(pattern, "")).upper(), always_series)
+    found, why = decide(header, asked, unknown, pattern, always_series)
     header.primary.remove("SRCTYPE", ignore_missing=True)  # that of the slit counts
     for slit in exposure.slits():
         slit.header.sci["SRCTYPE"] = (found, "Source type used for calibration")
     header.sci["SRCTYPE"] = (found, "Source type used for calibration")
     log.info("The source is %s: %s", found, why)
+
+
+def decide(header, asked, unknown, pattern, always_series):
+    """(type, why) of the one target of an exposure; SRCTYAPT is set where only SRCTYPE was. Arguments are those of `steps.srctype`."""
+    planned = header.get("SRCTYAPT") or header.get("SRCTYPE")
+    if planned and not header.get("SRCTYAPT"):
+        header["SRCTYAPT"] = planned
+    return _decide(header, asked, planned, unknown, str(header.get(pattern, "")).upper(), always_series)
 
 
 def _decide(header, asked, planned, unknown, dithers, always_series):

@@ -17,7 +17,7 @@ MIDDLE = (0.0, 0.0)
 ARCSEC = 3600.0  # in a degree
 
 
-def correct(exposure, reference, *, inverse, source_type, user_slit_loc):
+def correct(exposure, reference, *, inverse, source_type, user_slit_loc, **_):
     """Correct an exposure with one slit; arguments are those of `steps.pathloss`.
 
     Raises

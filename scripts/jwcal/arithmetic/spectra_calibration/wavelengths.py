@@ -6,6 +6,7 @@ from ...vocabulary.errors import InputError
 from ..wcs.pixel_coordinates import wavelength_and_sky
 
 EXTENSION = "WAVELENGTH"
+SLIT, CORRECTED = "slit_frame", "wavecorr_frame"  # frames of a slit's WCS
 
 
 def wavelengths(exposure):
@@ -27,6 +28,22 @@ def wavelengths(exposure):
     if not np.isfinite(found).any():
         raise InputError("no pixel has a wavelength", exposure.name, "Look at its pointing and at the specwcs reference")
     return found
+
+
+def uncorrected(slit):
+    """Wavelengths [micron] of a slit as those of light that fills it: without what wavecorr has done for a source beside the middle.
+
+    Returns
+    -------
+    float (row, col)
+        Those that are stored, where wavecorr has done nothing.
+    """
+    wcs = slit.wcs
+    if wcs is None or CORRECTED not in wcs.available_frames:
+        return wavelengths(slit)
+    y, x = np.indices(slit.sci.shape[-2:], dtype=float)
+    in_slit = wcs.get_transform(wcs.available_frames[0], SLIT)(x, y)
+    return wcs.get_transform(CORRECTED, wcs.output_frame.name)(*in_slit)[2]
 
 
 def rising(wavelength, *columns):
