@@ -111,7 +111,7 @@ SLIT_KEYWORDS = {  # of a prism exposure; the wheel stands where it was calibrat
 }  # fmt: skip
 POINTING = {
     "RA_REF": 165.0, "DEC_REF": 54.0, "ROLL_REF": 37.0, "V2_REF": 331.867, "V3_REF": -479.4175, "V3I_YANG": 138.8419, "VPARITY": -1,
-    "VELOSYS": 12345.6, "BUNIT": "DN/s", "WCSAXES": 2,
+    "VA_SCALE": 1.00009, "VELOSYS": 12345.6, "BUNIT": "DN/s", "WCSAXES": 2,
 }  # fmt: skip
 
 
@@ -149,3 +149,53 @@ def save(exposure, path):
     hdus[0].header["DATAMODL"] = "CubeModel" if exposure.sci.ndim == 3 else "ImageModel"
     fits.HDUList(hdus).writeto(path, overwrite=True)
     return path
+
+
+SHUTTER_COLUMNS = [
+    *(("slitlet_id", "i2"), ("msa_metadata_id", "i2"), ("shutter_quadrant", "i2"), ("shutter_row", "i2"), ("shutter_column", "i2")),
+    *(("source_id", "i2"), ("background", "S1"), ("shutter_state", "S6"), ("estimated_source_in_shutter_x", "f4")),
+    *(("estimated_source_in_shutter_y", "f4"), ("dither_point_index", "i2"), ("primary_source", "S1"), ("fixed_slit", "S7")),
+]
+SOURCE_COLUMNS = [
+    *(("program", "i4"), ("source_id", "i4"), ("source_name", "S20"), ("alias", "S31"), ("catalog_id", "S20"), ("ra", "f8"), ("dec", "f8")),
+    *(("preimage_id", "S30"), ("stellarity", "f8")),
+]
+NO = "NONE"
+# slitlet, quadrant, x, lowest and highest y, y with the source or None, source, place of the source
+SLITLETS = [
+    (11, 1, 120, 60, 60, 60, 1, (0.4, 0.6)),  # 1x1, a point source
+    (12, 1, 200, 80, 82, 81, 2, (0.5, 0.5)),  # 1x3, an extended one
+    (13, 2, 150, 30, 34, 31, 3, (0.2, 0.9)),  # 1x5, the source not in the middle
+    (14, 2, 260, 100, 102, None, 0, None),  # background
+    (15, 2, 40, 90, 92, 91, -7, (0.5, 0.5)),  # virtual: no source
+    (16, 1, 300, 120, 122, 121, 4, (np.nan, np.nan)),  # a source whose place is not known
+    (17, 1, 60, 10, 13, 12, 5, (1.3, 0.5)),  # a source outside its shutter; one shutter between stays closed
+    (18, 3, 100, 50, 52, 51, 6, (0.5, 0.5)),  # on the other detector
+]
+
+
+def metadata(path, slitlets=SLITLETS, configuration=9, dither=1, fixed=("S400A1", 6), closed=((17, 11),), state=True):
+    """An MSA metadata file as `MSAMETFL` names it; with one row of another configuration and one of another dither."""
+    rows = [(99, configuration + 1, 1, 1, 1, 1, b"N", b"OPEN", 0.5, 0.5, dither, b"Y", b"NONE")]
+    rows += [(98, configuration, 1, 1, 1, 1, b"N", b"OPEN", 0.5, 0.5, dither + 1, b"Y", b"NONE")]
+    for slitlet, quadrant, x, low, high, with_source, source, place in slitlets:
+        for y in range(low, high + 1):
+            if (slitlet, y) in closed:
+                continue
+            here = y == with_source
+            xy = place if here else (np.nan, np.nan)
+            flags = (b"N" if here else b"Y", b"OPEN", *xy, dither, b"Y" if here else b"N", b"NONE")
+            rows.append((slitlet, configuration, quadrant, x, y, source, *flags))
+    if fixed:
+        rows.append((0, configuration, 0, 0, 0, fixed[1], b"N", b"OPEN", 0.55, 0.45, dither, b"Y", fixed[0].encode()))
+    known = [(1234, n, f"1234_{n}", f"star {n}", "", 165.0 + n / 1e4, 54.0, "", 0.1 * n) for n in (1, 2, 3, 4, 5, 6)]
+    shutters, sources = np.array(rows, SHUTTER_COLUMNS), np.array(known, SOURCE_COLUMNS)
+    hdus = [fits.PrimaryHDU(), fits.ImageHDU(np.zeros((4, 4), "f4"), name="SHUTTER_IMAGE")]
+    hdus += [fits.BinTableHDU(shutters, name="SHUTTER_INFO"), fits.BinTableHDU(sources, name="SOURCE_INFO")]
+    fits.HDUList(hdus).writeto(path, overwrite=True)
+    return path
+
+
+SHUTTERS = {
+    "EXP_TYPE": "NRS_MSASPEC", "FXD_SLIT": "NONE", "OPMODE": "MSASPEC", "MSAMETFL": "jw01234_msa.fits", "MSAMETID": 9, "PATT_NUM": 1,
+}  # fmt: skip

@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from ..files import fitsio
 from ..files.reference_file import open_reference
 from ..vocabulary.errors import ConfigError, InputError, ReferenceError
+
+NO_FILE = ("", "N/A", "NONE", "NULL")  # what keywords say where there is no file
 
 
 def first_image(path, name):
@@ -67,3 +71,42 @@ def table(path, what):
     except Exception as error:  # noqa: BLE001 - astropy's readers raise whatever the file makes them
         what = f"{what} can't be read ({str(error).splitlines()[0]})"
         raise ConfigError(what, path, "Give a table that astropy reads") from None
+
+
+def fits_table(path, name, what, do):
+    """A table extension of a FITS file as a structured array; InputError with what the file is and what to do where it is not there."""
+    if not Path(path).exists():
+        raise InputError(f"{what} is not there", path, do)
+    with fitsio.open_fits(path) as hdus:
+        if name not in hdus or getattr(hdus[name], "columns", None) is None:
+            raise InputError(f"{what} has no table {name}", path, do)
+        return np.array(hdus[name].data)
+
+
+def named_by(keyword, exposure, kind):
+    """The path of a file that a keyword names: the one that planning has found, or one beside the exposure.
+
+    Parameters
+    ----------
+    keyword : str
+    exposure : Exposure
+    kind : str
+        The type of member as which planning gives it to the step.
+
+    Raises
+    ------
+    InputError
+        The keyword is empty, or there is no such file.
+    """
+    planned = exposure.members.paths(kind)
+    if planned:
+        return planned[0]
+    name = str(exposure.header[keyword]).strip()
+    if name.upper() in NO_FILE:
+        raise InputError(f"{keyword} names no file", exposure.name, "Take the file from the archive again, or set the keyword")
+    folder = Path(exposure.name).parent
+    path = Path(folder, Path(name).name)
+    if not path.exists():
+        what = f"the file {Path(name).name} that its {keyword} names is neither beside its raw data nor in {folder.resolve()}"
+        raise InputError(what, exposure.name, "Put it there; the archive has it under that name")
+    return path

@@ -213,7 +213,8 @@ def _save(entry, current, recipe, write):
         absent = set(entry.suffixes.values()) & set(recipe.save) - {exposure.suffix for exposure in current}
         made += [_nothing(entry, current[0], suffix) for suffix in sorted(absent)]
     for exposure in made:
-        if exposure.pixels and not any(_has_value(pixels.sci) for pixels in exposure.pixels if pixels.sci is not None):
+        images = [pixels.sci for pixels in exposure.pixels if pixels.sci is not None]
+        if images and not any(_has_value(image) for image in images):
             log.warning("%s: no pixel of its %s has a value", exposure.name, exposure.suffix)
     if write and made:
         write(made)

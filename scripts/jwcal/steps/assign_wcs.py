@@ -3,6 +3,7 @@
 import logging
 from typing import Annotated, Literal
 
+from ..model import named_files
 from ..vocabulary.errors import Skip
 from ..vocabulary.parameters import Range
 
@@ -13,6 +14,8 @@ OPTIONAL = (
     *("distortion", "filteroffset", "specwcs", "regions", "wavelengthrange"),
     *("disperser", "fpa", "camera", "collimator", "fore", "ote", "msa", "ifupost", "ifuslicer", "ifufore", "chromcorr"),  # NIRSpec's
 )
+
+MEMBERS = ("msametadata",)  # what micro-shutters were open
 
 Degree = Literal[None, 1, 2, 3, 4, 5, 6]
 
@@ -33,6 +36,7 @@ def apply(
     slit_y_low: float = -0.55,
     slit_y_high: float = 0.55,
     nrs_ifu_slice_wcs: bool = False,
+    grism_source: Literal["target", "reference pixel"] = "target",
 ):
     """Give an exposure its WCS.
 
@@ -47,7 +51,7 @@ def apply(
         Images (row, col) or integrations (int, row, col).
     refs : References
         Images: distortion, and filteroffset where the instrument has one. "lrs...": distortion, specwcs. "mrs": distortion, specwcs,
-        regions, wavelengthrange. "nrs...": see `NIRSPEC`.
+        regions, wavelengthrange. "nrs...": see `NIRSPEC`. Grisms: distortion, specwcs, filteroffset.
     kind : str
         How the light came to the detector, one of KINDS; given by the table of chains, no parameter of the user's.
     sip_max_pix_error, sip_max_inv_pix_error : float
@@ -60,6 +64,9 @@ def apply(
         NIRSpec: a slit's light is looked for so far along it; it ends at -0.5 and 0.5.
     nrs_ifu_slice_wcs : bool
         NIRSpec's IFU: a WCS by slice, whose number is one more input, in place of a map of slices.
+    grism_source : {"target", "reference pixel"}
+        Time series with a grism: the undispersed source is at the reference pixel (XREF_SCI, counted from 1) and the offset that was
+        asked for; or, as the peer has it, at the column whose number from 0 is XREF_SCI, and any offset is left out.
 
     Raises
     ------
@@ -79,7 +86,8 @@ def apply(
     }
     make, needed = KINDS[kind]
     _needs(refs, needed)
-    make(exposure, refs, sip=sip if sip_approx else None, y_range=(slit_y_low, slit_y_high), slice_wcs=nrs_ifu_slice_wcs)
+    more = {"y_range": (slit_y_low, slit_y_high), "slice_wcs": nrs_ifu_slice_wcs, "grism_source": grism_source}
+    make(exposure, refs, sip=sip if sip_approx else None, **more)
     return exposure
 
 
@@ -95,7 +103,7 @@ def _imaging(exposure, refs, *, sip, **_):
     exposure.wcs = imaging.imaging_wcs(exposure.header, exposure.sci.shape, refs["distortion"], refs.get("filteroffset"))
     _set_region(exposure, footprint.s_region(exposure.wcs), "a corner of the image has no place on the sky")
     if sip is not None:
-        _approximate(exposure, **sip)
+        _approximate(exposure, exposure.wcs, **sip)
 
 
 def _lrs_slit(exposure, refs, **_):
@@ -142,6 +150,29 @@ def _mrs(exposure, refs, **_):
     log.info("Wavelengths from %.4f to %.4f micron", blue, red)
 
 
+def _series(exposure, refs, *, grism_source, **_):
+    from ..arithmetic.wcs import grism
+
+    wcs = grism.series_wcs(exposure.header, exposure.sci.shape, refs, source=grism_source)
+    _dispersed(exposure, wcs, ALONG_ROWS)
+
+
+def _field(optics):
+    """What makes the WCS of a field without slits, by the instrument's optics."""
+
+    def make(exposure, refs, *, sip, **_):
+        from ..arithmetic.wcs import footprint, grism
+
+        wcs, image, axis = grism.wfss_wcs(exposure.header, exposure.sci.shape, refs, grism.OPTICS[optics])
+        _dispersed(exposure, wcs, axis)
+        if "S_REGION" not in exposure.header:
+            _set_region(exposure, footprint.s_region(image), "a corner of the image has no place on the sky")
+        if sip is not None:
+            _approximate(exposure, image, **sip)
+
+    return make
+
+
 def _nrs_slits(exposure, refs, *, y_range, **_):
     from ..arithmetic.wcs.nirspec import fixed_slits
 
@@ -152,6 +183,46 @@ def _nrs_bright(exposure, refs, *, y_range, **_):
     from ..arithmetic.wcs.nirspec import fixed_slits
 
     _slits(exposure, refs, fixed_slits.bright(y_range))
+
+
+def _nrs_shutters(exposure, refs, *, y_range, **_):
+    from ..arithmetic.wcs.nirspec import msa
+
+    path = named_files.named_by("MSAMETFL", exposure, "msametadata")
+    _slits(exposure, refs, msa.slitlets(exposure.header, path, y_range, msa.pitch_scales(refs["msa"])), of_shutters=True)
+
+
+def _nrs_slices(exposure, refs, *, y_range, slice_wcs, **_):
+    from ..arithmetic.wcs.nirspec.ifu import Slices
+    from ..arithmetic.wcs.nirspec.optics import Optics
+
+    optics = Optics(exposure.header, refs)
+    _needs(refs, () if optics.lamp else (*FROM_SKY, "chromcorr"))
+    slices = Slices(optics, refs, exposure.sci.shape, y_range)
+    wcs = slices.wcs()
+    _dispersed(exposure, slices.slice_wcs() if slice_wcs else wcs, ALONG_ROWS)
+    exposure.about["slits"] = slices
+    exposure.only.extra["REGIONS"] = slices.labels
+    _nirspec_range(exposure, optics)
+    if not optics.lamp:
+        region, (blue, red) = slices.extent(wcs)
+        _set_region(exposure, region, "no pixel is in a slice")
+        log.info("Wavelengths from %.4f to %.4f micron", blue, red)
+
+
+def _nrs_imaging(exposure, refs, *, sip, **_):
+    from ..arithmetic.wcs import footprint
+    from ..arithmetic.wcs.nirspec.imaging import imaging_wcs
+    from ..arithmetic.wcs.nirspec.optics import Optics
+
+    optics = Optics(exposure.header, refs)
+    _needs(refs, () if optics.lamp else FROM_SKY)
+    exposure.wcs = imaging_wcs(optics, exposure.sci.shape)
+    _nirspec_range(exposure, optics)
+    if not optics.lamp:
+        _set_region(exposure, footprint.s_region(exposure.wcs), "a corner of the image has no place on the sky")
+        if sip is not None:
+            _approximate(exposure, exposure.wcs, **sip)
 
 
 def _slits(exposure, refs, slits, of_shutters=False):
@@ -177,9 +248,16 @@ def _nirspec_range(exposure, optics):
         exposure.header.sci.remove("S_REGION", ignore_missing=True)
 
 
+def _soss(exposure, refs, **_):
+    from ..arithmetic.wcs import niriss_soss
+
+    _dispersed(exposure, niriss_soss.soss_wcs(exposure.header, exposure.sci.shape, refs["specwcs"]), ALONG_ROWS)
+
+
 MRS = ("distortion", "specwcs", "regions", "wavelengthrange")
 NIRSPEC = ("disperser", "wavelengthrange", "fpa", "camera", "collimator")
 FROM_SKY = ("fore", "ote")  # which lamps do without
+GRISM = ("distortion", "specwcs")
 
 # How the light came to the detector -> what makes its WCS, and the references without which it can't. The former takes the exposure, which
 # gets `wcs` and keywords, the references, and `sip`: the settings of the approximation, or None.
@@ -188,7 +266,15 @@ KINDS = {
     "lrs_slit": (_lrs_slit, ("distortion", "specwcs")),
     "lrs_slitless": (_lrs_slitless, ("distortion", "specwcs")),
     "mrs": (_mrs, MRS),
+    "soss": (_soss, ("specwcs",)),
+    "nircam_series": (_series, GRISM),
+    "nircam_wfss": (_field("nircam"), GRISM),
+    "niriss_wfss": (_field("niriss"), GRISM),
+    "miri_wfss": (_field("miri"), GRISM),
     "nrs_slits": (_nrs_slits, (*NIRSPEC, "msa")),
+    "nrs_shutters": (_nrs_shutters, (*NIRSPEC, "msa")),
+    "nrs_slices": (_nrs_slices, (*NIRSPEC, "ifupost", "ifuslicer", "ifufore")),
+    "nrs_imaging": (_nrs_imaging, NIRSPEC),
     "nrs_bright": (_nrs_bright, (*NIRSPEC, "msa")),
 }
 
@@ -207,13 +293,13 @@ def _set_region(exposure, region, why):
         exposure.header.sci["S_REGION"] = (region, "spatial extent of the observation")
 
 
-def _approximate(exposure, **settings):
+def _approximate(exposure, wcs, **settings):
     """FITS keywords in place of the exposure's; the reference pixel stays where it is."""
     from ..arithmetic.wcs import sip
 
     crpix = [exposure.header.get(key) for key in ("CRPIX1", "CRPIX2")]
     try:
-        fitted = sip.approximate(exposure.wcs, None if None in crpix else crpix, **settings)
+        fitted = sip.approximate(wcs, None if None in crpix else crpix, **settings)
     except ValueError as error:  # the gWCS is there and right: the keywords are for display
         log.warning("No SIP approximation (%s): the FITS WCS keywords stay as they were", error)
         return

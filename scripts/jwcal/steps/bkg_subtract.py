@@ -5,13 +5,16 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
+from ..machine.parts import part
 from ..vocabulary import dq
 from ..vocabulary.errors import ConfigError, InputError, Skip
 from ..vocabulary.parameters import Range
 
 log = logging.getLogger(__name__)
 
-MEMBERS = ("background",)
+OPTIONAL = ("bkg", "wavelengthrange")  # of slitless spectra, which have a sky of their own
+MEMBERS = ("background", "sourcecat")
+PARTS = {"template": {"wfss": "arithmetic/grism/background", "soss": "arithmetic/soss/background"}}
 TILT = ("GWA_XTIL", "GWA_YTIL")  # of the grating wheel, which never comes to rest at quite the same angle
 SAME_TILT = 1e-8
 CLOSE = 0.375  # arcsec: the wings of a nod that is nearer fall on the source
@@ -29,6 +32,8 @@ class Average(NamedTuple):
 def apply(
     exposure,
     refs=None,
+    template: str = "",
+    passband: str = "FILTER",
     *,
     save_combined_background: bool = False,
     sigma: Annotated[float, Range(min=0)] = 3.0,
@@ -50,7 +55,14 @@ def apply(
     Parameters
     ----------
     exposure : Exposure
-        A rate image or rateints cube, DN/s, with backgrounds among its members.
+        A rate image or rateints cube, DN/s, with backgrounds among its members; with a catalogue of its sources (sourcecat) where the
+        background is a template.
+    refs : References
+        Of templates: bkg, SCI and DQ; wavelengthrange.
+    template : {"", "wfss", "soss"}
+        Slitless spectra see a sky that only a reference knows: it is scaled to where no source is; given by the table of chains.
+    passband : str
+        Keyword of the element that limits a grism's wavelengths; given by the table of chains.
     save_combined_background : bool
         Also return the mean, a product of its own, with its standard error.
     sigma : float
@@ -58,8 +70,20 @@ def apply(
         ever 3 away, whatever it is.
     maxiters : int
         How often at most to look for them; None: until there are none.
-    soss_source_percentile, soss_bkg_percentile, wfss_mmag_extract, wfss_mask, wfss_maxiter, wfss_rms_stop, wfss_outlier_percent
-        Of the backgrounds of slitless spectra, which are scaled references. This version has no such pipeline.
+    soss_source_percentile : float
+        Templates of SOSS: pixels above it see a source.
+    soss_bkg_percentile : (float, float), optional
+        Ratios to the template between these count; 25 and 50 by default.
+    wfss_mmag_extract : float, optional
+        Template of a grism: sources that are fainter are not masked.
+    wfss_mask : str, optional
+        File of an image that is not 0 where the background is to be seen; in place of the catalogue.
+    wfss_maxiter : int
+        How often at most outliers are left out.
+    wfss_rms_stop : float
+        No more of it when the rms of the residuals falls by less than this part.
+    wfss_outlier_percent : float
+        Of the pixels, at each end, are outliers each time.
 
     Returns
     -------
@@ -74,6 +98,9 @@ def apply(
     ConfigError
         A parameter of slitless spectra is set.
     """
+    if template:
+        options = {name: value for name, value in locals().items() if name not in ("exposure", "refs", "template")}
+        return part(PARTS["template"], template).subtract(exposure, refs, options)
     spectral = {
         "soss_source_percentile": soss_source_percentile != 35.0,
         "soss_bkg_percentile": soss_bkg_percentile is not None,
@@ -88,7 +115,7 @@ def apply(
         raise Skip("the association has no background")
     if any(spectral.values()):
         first = next(name for name, is_set in spectral.items() if is_set)
-        raise ConfigError(f"{first} of bkg_subtract is for slitless spectra, which this version does not reduce", do="Leave it out")
+        raise ConfigError(f"{first} of bkg_subtract is for slitless spectra, which this exposure is not", do="Leave it out")
     average = _average(exposure, sigma, -1 if maxiters is None else maxiters, save_combined_background)
     combined = exposure.aside("combinedbackground", sci=average.sci, err=average.err, dq=average.dq)
     exposure.sci -= np.where(np.isnan(average.sci), np.float32(0), average.sci)

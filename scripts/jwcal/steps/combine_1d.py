@@ -2,6 +2,7 @@
 
 import logging
 
+from ..arithmetic.grism.combined import combine_sources
 from ..arithmetic.spectra import combined, tables
 from ..model.exposure import Exposure, Members
 from ..model.spectra import Spectrum
@@ -16,7 +17,7 @@ KEPT = {"SOURCEID": "Source ID", "SRCTYPE": "Source type used for calibration", 
 
 
 def apply(exposure, refs=None, *, exptime_key: str = "exposure_time", sigma_clip: float | None = None):
-    """Combine spectra, of one exposure or of several, to one for each spectral order.
+    """Combine spectra, of one exposure or of several, to one for each spectral order; of a field of sources to one for each of them too.
 
     Parameters
     ----------
@@ -41,6 +42,8 @@ def apply(exposure, refs=None, *, exptime_key: str = "exposure_time", sigma_clip
     """
     one = isinstance(exposure, Exposure)
     every = [exposure] if one else list(exposure.each() if isinstance(exposure, Members) else exposure)
+    if any("SOURCE_ID" in spectrum.table.dtype.names for spectrum in every[0].spectra):
+        return _of_sources(every, WEIGHTS[_weight(exptime_key)], sigma_clip)
     found = combined.combine_exposures(every, WEIGHTS[_weight(exptime_key)], sigma_clip)
     if not found:
         raise Skip("there is no spectrum with a flux")
@@ -54,6 +57,23 @@ def apply(exposure, refs=None, *, exptime_key: str = "exposure_time", sigma_clip
                 header[key] = (first.about[key], comment)
         new.spectra.append(Spectrum(table, header, "COMBINE1D"))
         log.info("Order %d: %d wavelengths, of up to %d spectra", order, len(table), table["N_INPUT"].max())
+    return new
+
+
+def _of_sources(every, keyword, sigma_clip):
+    """A row for each source of a field."""
+
+    def weight(spectrum):
+        if keyword is None:
+            return 1.0
+        value = spectrum.header.get(keyword)
+        return float(every[0].header[keyword] if value is None else value)
+
+    spectra = combine_sources([spectrum for one in every for spectrum in one.spectra], weight, sigma_clip)
+    if not spectra:
+        raise Skip("there is no spectrum with a flux")
+    new = every[0].derive([], "c1d")
+    new.tables, new.spectra = {}, spectra
     return new
 
 

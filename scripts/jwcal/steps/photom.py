@@ -10,10 +10,12 @@ PARTS = {
     "kind": {
         "": "arithmetic/flux/images",
         "spectra": "arithmetic/flux/spectra",
+        "grism": "arithmetic/flux/spectra",
         "slices": "arithmetic/flux/slices",
         "slits": "arithmetic/flux/nirspec_slits",
         "shutters": "arithmetic/flux/nirspec_slits",
         "ifu": "arithmetic/flux/nirspec_slices",
+        "extracted": "arithmetic/flux/extracted",
     }
 }
 
@@ -42,8 +44,10 @@ def apply(
         photom: table PHOTOM, or for "slices" an image of factors, and TIMECOEFF_* where the sensitivity changes with time.
         area: SCI, optional.
     kind : str
-        "" for images, "spectra" for what has a wavelength in every pixel, "slices" for those of the mid-infrared spectrometer; for NIRSpec
-        "slits", "shutters", or "ifu", whose pixels have areas of their own. This and the next two are given by the table of chains.
+        "" for images, "spectra" for what has a wavelength in every pixel, "grism" where the conversion is
+        of the light of a micron and is divided by what of it a pixel has, "slices" for those of the mid-infrared spectrometer; for NIRSpec
+        "slits", "shutters", or "ifu", whose pixels have areas of their own; "extracted" for tables of spectra. This and
+        the next two are given by the table of chains.
     integrations : {"", "uncalibrated"}
         Whether single integrations are calibrated.
     keep_both : bool

@@ -7,6 +7,7 @@ from ..machine.parts import part
 PARTS = {
     "kind": {
         "": "arithmetic/spectra_calibration/one_target",
+        "field": "arithmetic/grism/source_types",
         "primary": "arithmetic/spectra_calibration/target_in_one_slit",
         "shutters": "arithmetic/spectra_calibration/targets_in_shutters",
     }

@@ -8,21 +8,25 @@ from ...vocabulary.errors import ReferenceError, Skip
 from ..spectra_calibration.apply_map import multiply
 from ..spectra_calibration.wavelengths import wavelengths
 from . import reference
+from .dispersed import micron_per_pixel, to_microns
 
 log = logging.getLogger(__name__)
 
 POINT = "POINT"
+ALONG_COLUMNS = 2  # DISPAXIS
+GRISM = "grism"
 
 
-def convert(exposure, photom, area, *, inverse, timed, source_type, **_):
+def convert(exposure, photom, area, *, kind, inverse, timed, source_type, **_):
     """Convert the pixels of every slit and set its keywords; arguments are those of `steps.photom`.
 
     A pixel's factor is PHOTMJSR times the response at its wavelength, linear between the table's. A table with PHOTMJ is for point
     sources: those come out in MJy a pixel, and extended ones, by the pixel's area, in MJy/sr. A pixel whose wavelength is not in the
-    table, or where the response is not above 0, is NaN and DO_NOT_USE.
+    table, or where the response is not above 0, is NaN and DO_NOT_USE. A grism's is by the light of a micron.
     """
     known = [(slit, row) for slit in exposure.slits() if (row := _row(photom, slit)) is not None]
-    planned = [(slit, *_factor(slit, photom, area, row, timed, source_type)) for slit, row in known]  # before anything is changed
+    given = {"timed": timed, "source_type": source_type, "dispersed": kind == GRISM}
+    planned = [(slit, *_factor(slit, photom, area, row, **given)) for slit, row in known]  # before anything is changed
     for slit, conversion, factor, unit in planned:
         multiply(slit, factor, divide=inverse)
         reference.set_areas(slit.header.sci, photom, area)
@@ -42,7 +46,7 @@ def _row(photom, slit):
         return None
 
 
-def _factor(slit, photom, area, row, timed, source_type):
+def _factor(slit, photom, area, row, *, timed, source_type, dispersed):
     """(conversion, its map, the unit that it gives) of one slit."""
     if not reference.is_spectral(photom, row):
         raise ReferenceError("the photom reference is for images, and this is a spectrum", photom.path, "Give one with wavelengths")
@@ -52,7 +56,10 @@ def _factor(slit, photom, area, row, timed, source_type):
     if timed:
         conversion = reference.at_its_time(conversion, photom, row, slit.header)
     at, relative = reference.response(photom, row)
-    factor = float(conversion) * np.interp(wavelengths(slit), at, relative, left=np.nan, right=np.nan)
+    wavelength = wavelengths(slit)
+    factor = float(conversion) * np.interp(wavelength, at, relative, left=np.nan, right=np.nan)
+    if dispersed:
+        factor *= to_microns(photom) / micron_per_pixel(wavelength, slit.header["DISPAXIS"] == ALONG_COLUMNS)
     factor[~(factor > 0)] = np.nan
     if not np.isfinite(factor).any():
         what = f"the photom reference is for {at[0]:.3f} to {at[-1]:.3f} micron, where this spectrum has no pixel"

@@ -1,0 +1,142 @@
+"""NIRSpec's micro-shutters: slitlets by their metadata file, failed-open shutters, bad input. The peer is in test_nirspec_slits."""
+
+import json
+
+import numpy as np
+import pytest
+
+import nirspec
+from jwcal.model.references import References
+from jwcal.steps import assign_wcs, extract_2d, msa_flagging
+from jwcal.vocabulary.dq import MSA_FAILED_OPEN
+from jwcal.vocabulary.errors import InputError, ReferenceError
+from nirspec import needs_real
+
+pytestmark = needs_real
+FILE = nirspec.SHUTTERS["MSAMETFL"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shutters")
+    nirspec.metadata(folder / FILE)
+    return folder
+
+
+def made(folder, name="made_rate.fits", **keywords):
+    exposure, refs = nirspec.given(folder, **{**nirspec.SHUTTERS, **keywords})
+    exposure.header.name = str(folder / name)
+    return exposure, refs
+
+
+def assigned(folder, **keywords):
+    exposure, refs = made(folder, **keywords)
+    return assign_wcs.apply(exposure, refs, "nrs_shutters"), refs
+
+
+def test_slitlets(folder, caplog):
+    exposure, refs = assigned(folder)
+    slits = {slit.header["SLTNAME"]: slit for slit in extract_2d.apply(exposure, refs, "slits").pixels}
+    assert set(slits) == {"11", "12", "13", "14", "15", "16", "17", "S400A1"}  # 18 is not on this detector
+    states = {name: slit.header["SHUTSTA"] for name, slit in slits.items()}
+    assert states == {"11": "x", "12": "1x1", "13": "1x111", "14": "1x1", "15": "1x1", "16": "1x1", "17": "10x1", "S400A1": "x"}
+    sources = {name: (slit.header["SOURCEID"], slit.header["SRCNAME"]) for name, slit in slits.items()}
+    assert sources["14"] == (14, "1234_BKG14") and sources["15"] == (-7, "1234_VRT15") and sources["S400A1"] == (6, "1234_6")
+    assert slits["13"].header["SRCXPOS"] == pytest.approx(-0.3) and slits["13"].header["SRCYPOS"] == pytest.approx(0.4)
+    assert slits["16"].header["SRCXPOS"] == 0 and slits["12"].header["STLARITY"] == 0.2
+    assert slits["13"].about == pytest.approx({"slit_ymin": -2.2, "slit_ymax": 4.5, "xcen": 150, "ycen": 31})
+    assert slits["13"].header["SHUTTRID"] == 150 + 30 * 365 and slits["13"].header["MSAQUAD"] == 2
+    assert slits["S400A1"].about["slit_ymax"] == 0.55
+    assert slits["12"].header["SLTYSCL"] == pytest.approx(nirspec.PITCH[1] / nirspec.OPEN[1])
+    assert "Source 5 lies outside its shutter in slitlet 17" in caplog.text
+
+
+def test_a_file_by_the_plan_comes_first(folder, tmp_path):
+    """What planning has found beside the raw data is taken, wherever the rate lies."""
+    exposure, refs = made(folder, MSAMETFL="elsewhere_msa.fits")
+    from jwcal.model.exposure import Members
+
+    exposure.members = Members([(nirspec.metadata(tmp_path / "elsewhere_msa.fits"), "msametadata")])
+    assert len(assign_wcs.apply(exposure, refs, "nrs_shutters").about["slits"].slits) == 8
+
+
+@pytest.mark.parametrize(
+    ("keywords", "what"),
+    [
+        ({"MSAMETFL": "lost_msa.fits"}, "lost_msa.fits that its MSAMETFL names is neither beside its raw data nor in"),
+        ({"MSAMETFL": "N/A"}, "MSAMETFL names no file"),
+        ({"MSAMETFL": None}, "MSAMETFL is missing"),
+        ({"MSAMETID": 77}, r"no configuration 77 \(MSAMETID of .*\); it has 9, 10"),
+        ({"PATT_NUM": 5}, r"its configuration 9 has no dither 5 \(PATT_NUM of .*\); it has 1, 2"),
+        ({"MSAMETID": None}, "MSAMETID is missing"),
+    ],
+)
+def test_a_file_that_is_not_there_or_another_one(folder, keywords, what):
+    with pytest.raises(InputError, match=what):
+        assigned(folder, **keywords)
+
+
+def test_files_that_say_what_cannot_be(folder, tmp_path):
+    bad = [(11, 1, 120, 60, 62, 61, 1, (0.5, 0.5)), (11, 1, 120, 64, 66, 65, 2, (0.5, 0.5))]
+    nirspec.metadata(tmp_path / FILE, bad)
+    with pytest.raises(InputError, match="slitlet 11 of configuration 9, dither 1 has 2 shutters with a primary source"):
+        assigned(tmp_path)
+    (tmp_path / FILE).write_text("no FITS file")
+    with pytest.raises(InputError):
+        assigned(tmp_path)
+    nirspec.metadata(tmp_path / FILE, [(18, 3, 100, 50, 52, 51, 6, (0.5, 0.5))], fixed=None)
+    with pytest.raises(InputError, match="no light of its 1 open slits falls on NRS1"):
+        assigned(tmp_path)
+
+
+def test_an_older_file_without_fixed_slits(folder, tmp_path):
+    """One of ESA's: two slitlets of three shutters in configuration 2."""
+    path = nirspec.REAL / "msa_configuration.fits"
+    (tmp_path / FILE).write_bytes(path.read_bytes())
+    exposure, _ = assigned(tmp_path, MSAMETID=2, DETECTOR="NRS2")
+    assert [slit.shutter_state for slit in exposure.about["slits"].slits] == ["1x1"] * len(exposure.about["slits"].slits)
+
+
+def test_the_mission_s_file_with_fixed_slits(folder, tmp_path):
+    (tmp_path / FILE).write_bytes((nirspec.REAL / "msa_fs_configuration.fits").read_bytes())
+    exposure, _ = assigned(tmp_path, MSAMETID=12, PATT_NUM=1)
+    assert "S200A1" in {slit.name for slit in exposure.about["slits"].slits}
+
+
+# --- failed-open shutters ----------------------------------------------------------------------------------------------
+
+
+def shutter(quadrant, x, y, state="open"):
+    return {"Q": quadrant, "x": x, "y": y, "state": state, "TA state": "closed", "Internal state": "normal", "Vignetted": "no"}
+
+
+def with_failed(folder, name, shutters):
+    exposure, _ = made(folder)
+    path = folder / name
+    path.write_text(json.dumps({"msaoper": shutters}))
+    return exposure, References({**nirspec.files(folder), "msaoper": path}, exposure.header)
+
+
+def test_failed_open_shutters(folder):
+    exposure, refs = with_failed(folder, "oper.json", [shutter(1, 120, 60), shutter(2, 5, 5, "closed"), shutter(3, 9, 9)])
+    before = exposure.dq.copy()
+    msa_flagging.apply(exposure, refs)
+    flagged = (exposure.dq & MSA_FAILED_OPEN) != 0
+    np.testing.assert_array_equal(exposure.dq & ~np.uint32(MSA_FAILED_OPEN), before)
+    other, its = assigned(folder)
+    slit = extract_2d.apply(other, its, "slits", slit_names=["11"]).only  # the slitlet of that shutter alone, with its margins
+    rows, columns = np.nonzero(flagged)
+    head = slit.header
+    inside = flagged[head["SLTSTRT2"] - 1 :, head["SLTSTRT1"] - 1 :][: head["SLTSIZE2"], : head["SLTSIZE1"]]
+    assert inside.sum() == flagged.sum() > 1000 and np.isfinite(slit.extra["WAVELENGTH"][inside]).all()
+    assert 3.5 < flagged.sum(axis=0)[np.unique(columns)].mean() < 6  # a shutter is about five rows high
+
+
+def test_no_failed_shutter_and_a_wrong_list(folder):
+    exposure, refs = with_failed(folder, "none.json", [shutter(2, 5, 5, "closed")])
+    before = exposure.dq.copy()
+    np.testing.assert_array_equal(msa_flagging.apply(exposure, refs).dq, before)
+    for wrong in ([shutter(5, 1, 1)], [{"Q": 1}], [shutter(1, 400, 300)]):
+        exposure, refs = with_failed(folder, "wrong.json", wrong)
+        with pytest.raises(ReferenceError):
+            msa_flagging.apply(exposure, refs)
