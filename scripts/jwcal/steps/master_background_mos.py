@@ -5,34 +5,22 @@ from typing import Annotated
 
 import numpy as np
 
-from ..arithmetic.spectra import combined, tables
-from ..arithmetic.spectra_calibration import background_spectrum
+from ..arithmetic.spectra import tables
+from ..arithmetic.spectra_calibration import background_spectrum, shutter_background
 from ..arithmetic.spectra_calibration.background_spectrum import Background
-from ..model.exposure import Pixels
 from ..model.references import Reference
 from ..model.spectra import Spectrum
 from ..vocabulary import dq as bits
 from ..vocabulary import keywords
 from ..vocabulary.errors import InputError, Skip
 from ..vocabulary.parameters import Range
-from . import barshadow, extract_1d, flat_field, pathloss, photom, resample_spec
 
 log = logging.getLogger(__name__)
 
 OPTIONAL = ("fflat", "sflat", "dflat", "pathloss", "barshadow", "photom", "area", "extract1d", "apcorr", "psf")
 NEEDS = ("err", "var_poisson", "var_rnoise")  # planes of an image
 BEFORE = ("bkg_subtract", "master_background")  # either has subtracted the background already
-EMPTY = ("BKG", "BACKGROUND")  # in the name (SRCNAME) of what is no source
 TABLES = ("EXTRACT1D", "COMBINE1D")  # with a spectrum
-WEIGHT = "EFFEXPTM"
-SHUTTERS, UNIFORM = {"kind": "shutters"}, {"source_type": "EXTENDED"}
-CALIBRATION = {  # step -> its module, its arguments here
-    "flat_field": (flat_field, SHUTTERS),
-    "pathloss": (pathloss, {**SHUTTERS, **UNIFORM}),
-    "barshadow": (barshadow, UNIFORM),
-    "photom": (photom, {**SHUTTERS, **UNIFORM}),
-}
-OWN = ("skip", "inverse", "source_type", "save_interpolated_flat")  # parameters of these steps that do not count here
 
 
 def apply(
@@ -86,11 +74,11 @@ def apply(
     if user_background:
         background, table, spectra = _of_user(user_background, exposure.header), None, None
     else:
-        spectra = _spectra(exposure, refs)
-        table = _mean(spectra, sigma_clip)
+        spectra = shutter_background.spectra(exposure, refs)
+        table = shutter_background.mean(spectra, sigma_clip)
         background = Background(table["WAVELENGTH"], table["SURF_BRIGHT"])
         background = background_spectrum.smoothed(background, median_kernel - (median_kernel % 2 == 0))
-    seen = _as_seen(exposure, refs, background)
+    seen = shutter_background.as_seen(exposure, refs, background)
     for slit, its in zip(exposure.slits(), seen.pixels, strict=True):
         known = np.isfinite(its.sci)
         light = np.where(known, its.sci, np.float32(0))
@@ -115,72 +103,6 @@ def _of_user(path, header):
     if name is None:
         raise InputError(f"it has no table {' or '.join(TABLES)}", path, "Give an x1d or c1d file as user_background")
     return background_spectrum.from_table(file.table(name), path)
-
-
-def _spectra(exposure, refs):
-    """The spectra of the slitlets on empty sky."""
-    empty = [any(word in str(slit.header.get("SRCNAME", "")).upper() for word in EMPTY) for slit in exposure.slits()]
-    if not any(empty) or all(empty):
-        raise Skip(f"of {len(empty)} slitlets {sum(empty)} are on empty sky")
-    sky = exposure.derive([_copied(pixels) for pixels, is_sky in zip(exposure.pixels, empty, strict=True) if is_sky], exposure.suffix)
-    _through(sky, refs)
-    sky = resample_spec.apply(sky, refs, **_parameters(exposure, "resample_spec"))
-    spectra, *_ = extract_1d.apply(sky, refs, place="slit", **_parameters(exposure, "extract_1d"))
-    spectra.suffix = "bkgx1d"
-    return spectra
-
-
-def _copied(pixels):
-    """A slit of its own; its WCS is shared."""
-    extra = {name: array.copy() for name, array in pixels.extra.items()}
-    planes = {name: plane.copy() for name, plane in pixels.planes()}
-    return Pixels(**planes, extra=extra, header=pixels.header.copy(), wcs=pixels.wcs, about=dict(pixels.about))
-
-
-def _mean(spectra, sigma_clip):
-    """The combined spectrum: see `tables.COMBINED`."""
-    found = combined.combine_exposures([spectra], WEIGHT, sigma_clip)
-    if not found:
-        raise Skip("no slitlet on empty sky has a spectrum")
-    table, _ = next(iter(found.values()))
-    return table
-
-
-def _as_seen(exposure, refs, background):
-    """The background on the pixels of each slitlet, DN/s, with the flags of its calibration."""
-    slits = []
-    for slit in exposure.slits():
-        values, outside = background_spectrum.on_pixels(slit, background)
-        zeros = {name: np.zeros_like(values) for name in ("err", "var_poisson", "var_rnoise")}
-        flags = np.where(outside, np.uint32(bits.DO_NOT_USE), np.uint32(0))
-        found = Pixels(sci=values, dq=flags, **zeros, extra=dict(slit.extra), wcs=slit.wcs, about=slit.about)
-        found.header = slit.header.sci.copy()
-        slits.append(found)
-    seen = exposure.derive(slits, "masterbg2d")
-    seen.tables = {}
-    _through(seen, refs, inverse=True)
-    return seen
-
-
-def _through(exposure, refs, inverse=False):
-    """Calibrate slitlets as uniformly lit, or go back to what the detector saw. What the chain leaves out is left out here."""
-    given = exposure.recipe.parameters if exposure.recipe else {}
-    for name, (module, arguments) in list(CALIBRATION.items())[:: -1 if inverse else 1]:
-        if given.get(name, {}).get("skip") or any(kind not in refs for kind in getattr(module, "REFERENCES", ())):
-            continue
-        parameters = _parameters(exposure, name)
-        if inverse and name == "barshadow":
-            parameters["least_light"] = 0.0  # a source may be where little of the background is
-        try:
-            module.apply(exposure, refs, **arguments, **parameters, inverse=inverse)
-        except Skip as why:
-            log.info("The background is not calibrated by %s: %s", name, why)
-
-
-def _parameters(exposure, step):
-    """What the chain gives a step, as far as it counts for the background."""
-    given = exposure.recipe.parameters.get(step, {}) if exposure.recipe else {}
-    return {name: value for name, value in given.items() if name not in OWN and not name.startswith("save_")}
 
 
 def _by_wavelength(exposure, table, background):
