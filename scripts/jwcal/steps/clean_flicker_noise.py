@@ -25,9 +25,12 @@ from ..vocabulary.parameters import Range
 
 log = logging.getLogger(__name__)
 
+SLITS = ("slits", "bright slit", "shutters", "slices")
+SLIT_REFERENCES = ("disperser", "wavelengthrange", "fpa", "camera", "collimator", "msa", "ifupost", "ifuslicer", "msaoper")
 SKIP = True
 REFERENCES = ("gain", "readnoise")  # of the draft rates
-OPTIONAL = ("flat", "pastasoss")
+OPTIONAL = ("flat", "pastasoss", *SLIT_REFERENCES)
+MEMBERS = ("msametadata",)  # what micro-shutters were open
 
 FULL_FRAME = (SIDE, SIDE)
 CHANNELS = 4
@@ -123,7 +126,8 @@ def apply(
     noise : str
         "slow axis": along it the noise changes. "columns": it is in the columns. "none": there is none to be taken out.
     science : str
-        What `mask_science_regions` masks: "none", "flagged" pixels of the detector, "traces" of SOSS spectra, "slits".
+        What `mask_science_regions` masks: "none", "flagged" pixels of the detector, "traces" of SOSS spectra; "slits", "bright slit",
+        "shutters", "slices": the spectra of NIRSpec.
     frequencies : tuple of 4 float, optional
         Hz, for the fit "fft" of a subarray (`kernels.nsclean.subarray`); None where "fft" is not to be used at all.
     automatic : str, optional
@@ -168,8 +172,7 @@ def apply(
         A reference or the user's mask does not fit the exposure.
     """
     median_image = background_method == "median_image" and not (autoparam and automatic)
-    asked = {"mask_science_regions for spectra of slits": mask_science_regions and science == "slits"}
-    asked["background_method: median_image for time series"] = median_image and brightness == "source"
+    asked = {"background_method: median_image for time series": median_image and brightness == "source"}
     _refuse(exposure, asked, background_box_size)
     _does_not_apply(exposure, noise, fit_method, frequencies, median_image)
     given = {"autoparam": autoparam, "background_method": background_method, "single_mask": single_mask, "user_mask": user_mask}
@@ -297,6 +300,10 @@ def _science(exposure, refs, science, dq):
                 return ~soss_trace.near_traces(reference.tree, position, first_row, exposure.sci.shape[-2:], SOSS_HALFWIDTH)
         what = f"the pastasoss reference is not for its pupil wheel position: PWCPOS {position} is not between {low} and {high}"
         raise InputError(what, exposure.name, "Correct the keyword, or set mask_science_regions to false")
+    if science in SLITS:
+        from ..arithmetic.slits import open_slits  # with gwcs, which the others do without
+
+        return ~open_slits.science_pixels(exposure, refs, science)
     return np.ones(exposure.sci.shape[-2:], bool)
 
 
