@@ -14,6 +14,7 @@ from ..files.reference_file import understood
 from ..kernels.columns.clipped_statistics import gather, mask_beyond, sort
 from ..kernels.images.flat_field import usable as usable_flat
 from ..kernels.noise import background, flicker_noise, flicker_settings, soss_trace
+from ..machine.parts import part
 from ..machine.threads import side_by_side
 from ..model import aligned, named_files
 from ..model.exposure import Pixels
@@ -25,7 +26,14 @@ from ..vocabulary.parameters import Range
 
 log = logging.getLogger(__name__)
 
-SLITS = ("slits", "bright slit", "shutters", "slices")
+PARTS = {
+    "science": {
+        "slits": "arithmetic/slits/open_slits",
+        "bright slit": "arithmetic/slits/open_slits",
+        "shutters": "arithmetic/slits/open_slits",
+        "slices": "arithmetic/slits/open_slits",
+    }
+}
 SLIT_REFERENCES = ("disperser", "wavelengthrange", "fpa", "camera", "collimator", "msa", "ifupost", "ifuslicer", "msaoper")
 SKIP = True
 REFERENCES = ("gain", "readnoise")  # of the draft rates
@@ -300,10 +308,8 @@ def _science(exposure, refs, science, dq):
                 return ~soss_trace.near_traces(reference.tree, position, first_row, exposure.sci.shape[-2:], SOSS_HALFWIDTH)
         what = f"the pastasoss reference is not for its pupil wheel position: PWCPOS {position} is not between {low} and {high}"
         raise InputError(what, exposure.name, "Correct the keyword, or set mask_science_regions to false")
-    if science in SLITS:
-        from ..arithmetic.slits import open_slits  # with gwcs, which the others do without
-
-        return ~open_slits.science_pixels(exposure, refs, science)
+    if science in PARTS["science"]:
+        return ~part(PARTS["science"], science).science_pixels(exposure, refs, science)
     return np.ones(exposure.sci.shape[-2:], bool)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from ..arithmetic.ramps.draft import draft
 from ..kernels.noise import background
 from ..kernels.noise.picture_frame import pattern, regions
+from ..machine.parts import part
 from ..machine.threads import side_by_side
 from ..model import aligned
 from ..model.ramp import put_together
@@ -17,6 +18,14 @@ from ..vocabulary.parameters import Range
 log = logging.getLogger(__name__)
 
 SKIP = True
+PARTS = {
+    "science": {
+        "slits": "arithmetic/slits/open_slits",
+        "bright slit": "arithmetic/slits/open_slits",
+        "shutters": "arithmetic/slits/open_slits",
+        "slices": "arithmetic/slits/open_slits",
+    }
+}
 OPTIONAL = ("disperser", "wavelengthrange", "fpa", "camera", "collimator", "msa", "ifupost", "ifuslicer", "msaoper")  # of the spectra
 MEMBERS = ("msametadata",)  # what micro-shutters were open
 REFERENCES = ("pictureframe", "gain", "readnoise")  # the last two: of the draft rate
@@ -101,10 +110,8 @@ def _background(exposure, refs, n_sigma, science):
     else:
         rate = exposure.sci
     known = True
-    if science != "none":
-        from ..arithmetic.slits import open_slits  # with gwcs, which takes a second to load
-
-        known = ~open_slits.science_pixels(exposure, refs, science)
+    if science in PARTS["science"]:
+        known = ~part(PARTS["science"], science).science_pixels(exposure, refs, science)
     masks = []
     for image in rate.reshape(-1, *rate.shape[-2:]):
         mask = known & ~np.isnan(image) & (image != 0)
