@@ -1,6 +1,28 @@
-"""NIRSpec: its optics, the references that undo what is simulated, spectra through its slits, shutters and slicer, and its images."""
+"""NIRSpec: its optics, the references that undo what is simulated, spectra through its slits, shutters and slicer, and its images.
 
+    from jwcal.simulate import nirspec
+
+    files = nirspec.write_references("references", mode="fs", grating="PRISM", real="folder of real references")
+    one = nirspec.simulate_slits(files, sources=[spectrograph.Source(spectrograph.Spectrum(flux=5e-3, at=2.0))])
+    one.exposure, one.truth.image
+
+`real` is a folder with real optical models, where there is one; without it they are made up.
+"""
+
+from .rates import lines, places_on_sky, simulate_lamp, simulate_series, simulate_slicer, simulate_slitlets, simulate_slits
 from .references import write_references
 from .shutters import Slitlet, examples, write_msa
 
-__all__ = ["Slitlet", "examples", "write_msa", "write_references"]
+__all__ = [
+    "Slitlet",
+    "examples",
+    "lines",
+    "places_on_sky",
+    "simulate_lamp",
+    "simulate_series",
+    "simulate_slicer",
+    "simulate_slitlets",
+    "simulate_slits",
+    "write_msa",
+    "write_references",
+]

@@ -51,7 +51,17 @@ DETECTORS = ("NRS1", "NRS2")
 
 
 def write_references(
-    folder, *, mode="fs", grating="PRISM", filter=None, detector="NRS1", real=None, types=None, spoilt=(), failed=(), lamp_mode="FIXEDSLIT"
+    folder,
+    *,
+    mode="fs",
+    grating="PRISM",
+    filter=None,
+    detector="NRS1",
+    real=None,
+    types=None,
+    spoilt=(),
+    failed=response.FAILED,
+    lamp_mode="FIXEDSLIT",
 ):
     """Write the references of one mode, one grating and one detector.
 
@@ -220,7 +230,7 @@ class _Writer:
     def _apertures(self, across, along):
         places = across[None, None], along[None, :, None], COARSE[:, None, None]
         if self.through == "ifu":
-            yield "IFU", {}, np.broadcast_to(0.98 - 0.005 * places[2], (COARSE.size, along.size, across.size))
+            yield "IFU", {}, np.broadcast_to(response.point_loss(places[2]), (COARSE.size, along.size, across.size))
         elif self.through == "mos":
             unit = self.optics.size(self.optics.shutter(1, 182, 85))
             pitch = tuple(u / s for u, s in zip(unit, response.SCREEN, strict=True))
@@ -339,9 +349,9 @@ class _Writer:
             ("size", ">f4", (sizes, n)),
         ]
         kinds += [("nelem_size", ">i2"), ("pixphase", ">f4", (phases,))]
-        kinds += [(name, ">f4", (phases, sizes, n)) for name in ("apcorr", "apcorr_err")]
+        kinds += [(name, ">f4", (sizes, n, phases)) for name in ("apcorr", "apcorr_err")]
         size = np.array([3.0, 11.0, 30.0])[:, None] * np.ones(n)
-        values = (wavelength, n, size, sizes, np.linspace(0, 1, phases), np.ones((phases, sizes, n)), np.zeros((phases, sizes, n)))
+        values = (wavelength, n, size, sizes, np.linspace(0, 1, phases), np.ones((sizes, n, phases)), np.zeros((sizes, n, phases)))
         rows = [(self.filter, self.grating, *((name,) if slits else ()), *values) for name in (SLITS if slits else ("",))]
         model = "NrsFsApcorrModel" if slits else "NrsMosApcorrModel"
         table = fits.BinTableHDU(np.array(rows, kinds), name="APCORR")

@@ -18,8 +18,8 @@ PHOTMJ = 2e-11  # MJy for a DN/s
 PIXEL = 0.105  # arcsec along the slit
 SQUARE_ARCSEC = (np.pi / 180 / 3600) ** 2  # sr
 SCREEN = tuple(o / p for o, p in zip(OPEN, PITCH, strict=True))  # part of a shutter's pitch that is open, across and along
-BLUR = 0.02  # of a bar's shadow, in pitches a micron, and of all wavelengths
-MODES = ("fs", "bots", "mos", "ifu")
+BLUR = 0.06  # of a shadow as pixels see it, in pitches; wider with the wavelength
+FAILED = ((4, 330, 85),)  # quadrant, column, row of a shutter that never closes
 
 
 def conversion(wavelength):
@@ -72,6 +72,11 @@ def shutter_map(wavelength, x, y):
 def even_loss(wavelength):
     """The part of even light that is not lost on the way."""
     return 0.96 - 0.012 * (np.asarray(wavelength, float) - 2.5)
+
+
+def point_loss(wavelength):
+    """The part of a point source's light that is not lost on the way through the slicer."""
+    return 0.98 - 0.005 * np.asarray(wavelength, float)
 
 
 def point_part(across, along, wavelength, opening, windows=((-0.5, 0.5),), unit=None):
