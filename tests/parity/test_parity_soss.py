@@ -50,6 +50,7 @@ def both(folder, files, made, name, settings, calibrated=False):
     made.exposure.header["EXPMID"] = 60000.0
     path = stored.write(made.exposure, folder / f"jw01234001001_{name}_00001_nis_calints.fits")
     peers = {key.removeprefix("soss_"): value for key, value in settings.items()}
+    peers["order_3"] = peers.get("order_3", True)
     peers["model"] = settings.get("soss_atoca", True)
     case = {"file": str(path), "files": {kind: str(one) for kind, one in files.paths.items()}, "settings": peers}
     case |= {"subarray": made.exposure.header["SUBARRAY"], "photom": str(files.paths["photom"]) if calibrated else ""}
@@ -92,24 +93,26 @@ def test_boxes(folder, subarray):
 @pytest.mark.full
 @pytest.mark.parametrize(("subarray", "bad_pix"), [("SUBSTRIP256", "masking"), ("SUBSTRIP96", "masking"), ("SUBSTRIP256", "model")])
 def test_atoca(folder, subarray, bad_pix):
-    """Narrow kernels and a coarse grid, where the peer is sane: 1e-3 in the median, of spectra and models."""
+    """Where the peer is sane: narrow kernels, a coarse grid, a factor that is given. 1e-3 in the median, of spectra and of models.
+
+    Its order 3 is fitted to an image with the light of the others: it is left out. Below column 250, where orders 1 and 2 lie upon each
+    other, its explicit inverse scatters by some per cent.
+    """
     files = soss.references(folder, rows=soss.SUBARRAYS[subarray][1])
     made = soss.simulate(files, nints=2, subarray=subarray, grey=[1.0, 0.99], bad=0.001 * (bad_pix == "model"))
-    settings = {"soss_n_os": 1, "soss_rtol": 1e-2, "soss_bad_pix": bad_pix, "soss_tikfac": 2e-10}
+    settings = {"soss_n_os": 1, "soss_rtol": 1e-2, "soss_bad_pix": bad_pix, "soss_tikfac": 2e-10, "soss_order_3": False}
     _, theirs = both(folder, files, made, "04102", settings)
     ours, models, _ = extract_1d.apply(made.exposure, made.refs, mode="soss", bad_pixels="omit", soss_modelname="some", **settings)
     for order, table in columns(ours).items():
-        mine, its = (column[:, 8:] for column in (table["FLUX"], theirs[f"FLUX {order}"]))
+        mine, its, error = (column[:, 250:] for column in (table["FLUX"], theirs[f"FLUX {order}"], table["FLUX_ERROR"]))
+        assert np.nanmedian(np.abs(table["FLUX"] / theirs[f"FLUX {order}"] - 1)) < 1e-3, order
         good = np.isfinite(mine) & np.isfinite(its)
-        apart = np.abs(mine[good] / its[good] - 1)
-        assert np.median(apart) < 1e-3, order
-        sigma = np.abs(mine - its)[good] / table["FLUX_ERROR"][:, 8:][good]
-        assert np.median(sigma) < 0.1 and np.percentile(sigma, 99) < 1, order
-        np.testing.assert_allclose(np.nanmedian(table["FLUX_ERROR"][:, 8:] / theirs[f"FLUX_ERROR {order}"][:, 8:]), 1, rtol=1e-4)
-        if f"model {order}" in theirs:
-            mine, its = models.extra[f"ORDER{order}"][0], theirs[f"model {order}"]
-            bright = its > np.percentile(its, 98)
-            assert np.median(np.abs(mine[bright] / its[bright] - 1)) < 2e-3, order
+        assert good.mean() > 0.99
+        assert np.median(np.abs(mine - its)[good] / error[good]) < 0.01, order
+        np.testing.assert_allclose(np.nanmedian(error / theirs[f"FLUX_ERROR {order}"][:, 250:]), 1, rtol=1e-4)
+        model, peers = (image[:, 250:] for image in (models.extra[f"ORDER{order}"][0], theirs[f"model {order}"]))
+        bright = peers > np.percentile(peers, 98)
+        assert np.median(np.abs(model[bright] / peers[bright] - 1)) < 1e-3, order
 
 
 SKY = """
