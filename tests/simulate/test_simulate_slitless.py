@@ -1,14 +1,20 @@
 """Slitless spectra and those of MIRI's prism as raw exposures: archive-format files whose truth independent arithmetic finds again."""
 
+import warnings
+
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
+from scipy.special import erf
 from stdatamodels.jwst import datamodels
 
-from jwcal.simulate import prism
+from jwcal.products import stored
+from jwcal.settings import chains
+from jwcal.simulate import grism, prism
 from jwcal.simulate.from_rates import Shot, expose
 from jwcal.simulate.instruments import Subarray
+from jwcal.simulate.spectrograph import Spectrum
 from jwcal.vocabulary.errors import InputError
 from small_exposures import run_jobs
 
@@ -24,6 +30,25 @@ def found(folder, pattern):
     """The one product that a pattern fits."""
     (path,) = sorted((folder / "results").rglob(pattern))
     return path
+
+
+def built(pipeline, path):
+    """Whether the chain of an exposure is in this version."""
+    return chains.is_built(pipeline, stored.header(path))
+
+
+def opens(paths):
+    """All files open in stdatamodels without a complaint; returns the names of their classes."""
+    kinds = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message=".*(asdf-astropy|extension URI|CRDS).*")
+        for path in paths:
+            if path.suffix != ".json":
+                with datamodels.open(path) as model:
+                    model.validate()
+                    kinds.append(type(model).__name__)
+    return kinds
 
 
 # --- from rates to counts -----------------------------------------------------------------------------------------------------
@@ -110,3 +135,172 @@ def test_a_series_from_raw_files_to_a_light_curve(tmp_path):
     wavelength, flux = table["WAVELENGTH"][0], table["FLUX"][0]
     good = (wavelength > 5.6) & (wavelength < 11)
     assert np.nanmedian(flux[good] / made.spectrum(wavelength[good])) == pytest.approx(1, abs=5e-3)
+
+
+# --- NIRCam's time series behind a grism -----------------------------------------------------------------------------------------
+
+LINE = Spectrum(flux=0.01, at=3.2, slope=-1.2, lines=((3.4, 0.5, 0.004),))
+CONTINUUM = Spectrum(flux=0.01, at=3.2, slope=-1.2)
+
+
+@pytest.fixture(scope="module")
+def transit(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("transit")
+    return folder, grism.expose_series(folder, spectrum=LINE, sky=0.0, noise=False, cosmic_rays=0.0)
+
+
+def psf(places, middle, fwhm):
+    """The part of a point source's light on each pixel, along one axis."""
+    sigma, edges = fwhm / np.sqrt(8 * np.log(2)) * np.sqrt(2), np.append(places - 0.5, places[-1] + 0.5)
+    return sum(part / 2 * np.diff(erf((edges - middle) / (width * sigma))) for part, width in ((0.85, 1), (0.15, 3)))
+
+
+def test_a_grism_series_holds_the_spectrum_that_was_put_in(transit):
+    _, made = transit
+    rate, sensor = np.concatenate([ramps(made.exposures, n) for n in (0, 1)]), made.exposures.exposures[0].detector
+    header = stored.header(made.exposures.uncals[0])
+    x0, y0 = header["XREF_SCI"] - 1, header["YREF_SCI"] - 1
+    columns, rows = np.arange(2048.0), np.arange(64)
+    at_detector = 2.4 + 2.6 * (columns - x0 + 1530.88) / 2589.64
+    assert np.interp(3.937, at_detector, columns) == pytest.approx(x0, abs=0.5)  # this wavelength is not deflected
+    wavelength = at_detector / (1 + header["VELOSYS"] / 299792458)
+    good = (sensor.dq == 0) & (np.abs(rows - y0) < 8)[:, None]
+    seen = np.where(good, psf(rows, y0, 1.83)[:, None], 0).sum(axis=0)
+    light = np.where(good, rate, 0).sum(axis=1) / np.maximum(seen, 1e-9)
+    to_rate = 1e-6 / 9.31e-14 / (0.061 * (1 + 0.5 * ((at_detector - 3.22) / 0.8) ** 2)) * 2.6 / 2589.64
+    whole = (good.sum(axis=0) > 12) & (wavelength > 2.5) & (wavelength < 3.9)
+    smooth = whole & (np.abs(wavelength - 3.4) > 0.02)
+    ratio = light[0, smooth] / (to_rate * LINE(wavelength))[smooth]
+    assert smooth.sum() > 900
+    assert np.median(ratio) == pytest.approx(1, abs=1e-3) and np.std(ratio) < 0.02
+    near = whole & (np.abs(wavelength - 3.4) < 0.015)
+    excess = (light[0] - to_rate * CONTINUUM(wavelength))[near]
+    assert np.average(wavelength[near], weights=excess) == pytest.approx(3.4, abs=1e-4)  # a tenth of a pixel
+    curve = light[:, smooth].sum(axis=1)
+    np.testing.assert_allclose(curve / curve[0], 1 - 0.01 * made.dip.shape, atol=3e-5)
+
+
+def test_files_of_a_grism_series_are_the_archives(transit):
+    _, made = transit
+    kinds = opens([*made.exposures.uncals, *made.exposures.references])
+    assert kinds[:2] == ["Level1bModel"] * 2 and {"NIRCAMGrismModel", "NrcWfssPhotomModel", "DistortionModel"} <= set(kinds)
+
+
+def test_a_grism_series_from_raw_files_to_a_light_curve(transit):
+    folder, made = transit
+    if not built("tso-spec2", made.exposures.uncals[0]):
+        pytest.skip("NRC_TSGRISM is not in this version")
+    run_jobs(folder)
+    table = spectrum(found(folder, "*t001*_x1dints.fits"))
+    wavelength, flux = table["WAVELENGTH"][0], table["FLUX"][0]
+    good = (wavelength > 2.5) & (wavelength < 3.9)
+    assert np.nanmedian(flux[good] / made.spectrum(wavelength[good])) == pytest.approx(1, abs=2e-3)
+    curve = np.asarray(Table.read(found(folder, "*_whtlt.ecsv"))["whitelight_flux"])
+    np.testing.assert_allclose(curve / curve[0], 1 - 0.01 * made.dip.shape, atol=5e-4)
+
+
+# --- wide fields ----------------------------------------------------------------------------------------------------------------
+
+STAR = Spectrum(flux=1e-4, at=1.5, slope=-1.0)
+SMALL = {
+    "sources": [grism.Target(270, 240, STAR), grism.Target(290, 285, Spectrum(flux=1.5e-4, at=1.5), 0.15, 1.0, 0.6, 40.0)],
+    **{"shape": (320, 320), "noise": False, "cosmic_rays": 0.0, "sky": 0.0},
+}
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("field")
+    return folder, grism.expose_field(folder, grism.NIRISS, cache=False, **SMALL)
+
+
+def test_a_field_is_direct_images_and_two_grisms(field):
+    _, made = field
+    headers = [stored.header(path) for path in made.exposures.uncals]
+    assert [(h["EXP_TYPE"], h["FILTER"], h["PUPIL"]) for h in headers[::2]] == [
+        ("NIS_IMAGE", "CLEAR", "F150W"),
+        ("NIS_WFSS", "GR150C", "F150W"),
+        ("NIS_WFSS", "GR150R", "F150W"),
+    ]
+    assert {h["FWCPOS"] for h in headers[2:]} == {226.0}
+    moved = made.places[1] - made.places[0]
+    assert np.ptp(moved, axis=0).max() < 0.05 and 6 < np.hypot(*moved[0]) < 9  # 0.5 arcsec of 0.0655
+    np.testing.assert_allclose(made.places[0], made.places[2], atol=1e-9)
+    kinds = opens([*made.exposures.uncals, *made.exposures.references])
+    assert kinds[:6] == ["Level1bModel"] * 6 and {"NIRISSGrismModel", "NisWfssPhotomModel", "WfssBkgModel", "NisImgPhotomModel"} <= set(
+        kinds
+    )
+
+
+@pytest.mark.parametrize("number", [2, 5], ids=["GR150C", "GR150R"])
+def test_a_field_holds_the_spectra_that_were_put_in(field, number):
+    """Light of the first order, its wavelengths and place by this test's own arithmetic from the figures in the reference."""
+    _, made = field
+    rate, sensor = ramps(made.exposures, number)[0], made.exposures.exposures[number].detector
+    header = stored.header(made.exposures.uncals[number])
+    rate, good = (a.T if number == 5 else a for a in (rate, sensor.dq == 0))
+    (x0, y0) = made.places[number][0]
+    factor = 1 + 0.002 * (x0 - 1023.5) / 1023.5 - 0.001 * (y0 - 1023.5) / 1023.5
+    along0, across0 = (y0, x0) if number == 5 else (x0, y0)
+    t = np.linspace(0.35, 0.6, 4000)
+    along = along0 + factor * (-30 - 319 * t - 2 * t**2)
+    columns = np.arange(round(along.min()) + 6, round(along.max()) - 6)
+    t = np.interp(columns, along[::-1], t[::-1])
+    at_detector = 0.8 + 1.5 * t
+    inside = (at_detector > 1.345) & (at_detector < 1.655)
+    columns, t, at_detector = columns[inside], t[inside], at_detector[inside]
+    micron = 1.5 / factor / (319 + 4 * t)
+    middle = across0 + factor * (3 + 1.5 * t)
+    rows = np.arange(rate.shape[0])
+    light = []
+    for column, place in zip(columns, middle, strict=True):
+        usable = good[:, column] & (np.abs(rows - place) < 8)
+        light.append(rate[usable, column].sum() / psf(rows, place, 1.48)[usable].sum())
+    conversion = 0.108 * (1 + 0.5 * ((at_detector - 1.5) / 0.17) ** 2)
+    expected = 1e-6 / 1.009e-13 * STAR(at_detector / (1 + header["VELOSYS"] / 299792458)) / conversion * micron
+    assert columns.size > 60
+    ratio = np.array(light) / expected
+    assert np.median(ratio) == pytest.approx(1, abs=3e-3) and np.percentile(np.abs(ratio - 1), 80) < 0.02
+
+
+def test_no_light_of_a_field_is_lost():
+    (pupil,) = {one.pupil for one in grism.NIRISS}
+    flat = Spectrum(flux=1e-3)
+    image, galaxy = np.zeros((60, 400)), np.zeros((60, 400))
+    first = grism.NIRISS[0]
+    known = {"fwhm": 1.5, "orders": [1]}
+    paths = grism.disperse(image, first, 350.0, 30.0, flat, **known)
+    grism.disperse(galaxy, first, 350.0, 30.0, flat, kernel=grism.scene.shape_of_galaxy(2.5, 1.0, 0.5, 0.3), **known)
+    wavelength = np.linspace(*first.band, 10001)
+    all_of_it = np.trapezoid(first.rate(1e-3, wavelength, first.orders[0]), wavelength)
+    assert image.sum() == pytest.approx(all_of_it, rel=2e-3) and galaxy.sum() == pytest.approx(all_of_it, rel=2e-3)
+    assert pupil == "F150W" and sorted(paths) == [1]
+    turned = grism.disperse(np.zeros((60, 400)), first, 350.0, 30.0, flat, turned=1.0, **known)[1]
+    lean = np.polyfit(turned.along, turned.across, 1)[0] - np.polyfit(paths[1].along, paths[1].across, 1)[0]
+    assert lean == pytest.approx(np.tan(np.radians(-1.0)), rel=0.02)  # clockwise: by FWCPOS less the reference's
+
+
+def test_older_references_of_nircam_are_in_t_alone(tmp_path):
+    import asdf
+
+    for field, form in ((0.0, "Polynomial1D"), (0.002, "list")):
+        path, *_ = grism.write_references(tmp_path, [grism.replace(grism.NIRCAM[0], field=field)])
+        with asdf.open(path) as file:
+            assert (form in type(file["dispx"][0]).__name__ or form == "list" and len(file["dispx"][0]) == 1) and (
+                "invdispx" in file.tree
+            ) == (field == 0)
+
+
+@pytest.mark.full
+def test_a_field_from_raw_files_to_spectra(tmp_path):
+    made = grism.expose_field(tmp_path, grism.NIRISS)
+    run_jobs(tmp_path)  # to the catalogue of the direct images at least
+    flux = np.asarray(Table.read(found(tmp_path, "*_cat.ecsv"))["isophotal_flux"])
+    np.testing.assert_allclose(flux, made.scene.sources["flux"], rtol=0.05)
+    if not built("spec2", made.exposures.uncals[2]):
+        pytest.skip("NIS_WFSS is not in this version")
+    for product in sorted((tmp_path / "results").rglob("*niriss_f150w-gr150?_x1d.fits")):
+        row = spectrum(product)[0]
+        good = (row["WAVELENGTH"] > 1.36) & (row["WAVELENGTH"] < 1.64)
+        truth = made.sources[0].spectrum(row["WAVELENGTH"][good])
+        assert np.nanmedian(row["FLUX"][good] / truth) == pytest.approx(1, abs=0.01)

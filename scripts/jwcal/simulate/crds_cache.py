@@ -209,7 +209,7 @@ def operations(instruments=INSTRUMENTS):
     return made
 
 
-def build(folder, files, *, context="jwst_0001.pmap", pars=()):
+def build(folder, files, *, context="jwst_0001.pmap", pars=(), absent=()):
     """Make a CRDS cache of reference files.
 
     Parameters
@@ -224,6 +224,8 @@ def build(folder, files, *, context="jwst_0001.pmap", pars=()):
     context : str
     pars : iterable of Parameters
         pars- references to make, for instance `operations()`.
+    absent : collection of str
+        Types that `references` could make and that may do without a file: they are N/A then. The others would be missing.
 
     Returns
     -------
@@ -243,7 +245,7 @@ def build(folder, files, *, context="jwst_0001.pmap", pars=()):
         raise ConfigError(f"{context!r} is not the name of a context", do="Write it as jwst_NNNN.pmap")
     entries = [_describe(Path(path), kind) for kind, path in _pairs(files)]
     entries += [_write_parameters(folder, item) for item in pars]
-    for name, text in _mappings(folder, sorted(entries), context).items():
+    for name, text in _mappings(folder, sorted(entries), context, absent).items():
         _write(folder / "mappings/jwst" / name, text)
     _write(folder / "config/jwst/server_config", pprint.pformat(_server_config(context)) + "\n")
     _write(folder / "config/jwst/ref_cache_subdir_mode", "instrument")
@@ -437,13 +439,15 @@ def _write_parameters(folder, item):
 # --- mappings ---
 
 
-def _mappings(folder, entries, context):
+def _mappings(folder, entries, context, absent=()):
     """Text of all mappings, by name; the files get their names and places."""
     serial = context.removeprefix("jwst_").removesuffix(".pmap")
     texts, imaps = {}, {}
     for instrument, of_instrument in itertools.groupby(entries, key=lambda entry: entry.instrument):
         # a type that the simulator does not make is N/A, as it would be missing otherwise: the peer asks for all that it knows
-        without = [kind for kind in SELECTED_BY if kind not in IF_GIVEN and not (kind in MAKERS and _applies(kind, instrument))]
+        without = [
+            kind for kind in SELECTED_BY if kind not in IF_GIVEN and (kind in absent or not (kind in MAKERS and _applies(kind, instrument)))
+        ]
         chosen = {kind.upper(): choose.NOT_APPLICABLE for kind in without}
         for kind, rows in itertools.groupby(of_instrument, key=lambda entry: entry.kind):
             chosen[kind.upper()] = name = f"jwst_{instrument.lower()}_{kind}_{serial}.rmap"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from astropy.io import fits
 
 from ..vocabulary.errors import InputError
 from . import crds_cache, instruments, ramps
@@ -124,7 +125,7 @@ def expose(
     Raises
     ------
     InputError
-        An exposure that no instrument can take, rates of another shape than the subarray's, or one detector with two subarrays.
+        An exposure that no instrument can take, rates of another shape than the subarray, or a detector with two subarrays or frame times.
     """
     out, setups = Path(out), [shot.setup() for shot in shots]
     sensors = _sensors(setups, sensors or {}, flat, detector)
@@ -141,19 +142,24 @@ def expose(
     own = [Path(path) for path in references]
     files = own + _references(out / "references", setups, sensors, flat, crds_cache.general_kinds(own))
     if cache:
-        crds_cache.build(out / "crds", files, pars=crds_cache.operations() if pars is None else pars)
+        crds_cache.build(out / "crds", files, pars=crds_cache.operations() if pars is None else pars, absent=(*IMAGING, "flat"))
     return Exposed(exposures, files, out / "crds")
 
 
 def _sensors(setups, given, flat, changes):
     """Name of a detector -> detector.Detector."""
-    sensors, places = dict(given), {}
+    sensors, places, frames = dict(given), {}, {}
     for setup in setups:
         place = places.setdefault(setup.detector, setup.subarray)
         if place != setup.subarray:
             raise InputError(
                 f"{setup.detector} is read with subarray {setup.subarray.name} and with {place.name}",
                 do="Make a program of each: few references are chosen by the subarray",
+            )
+        if frames.setdefault(setup.detector, setup.readout.tframe) != setup.readout.tframe:
+            raise InputError(
+                f"{setup.detector} is read every {frames[setup.detector]} s and every {setup.readout.tframe} s",
+                do="Choose readout patterns of one frame time: the dark is a ramp of single frames",
             )
         if setup.detector not in sensors:
             sensor = make_detector(setup.instrument, setup.detector, setup.subarray, **changes)
@@ -206,5 +212,8 @@ def _references(out, setups, sensors, flat, own):
         for setup, types in [(longest, kinds)] + [(image, IMAGING) for image in images[:1]]:
             wanted = [kind for kind in types if (flat or kind != "flat") and kind not in own and scope(kind, setup) not in there]
             there.update(scope(kind, setup) for kind in wanted)
-            files += write_references(out, sensor, setup=setup, types=wanted, number=number, setups=same, **options).values()
+            made = write_references(out, sensor, setup=setup, types=wanted, number=number, setups=same, **options)
+            if "photom" in made and len(images) < len(same):
+                fits.setval(made["photom"], "EXP_TYPE", value=setup.exp_type)  # spectra have their own
+            files += made.values()
     return files

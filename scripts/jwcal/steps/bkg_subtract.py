@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 OPTIONAL = ("bkg", "wavelengthrange")  # of slitless spectra, which have a sky of their own
 MEMBERS = ("background", "sourcecat")
-PARTS = {"template": {"wfss": "arithmetic/grism/background"}}
+PARTS = {"template": {"wfss": "arithmetic/grism/background", "soss": "arithmetic/soss/background"}}
 TILT = ("GWA_XTIL", "GWA_YTIL")  # of the grating wheel, which never comes to rest at quite the same angle
 SAME_TILT = 1e-8
 CLOSE = 0.375  # arcsec: the wings of a nod that is nearer fall on the source
@@ -59,7 +59,7 @@ def apply(
         background is a template.
     refs : References
         Of templates: bkg, SCI and DQ; wavelengthrange.
-    template : {"", "wfss"}
+    template : {"", "wfss", "soss"}
         Slitless spectra see a sky that only a reference knows: it is scaled to where no source is; given by the table of chains.
     passband : str
         Keyword of the element that limits a grism's wavelengths; given by the table of chains.
@@ -70,8 +70,10 @@ def apply(
         ever 3 away, whatever it is.
     maxiters : int
         How often at most to look for them; None: until there are none.
-    soss_source_percentile, soss_bkg_percentile
-        Of the template of SOSS.
+    soss_source_percentile : float
+        Templates of SOSS: pixels above it see a source.
+    soss_bkg_percentile : (float, float), optional
+        Ratios to the template between these count; 25 and 50 by default.
     wfss_mmag_extract : float, optional
         Template of a grism: sources that are fainter are not masked.
     wfss_mask : str, optional

@@ -7,16 +7,25 @@ import numpy as np
 
 from ..arithmetic.spectra.options import Options
 from ..machine.parts import part
-from ..model.exposure import Members
+from ..model.exposure import Exposure, Members
 from ..vocabulary.errors import InputError
 from ..vocabulary.parameters import Range
 
 log = logging.getLogger(__name__)
 
-OPTIONAL = ("extract1d", "apcorr", "psf")
+OPTIONAL = ("extract1d", "apcorr", "psf", "pastasoss", "specprofile", "speckernel")
 NEEDS = ("err",)
 
-PARTS = {"mode": {"": "arithmetic/spectra/slits", "field": "arithmetic/grism/spectra"}}
+CUBE, WAVELENGTHS = "s3d", "WCS-TABLE"  # the suffix of cubes, and a table that is theirs
+PARTS = {
+    "mode": {
+        "": "arithmetic/spectra/slits",
+        "cubes": "arithmetic/spectra/cubes",
+        "mrs": "arithmetic/spectra/cubes_mrs",
+        "field": "arithmetic/grism/spectra",
+        "soss": "arithmetic/soss/extraction",
+    },
+}
 
 
 def apply(
@@ -42,6 +51,28 @@ def apply(
     psf_total: Literal["whole", "inside"] = "whole",
     bad_pixels: Literal["replace", "omit"] = "replace",
     move_background: bool = True,
+    center_xy: list[float] | None = None,
+    ifu_autocen: bool = False,
+    bkg_sigma_clip: Annotated[float, Range(min=0)] = 3.0,
+    ifu_rfcorr: bool = True,
+    ifu_set_srctype: Literal["POINT", "EXTENDED", None] = None,
+    ifu_rscale: Annotated[float, Range(min=0.5, max=3)] | None = None,
+    ifu_covar_scale: Annotated[float, Range(min=0)] = 1.0,
+    ifu_centre: Literal["fraction", "spaxel"] = "fraction",
+    ifu_bkg_area: Literal["used", "ring"] = "used",
+    soss_atoca: bool = True,
+    soss_threshold: Annotated[float, Range(min=0, max=1)] = 1e-2,
+    soss_n_os: Annotated[int, Range(min=1)] = 2,
+    soss_wave_grid_in: str | None = None,
+    soss_wave_grid_out: str | None = None,
+    soss_estimate: str | None = None,
+    soss_rtol: Annotated[float, Range(min=0)] = 1e-4,
+    soss_max_grid_size: Annotated[int, Range(min=1)] = 20000,
+    soss_tikfac: Annotated[float, Range(min=0)] | None = None,
+    soss_width: Annotated[float, Range(min=1)] = 40.0,
+    soss_bad_pix: Literal["model", "masking"] = "masking",
+    soss_modelname: str | None = None,
+    soss_order_3: bool = True,
 ):
     """Extract the spectra of all slits, or of one image or series of images.
 
@@ -55,11 +86,12 @@ def apply(
         (row, col) or (int, row, col) a slit, with a gWCS; DISPAXIS says how the spectrum lies, SRCTYPE whether it is a point source's.
     refs : References
         extract1d: the list `apertures`; all pixels are summed without it. apcorr: table APCORR. psf: images PSF and WAVE, for profiles.
+        Of overlapping orders: pastasoss; specprofile and speckernel to tell them apart.
     mode : str
         What the images are; given by the table of chains.
-    place : {"", "pointing", "slit"}
+    place : {"", "pointing", "slit", "first"}
         How a point source's place is known: not at all, from where the dither points at (DITH_RA, DITH_DEC), or from its place in the slit
-        (SRCXPOS, SRCYPOS); given by the table of chains.
+        (SRCXPOS, SRCYPOS). Of overlapping orders: "first" where the filter lets order 1 alone through. Given by the table of chains.
     subtract_background : bool, optional
         By default where the reference has regions of background.
     apply_apcorr : bool
@@ -89,11 +121,56 @@ def apply(
         integrations or, where it is bad in all, of the nearest wavelengths. The flux is flagged FLUX_ESTIMATED. Or it is missing.
     move_background : bool
         The background's regions move with the aperture.
+    center_xy : [float, float], optional
+        Column and row of the aperture's middle, from 0; like the next eight, for cubes.
+    ifu_autocen : bool
+        Put the aperture on the brightest star-like source, and not on the target's place.
+    bkg_sigma_clip : float
+        Voxels so many standard deviations from the mean of the plane are no background.
+    ifu_rfcorr : bool
+        Also correct the spectrum for residual fringes: columns RF_FLUX, RF_SURF_BRIGHT, RF_BACKGROUND (MIRI).
+    ifu_set_srctype : {"POINT", "EXTENDED"}, optional
+        In place of SRCTYPE. A point source is summed in a circle, an extended one over the whole field.
+    ifu_rscale : float, optional
+        Radius in units of the PSF's FWHM (MIRI); the reference's is 2.
+    ifu_covar_scale : float
+        Factor on the errors: voxels share pixels, so that those of sums are larger than if they did not.
+    ifu_centre : {"fraction", "spaxel"}
+        Put the aperture where the target is, or in the middle of the nearest spaxel.
+    ifu_bkg_area : {"used", "ring"}
+        The background is the sum in the ring over the area of the voxels that were not clipped, or of all.
+    soss_atoca : bool
+        Take the light of the other orders out of each order's box.
+    soss_threshold : float
+        A pixel of which two orders have more than this share is left out of the fit where one of them is beyond the grid.
+    soss_n_os : int
+        Wavelengths of the grid a pixel, at least.
+    soss_wave_grid_in : str, optional
+        File with the grid: WAVEGRID, as it was saved with `soss_wave_grid_out`.
+    soss_wave_grid_out : str, optional
+        Anything: save the grid too, as "sosswavegrid".
+    soss_estimate : str, optional
+        File with a first guess of the spectrum: WAVELENGTH and FLUX of its table EXTRACT1D.
+    soss_rtol : float
+        Relative error of an integral over a pixel that the grid has to reach.
+    soss_max_grid_size : int
+        Wavelengths, at most.
+    soss_tikfac : float, optional
+        How smooth the spectrum of orders 1 and 2 is to be; found from the data by default.
+    soss_width : float
+        Rows of the boxes.
+    soss_bad_pix : {"model", "masking"}
+        A pixel that is bad in all integrations has what the model of its order says, or is missing; then `bad_pixels` "replace" scales
+        the column's flux by what the profile says it has lost.
+    soss_modelname : str, optional
+        Anything: save the models too, as images "sossextractmodel" and spectra "atocaspectra".
+    soss_order_3 : bool
+        Extract order 3 too.
 
     Returns
     -------
     list of Exposure
-        Spectra, of all members in one, "x1d" or "x1dints", and what was asked for: "profile", "scene_model", "residual".
+        Spectra, of all members in one, "x1d" or "x1dints", and what was asked for: "profile", "scene_model", "residual", and the models.
 
     Raises
     ------
@@ -103,27 +180,30 @@ def apply(
         A reference does not have the slit, or not what is needed.
     """
     given = dict(locals())
-    options = Options(**{name: given[name] for name in Options.__dataclass_fields__})
     way = part(PARTS["mode"], mode)
+    kind = getattr(way, "Options", Options)
+    options = kind(**{name: given[name] for name in kind.__dataclass_fields__})
     extract = way.extract
     if isinstance(exposure, Members):
+        if hasattr(way, "for_members"):
+            extract = way.for_members(exposure, refs, place, options)
         return _of_members(exposure, lambda member: _of_one(member, refs, extract, place, options), getattr(way, "joined", None))
     return _of_one(exposure, refs, extract, place, options)
 
 
 def _of_one(exposure, refs, extract, place, options):
     """The spectra of an exposure, and what was asked for."""
-    series = any(pixels.sci is not None and pixels.sci.ndim == 3 for pixels in exposure.pixels)
+    series = exposure.suffix != CUBE and any(pixels.sci is not None and pixels.sci.ndim == 3 for pixels in exposure.pixels)
     spectra, shown = extract(exposure, refs, place, options)
     new = exposure.derive([], "x1dints" if series else "x1d")
-    new.spectra = spectra
-    new.tables = {name: table for name, table in exposure.tables.items() if name != "INT_TIMES" or series}
+    new.spectra, new.product = spectra, exposure.product
+    new.tables = {name: table for name, table in exposure.tables.items() if name != WAVELENGTHS and (name != "INT_TIMES" or series)}
     region = exposure.header.get("S_REGION")
     if region:
         spectra[0].header["S_REGION"] = (region, "Spatial footprint of the observation")
     images = []
     for suffix, pixels in shown.items():
-        image = exposure.derive(pixels, suffix)
+        image = pixels if isinstance(pixels, Exposure) else exposure.derive(pixels, suffix)
         image.tables = {}
         images.append(image)
     return [new, *images]

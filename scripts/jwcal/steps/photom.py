@@ -15,6 +15,7 @@ PARTS = {
         "slits": "arithmetic/flux/nirspec_slits",
         "shutters": "arithmetic/flux/nirspec_slits",
         "ifu": "arithmetic/flux/nirspec_slices",
+        "extracted": "arithmetic/flux/extracted",
     }
 }
 
@@ -45,7 +46,8 @@ def apply(
     kind : str
         "" for images, "spectra" for what has a wavelength in every pixel, "grism" where the conversion is
         of the light of a micron and is divided by what of it a pixel has, "slices" for those of the mid-infrared spectrometer; for NIRSpec
-        "slits", "shutters", or "ifu", whose pixels have areas of their own. This and the next two are given by the table of chains.
+        "slits", "shutters", or "ifu", whose pixels have areas of their own; "extracted" for tables of spectra. This and
+        the next two are given by the table of chains.
     integrations : {"", "uncalibrated"}
         Whether single integrations are calibrated.
     keep_both : bool

@@ -41,22 +41,38 @@ def near_traces(reference, position, first_row, shape, halfwidth):
     rows, columns = np.arange(shape[0])[:, None], np.arange(shape[1])
     near = np.zeros(shape, bool)
     for trace, wavelengths in zip(reference["traces"], reference["wavecal_models"], strict=True):
-        turned = _turned(*np.asarray(trace["trace"], float).T, position - meta["pwcpos_cmd"], (trace["pivot_x"], trace["pivot_y"]))
-        if turned[0].size < 2:  # it lies beyond the subarray
+        turned = trace_on_grid(trace, wavelengths, meta, position)
+        if turned is None:
             continue
-        x, y = _on_grid(*turned, wavelengths, meta, position)
+        _, x, y = turned
         order = np.argsort(x)
         centre = np.interp(columns, x[order], y[order]) + (meta["subarray_ymin"] - first_row)
         near |= (rows >= np.floor(centre - halfwidth)) & (rows <= np.ceil(centre + halfwidth))
     return near
 
 
-def _on_grid(x, y, wavelengths, meta, position):
-    """A turned trace on the reference's grid of wavelengths: x and y in SUBSTRIP256."""
+def trace_on_grid(trace, wavelengths, meta, position):
+    """The trace of an order at a position of the wheel, on the reference's grid of wavelengths.
+
+    Parameters
+    ----------
+    trace, wavelengths, meta : mapping
+        An entry of `traces`, that of `wavecal_models`, and `meta`, of a pastasoss reference.
+    position : float
+        PWCPOS, degrees.
+
+    Returns
+    -------
+    wavelength, x, y : float64
+        micron, and pixels of SUBSTRIP256 from 0; None where the trace lies beyond that.
+    """
+    x, y = _turned(*np.asarray(trace["trace"], float).T, position - meta["pwcpos_cmd"], (trace["pivot_x"], trace["pivot_y"]))
+    if x.size < 2:
+        return None
     known = _wavelengths(wavelengths, x, position - meta["pwcpos_cmd"])
     grid = np.linspace(meta["wavemap_wlmin"], meta["wavemap_wlmax"], meta["wavemap_nwl"])
     order = np.argsort(known)
-    return tuple(_along_line(grid, known[order], values[order]) for values in (x, y))
+    return grid, *(_along_line(grid, known[order], values[order]) for values in (x, y))
 
 
 def _turned(x, y, degrees, pivot):

@@ -148,7 +148,11 @@ def point_light(spot, spectrum, across, along, mode, which=0, shutters=None, shu
         DN/s.
     """
     seen = own_wavelength(spot, across)
-    windows = tuple((low / response.SCREEN[1], high / response.SCREEN[1]) for low, high in response.windows(*shutters)) if shutters else ((-0.5, 0.5),)
+    windows = (
+        tuple((low / response.SCREEN[1], high / response.SCREEN[1]) for low, high in response.windows(*shutters))
+        if shutters
+        else ((-0.5, 0.5),)
+    )
     rate = 1e-6 * spectrum(seen) / response.conversion(seen) * point_parts(spot, seen, across, along, windows)
     return np.nan_to_num(rate * response.flat(mode, seen, spot.columns, spot.rows, which, shutter))
 
@@ -200,4 +204,3 @@ def slice_light(spot, spectrum, across, along, loss):
 def add(image, spot, rate, subarray):
     """Add rates to the image of a subarray, in place."""
     image[spot.rows - (subarray.ystart - 1), spot.columns - (subarray.xstart - 1)] += rate
-

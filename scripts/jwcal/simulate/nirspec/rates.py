@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from astropy.time import Time, TimeDelta
 
-from ...model.exposure import Exposure, Header, Pixels
+from ...model.exposure import Exposure, Header
 from ...model.references import References
 from .. import exposures, headers, instruments, pointing
 from ..spectrograph import Dip, Source, measured
@@ -25,7 +25,13 @@ from .references import FILTERS
 from .shutters import NODS, Slitlet
 
 STAR = Source()
-WHEEL = {"GWA_XTIL": 0.3368, "GWA_YTIL": 0.0334, "GWA_TILT": 37.4, "GWA_PXAV": 168.9, "GWA_PYAV": 16.7}  # sensors of the grating wheel, and K
+WHEEL = {
+    "GWA_XTIL": 0.3368,
+    "GWA_YTIL": 0.0334,
+    "GWA_TILT": 37.4,
+    "GWA_PXAV": 168.9,
+    "GWA_PYAV": 16.7,
+}  # sensors of the grating wheel, and K
 SUBARRAYS = {
     "SUBS200A1": ("S200A1",),
     "SUBS200A2": ("S200A2",),
@@ -140,6 +146,8 @@ class _Stage:
         for *place, height in cosmic_rays:
             hit[tuple(place)] += height
         rng = np.random.default_rng([seed, 811])
+        self.header["DATAMODL"] = "CubeModel" if kind == "rateints" else "ImageModel"
+        self.header["FILENAME"] = self.header["FILENAME"].replace("_uncal", f"_{kind}")
         made = Exposure(self.header, [], suffix=kind)
         made.pixels = [measured(hit, np.ones(self.setup.subarray.shape), self.setup.readout.effinttm, noise, rng)]
         made.pixels[0].header = self.header.sci
@@ -312,7 +320,7 @@ def simulate_slitlets(
     nods=NODS,
     metadata="jw01234001001_01_msa.fits",
     configuration=1,
-    failed=(),
+    failed=response.FAILED,
     target=exposures.TARGET,
     roll=30.0,
     start=exposures.START,
@@ -515,9 +523,7 @@ class Lines:
     def __call__(self, wavelength):
         wavelength = np.asarray(wavelength, float)
         sigma = [self.width * at / np.sqrt(8 * np.log(2)) for at in self.at]
-        return self.continuum + self.height * sum(
-            np.exp(-0.5 * ((wavelength - at) / s) ** 2) for at, s in zip(self.at, sigma, strict=True)
-        )
+        return self.continuum + self.height * sum(np.exp(-0.5 * ((wavelength - at) / s) ** 2) for at, s in zip(self.at, sigma, strict=True))
 
 
 def lines(**given):
@@ -534,7 +540,7 @@ def simulate_slicer(
     background=None,
     source_type="POINT",
     imprint=False,
-    failed=(),
+    failed=response.FAILED,
     leak=None,
     target=exposures.TARGET,
     roll=30.0,
@@ -571,7 +577,13 @@ def simulate_slicer(
     Simulated
         Its truth's `places` are of the slices that hold light of each source: by wavelength 2 micron.
     """
-    options = {"OPMODE": "IFU", "subarray": "FULL", "SRCTYAPT": source_type, "IS_IMPRT": bool(imprint), "aperture": "NRS_FULL_IFU"} | options
+    options = {
+        "OPMODE": "IFU",
+        "subarray": "FULL",
+        "SRCTYAPT": source_type,
+        "IS_IMPRT": bool(imprint),
+        "aperture": "NRS_FULL_IFU",
+    } | options
     known = {"target": target, "roll": roll, "dither": dither, "start": start, "identity": identity, "header": header}
     stage = _Stage(files, "NRS_IFU", _middle_of_slicer, grating, filter, options, **known)
     loss = response.point_loss if source_type == "POINT" else response.even_loss
@@ -603,4 +615,3 @@ def _slice(stage, number, seen, sources, background, loss):
         across, along = (np.interp(spot.wavelength, waves, moved[:, axis]) for axis in (0, 1))
         stage.places.setdefault(number, []).append(tuple(np.interp(2.0, waves, moved[:, axis]) for axis in (0, 1)))
         stage.add(spot, light.slice_light(spot, source.spectrum, across, along, loss))
-

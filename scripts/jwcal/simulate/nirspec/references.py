@@ -51,7 +51,17 @@ DETECTORS = ("NRS1", "NRS2")
 
 
 def write_references(
-    folder, *, mode="fs", grating="PRISM", filter=None, detector="NRS1", real=None, types=None, spoilt=(), failed=(), lamp_mode="FIXEDSLIT"
+    folder,
+    *,
+    mode="fs",
+    grating="PRISM",
+    filter=None,
+    detector="NRS1",
+    real=None,
+    types=None,
+    spoilt=(),
+    failed=response.FAILED,
+    lamp_mode="FIXEDSLIT",
 ):
     """Write the references of one mode, one grating and one detector.
 

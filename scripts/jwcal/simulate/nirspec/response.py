@@ -19,7 +19,7 @@ PIXEL = 0.105  # arcsec along the slit
 SQUARE_ARCSEC = (np.pi / 180 / 3600) ** 2  # sr
 SCREEN = tuple(o / p for o, p in zip(OPEN, PITCH, strict=True))  # part of a shutter's pitch that is open, across and along
 BLUR = 0.06  # of a shadow as pixels see it, in pitches; wider with the wavelength
-MODES = ("fs", "bots", "mos", "ifu")
+FAILED = ((4, 330, 85),)  # quadrant, column, row of a shutter that never closes
 
 
 def conversion(wavelength):
