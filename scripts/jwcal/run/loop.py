@@ -14,7 +14,7 @@ from ..settings import facts, step_modules
 from ..settings.chains import Save, Step, root_and_suffix
 from ..vocabulary.errors import InputError
 from . import superstripes
-from .one_step import COMPLETE, apply, reference_types
+from .one_step import COMPLETE, apply, apply_to_all, reference_types, takes_all
 from .walk import ends_ramp, walk
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,10 @@ def _go_on(recipe, entries, current, refs, write, last=True):
         if isinstance(entry, Save):
             current = _save(entry, current, recipe, write)
             continue
-        current = [after for before in current for after in apply(entry, before, refs, recipe)]
+        if takes_all(entry):
+            current = apply_to_all(entry, current, refs, recipe)
+        else:
+            current = [after for before in current for after in apply(entry, before, refs, recipe)]
         if last:
             _drop(refs, entry, later)
         sources = [after for after in current if isinstance(after, Members)]
@@ -203,7 +206,7 @@ def _save(entry, current, recipe, write):
             go_on.append(exposure)
             continue
         suffix = entry.suffixes.get(exposure.suffix)
-        if suffix and (not entry.optional or suffix in recipe.save):
+        if suffix and (not entry.optional or suffix in recipe.save) and _is_for(entry, exposure, suffix, recipe):
             exposure.suffix = suffix
             exposure.product = entry.name.format(product=exposure.product or recipe.product, asn_id=recipe.association.get("asn_id", ""))
             made.append(exposure)
@@ -219,6 +222,12 @@ def _save(entry, current, recipe, write):
     if write and made:
         write(made)
     return go_on
+
+
+def _is_for(entry, exposure, suffix, recipe):
+    """Whether an entry is for the exposure where there are two of a suffix: one for those with a name of their own, and a plain one."""
+    ways = {bool(save.name) for save in recipe.entries if isinstance(save, Save) and suffix in save.suffixes.values()}
+    return len(ways) == 1 or bool(exposure.product) == bool(entry.name)
 
 
 def _has_value(array):
