@@ -84,9 +84,14 @@ NIRCAM = Mode(
     {
         "orders": [1],
         "displ": [by_place((3.0, 0, 0), (1.1, 1e-5, 0), (0.01, 0, 0))],
-        "dispx": [by_place((-60, 0.01, 0), (125, 0.01, 0.01), (1.2, 0, 0))],
+        "dispx": [[Polynomial1D(1, c0=-60.0, c1=126.0)]],
         "dispy": [by_place((1.0, 0, 0.002), (-1.0, 0, 0), (0.3, 0, 0))],
     },
+)
+NIRCAM_FIELD = Mode(  # all of it depends on the place, which the peer can't look up
+    NIRCAM.keywords,
+    *(NIRCAM.aperture, NIRCAM.element, NIRCAM.limits),
+    {**NIRCAM.specwcs, "dispx": [by_place((-60, 0.01, 0), (125, 0.01, 0.01), (1.2, 0, 0))]},
 )
 NIRCAM_OLD = Mode(
     {**NIRCAM_KEYWORDS, "PUPIL": "GRISMC"},
@@ -115,7 +120,14 @@ MIRI = Mode(
     },
     True,
 )
-MODES = {"niriss": NIRISS, "niriss columns": NIRISS_COLUMNS, "nircam": NIRCAM, "nircam old": NIRCAM_OLD, "miri": MIRI}
+MODES = {
+    "niriss": NIRISS,
+    "niriss columns": NIRISS_COLUMNS,
+    "nircam": NIRCAM,
+    "nircam field": NIRCAM_FIELD,
+    "nircam old": NIRCAM_OLD,
+    "miri": MIRI,
+}
 
 
 def trace(mode, order, x0, y0, t):
@@ -123,6 +135,7 @@ def trace(mode, order, x0, y0, t):
     n = mode.specwcs["orders"].index(order)
 
     def value(model):
+        model = model[0] if isinstance(model, list) and model[0].n_inputs == 1 else model
         if isinstance(model, list):
             return sum(c(x0, y0) * t**power for power, c in enumerate(model))
         return model(t)

@@ -14,7 +14,7 @@ from ..settings import facts, step_modules
 from ..settings.chains import Save, Step, root_and_suffix
 from ..vocabulary.errors import InputError
 from . import superstripes
-from .one_step import COMPLETE, apply, reference_types
+from .one_step import COMPLETE, apply, apply_to_all, reference_types, takes_all
 from .walk import ends_ramp, walk
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,10 @@ def _go_on(recipe, entries, current, refs, write, last=True):
         if isinstance(entry, Save):
             current = _save(entry, current, recipe, write)
             continue
-        current = [after for before in current for after in apply(entry, before, refs, recipe)]
+        if takes_all(entry):
+            current = apply_to_all(entry, current, refs, recipe)
+        else:
+            current = [after for before in current for after in apply(entry, before, refs, recipe)]
         if last:
             _drop(refs, entry, later)
         sources = [after for after in current if isinstance(after, Members)]

@@ -51,22 +51,43 @@ def apply(entry, exposure, refs, recipe):
     return results
 
 
+def takes_all(entry):
+    """Whether a step is called once, with all that the steps before it have made."""
+    return getattr(step_modules.step_module(entry.name), "TAKES", "") == "results"
+
+
+def apply_to_all(entry, exposures, refs, recipe):
+    """Such a step; otherwise as `apply`."""
+    began = time.perf_counter()
+    try:
+        results, status, reason = call("apply", entry, exposures, refs, recipe), COMPLETE, ""
+    except Skip as why:
+        results, status, reason = exposures, SKIPPED, str(why)
+    seconds = time.perf_counter() - began
+    for result in results:
+        record(result, entry.name, status, reason, seconds, _product(result, recipe))
+        for kind in reference_types(entry) if status == COMPLETE else ():
+            result.references[kind] = refs[kind].name if kind in refs else "N/A"
+    return results
+
+
 def call(function, entry, exposure, refs, recipe):
     """Call a step's `apply`, or its `prepare` or `finish` with the same arguments; raises Skip or an error that names the file."""
     module = step_modules.step_module(entry.name)
+    one = exposure[0] if isinstance(exposure, list) else exposure
     given = dict(recipe.parameters.get(entry.name, {})) if function == "apply" else parameters(entry, recipe)
     if given.pop("skip", getattr(module, "SKIP", False)):
         raise Skip("switched off")
     for kind in getattr(module, "REFERENCES", ()):
         if kind not in refs:
-            exposure.references[kind] = "N/A"
+            one.references[kind] = "N/A"
             raise Skip(f"its {kind} reference is N/A")
     try:
         return getattr(module, function)(exposure, refs, **entry.arguments, **given)
     except (InputError, ReferenceError) as error:
-        raise type(error)(error.what, error.file or exposure.name, error.do) from error
+        raise type(error)(error.what, error.file or one.name, error.do) from error
     except MemoryError:
-        raise JwcalError(f"{entry.name} ran out of memory", exposure.name, "Give the job more memory (mem_mb)") from None
+        raise JwcalError(f"{entry.name} ran out of memory", one.name, "Give the job more memory (mem_mb)") from None
     except (Skip, JwcalError):
         raise
     except Exception as error:
@@ -74,7 +95,7 @@ def call(function, entry, exposure, refs, recipe):
             raise
         log.error("%s", traceback.format_exc())
         what = f"the step {entry.name} raised {step_modules.in_words(error, entry.own)} in {entry.own}"
-        raise JwcalError(what, exposure.name, "Correct the step; the log has the traceback") from error
+        raise JwcalError(what, one.name, "Correct the step; the log has the traceback") from error
 
 
 def _product(exposure, recipe):

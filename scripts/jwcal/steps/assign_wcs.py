@@ -192,6 +192,39 @@ def _nrs_shutters(exposure, refs, *, y_range, **_):
     _slits(exposure, refs, msa.slitlets(exposure.header, path, y_range, msa.pitch_scales(refs["msa"])), of_shutters=True)
 
 
+def _nrs_slices(exposure, refs, *, y_range, slice_wcs, **_):
+    from ..arithmetic.wcs.nirspec.ifu import Slices
+    from ..arithmetic.wcs.nirspec.optics import Optics
+
+    optics = Optics(exposure.header, refs)
+    _needs(refs, () if optics.lamp else (*FROM_SKY, "chromcorr"))
+    slices = Slices(optics, refs, exposure.sci.shape, y_range)
+    wcs = slices.wcs()
+    _dispersed(exposure, slices.slice_wcs() if slice_wcs else wcs, ALONG_ROWS)
+    exposure.about["slits"] = slices
+    exposure.only.extra["REGIONS"] = slices.labels
+    _nirspec_range(exposure, optics)
+    if not optics.lamp:
+        region, (blue, red) = slices.extent(wcs)
+        _set_region(exposure, region, "no pixel is in a slice")
+        log.info("Wavelengths from %.4f to %.4f micron", blue, red)
+
+
+def _nrs_imaging(exposure, refs, *, sip, **_):
+    from ..arithmetic.wcs import footprint
+    from ..arithmetic.wcs.nirspec.imaging import imaging_wcs
+    from ..arithmetic.wcs.nirspec.optics import Optics
+
+    optics = Optics(exposure.header, refs)
+    _needs(refs, () if optics.lamp else FROM_SKY)
+    exposure.wcs = imaging_wcs(optics, exposure.sci.shape)
+    _nirspec_range(exposure, optics)
+    if not optics.lamp:
+        _set_region(exposure, footprint.s_region(exposure.wcs), "a corner of the image has no place on the sky")
+        if sip is not None:
+            _approximate(exposure, exposure.wcs, **sip)
+
+
 def _slits(exposure, refs, slits, of_shutters=False):
     """The WCS of all open slits; they themselves are put down for the steps that follow."""
     from ..arithmetic.wcs.nirspec.exposure_slits import ExposureSlits
@@ -240,6 +273,8 @@ KINDS = {
     "miri_wfss": (_field("miri"), GRISM),
     "nrs_slits": (_nrs_slits, (*NIRSPEC, "msa")),
     "nrs_shutters": (_nrs_shutters, (*NIRSPEC, "msa")),
+    "nrs_slices": (_nrs_slices, (*NIRSPEC, "ifupost", "ifuslicer", "ifufore")),
+    "nrs_imaging": (_nrs_imaging, NIRSPEC),
     "nrs_bright": (_nrs_bright, (*NIRSPEC, "msa")),
 }
 

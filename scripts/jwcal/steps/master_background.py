@@ -28,6 +28,7 @@ def apply(
     members,
     refs=None,
     column: str = "",
+    keep: bool = False,
     *,
     median_kernel: Annotated[int, Range(min=1)] = 1,
     user_background: str | None = None,
@@ -48,6 +49,8 @@ def apply(
         None are needed.
     column : str
         Column of the extracted spectra that the background is in; by default as above. Given by the table of chains.
+    keep : bool
+        Pixels whose wavelength the background does not have stay usable, with a warning; gaps between bands are not bridged. The table's.
     median_kernel : int
         Wavelengths in a running median of the background; an even number is taken one smaller.
     user_background : str, optional
@@ -76,13 +79,18 @@ def apply(
         background, made_of = _of_members(members, column)
         background = background_spectrum.smoothed(background, median_kernel - (median_kernel % 2 == 0))
     asides = [_by_wavelength(head, background, made_of)] if save_background and made_of else []
+    reached = False
     for exposure in members.each(keep=KEPT):
-        found = background_spectrum.subtract(exposure, background)
+        found = background_spectrum.subtract(exposure, background, keep)
+        reached |= any((~outside).any() for _, outside in found)
         if user_background:
             exposure.header["MASTERBG"] = Path(user_background).name
         if save_background:
             asides.append(_on_pixels(exposure, found, members.asn_id))
     low, high = background.wavelength[[0, -1]]
+    if not reached:
+        what = f"the background is one of {low:.3f} to {high:.3f} micron, where no exposure has a pixel"
+        raise InputError(what, head.name, "Give a background of its band, or leave the step out")
     log.info("Subtracted a background of %.4g (median) from %.3f to %.3f micron", np.median(background.brightness), low, high)
     return [members, *asides] if save_background else members
 

@@ -15,6 +15,7 @@ PARTS = {
         "spec": "arithmetic/outliers/spec",
         "tso": "arithmetic/outliers/tso",
         "coron": "arithmetic/outliers/coron",
+        "ifu": "arithmetic/outliers/ifu",
     }
 }
 
@@ -39,6 +40,7 @@ def apply(
     jitter: bool = True,
     by_wavelength: bool = True,
     ifu_second_check: bool = False,
+    ifu_method: Literal["dithers", "neighbours"] = "dithers",
     save_intermediate_results: bool = False,
     resample_data: bool = True,
     good_bits: str = "~DO_NOT_USE",
@@ -55,7 +57,7 @@ def apply(
     members : exposure.Members, iterable of Exposure, or Exposure
         Images of one sky for "imaging", slits for "spec", opened one at a time; a series of integrations for "tso": one, or
         several that are taken one after the other; integrations behind a coronagraph's mask for "coron", of the science and of
-        its PSF references.
+        its PSF references; images of slices for "ifu".
     refs
         None are needed.
     mode : str
@@ -73,13 +75,20 @@ def apply(
     snr : str
         Standard deviations for an outlier: in the first pass, and beside one that was found then.
     scale : str
-        Imaging, spectra: how much the model's slope adds to the threshold, in both passes.
+        Imaging, spectra, slices: how much the model's slope adds to the threshold, in both passes.
     peak : str
         Imaging: how much is added where the model has a sharp peak, in both passes; keeps the cores of undersampled stars. "0 0": as jwst.
     backg : float
         Imaging, spectra: a level that is added to the model of an image without one from skymatch.
-    kernel_size, threshold_percent, ifu_second_check
-        Of integral field spectra.
+    kernel_size : str
+        Slices: rows and columns of the surroundings that a pixel is compared with, odd numbers.
+    threshold_percent : float
+        Slices: so many percent of the pixels can't be found by their neighbours in all exposures; with "neighbours" all others are.
+    ifu_second_check : bool
+        Slices: flag pixels too that have no neighbour with a value in any exposure.
+    ifu_method : {"dithers", "neighbours"}
+        Slices: compare with the other dithers, by place on the sky and wavelength, and look for pixels that stand out in all exposures; or
+        take a fixed part of the pixels that differ most from their neighbours in all exposures, as jwst.
     rolling_window_width : int
         Time series: integrations in the running median; below 2, or more than there are: all.
     jitter : bool
@@ -127,6 +136,7 @@ def apply(
         jitter=jitter,
         by_wavelength=by_wavelength,
         ifu_second_check=ifu_second_check,
+        ifu_method=ifu_method,
         save_intermediate_results=save_intermediate_results,
         resample_data=resample_data,
         bad_bits=bad_bits(good_bits),

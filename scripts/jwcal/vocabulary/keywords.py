@@ -12,6 +12,7 @@ STATUS_NAMES = {
     "stack_refs": "stack_psfs",
     "align_refs": "align_psfs",
     "imprint_subtract": "imprint",
+    "master_background_mos": "master_background",
     "resample_spec": "resample",
 }
 

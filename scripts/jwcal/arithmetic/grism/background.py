@@ -57,7 +57,7 @@ def subtract(exposure, refs, options):
     scale = scale_of(exposure.sci, sky, exposure.err, mask & with_value, rejection, exposure.header["DISPAXIS"])
     if not np.isfinite(scale):
         raise Skip("the sky's brightness can't be told: no pixel is left")
-    exposure.sci -= np.float32(scale) * sky
+    exposure.sci -= scale * sky.astype(float)
     exposure.dq |= reference.dq()
     exposure.extra[MASK] = mask.astype(np.uint32)
     exposure.header["BKGD_SCL"] = (float(scale), "Background scale factor")

@@ -49,3 +49,9 @@ def wavelength_ranges(reference, element, asked=None, place=""):
         row = next((row for row in found if len(found) > 1 and len(row) > 4 and row[1] in place), found[0])
         ranges[order] = float(row[-2]), float(row[-1])
     return ranges
+
+
+def known_orders(reference, element):
+    """The orders that a wavelengthrange reference has for a filter."""
+    with understood("wavelengthrange", reference.path):
+        return sorted({int(row[0]) for row in reference.tree["wavelengthrange"] if row[-3] == element})

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...model.exposure import Header
-from ...model.spectra import CUT, ONE_A_ROW, Spectrum, empty_table
+from ...model.spectra import CUT, Spectrum, empty_table
 from ..spectra import slits
 
 OF_GROUP = ("OBSERVTN", "VISIT", "VISITGRP", "SEQ_ID", "ACT_ID", "EXPOSURE")
@@ -19,7 +19,7 @@ def extract(exposure, refs, place, options):
     for spectrum in found:
         order = int(spectrum.header["SPORDER"])
         orders.setdefault(order, []).append((by_name[str(spectrum.header["SLTNAME"]), order], spectrum))
-    return [_table(exposure.header, order, rows) for order, rows in orders.items()], shown
+    return joined([_table(exposure.header, order, rows) for order, rows in orders.items()]), shown
 
 
 def _table(header, order, rows):
@@ -66,7 +66,7 @@ def group_of(header: Header, order):
 
 
 def joined(spectra):
-    """The tables of several exposures, each with a row for every source of all of them."""
+    """The tables of several exposures and orders, each with a row for every source of all of them."""
     labels = np.unique(np.concatenate([spectrum.table["SOURCE_ID"] for spectrum in spectra]))
     for spectrum in spectra:
         old = spectrum.table
@@ -76,8 +76,3 @@ def joined(spectra):
             new[np.searchsorted(labels, old["SOURCE_ID"])] = old
             spectrum.table = new
     return spectra
-
-
-def is_vector(name):
-    """Whether a column has a value for each wavelength."""
-    return name not in ONE_A_ROW

@@ -31,6 +31,7 @@ class Options:
     pixmap_stepsize: float
     pixmap_order: int
     by_wavelength: bool = True
+    ifu_method: str = "dithers"
 
 
 def numbers(name, text, count=2, kind=float):

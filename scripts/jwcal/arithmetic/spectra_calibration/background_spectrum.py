@@ -11,6 +11,8 @@ from .wavelengths import rising, wavelengths
 
 log = logging.getLogger(__name__)
 
+GAP, LEAST_GAP = 30, 0.03  # steps of wavelength, and micron, beyond which a background has a gap between bands
+
 
 class Background(NamedTuple):
     """A background: wavelengths [micron], rising, and its surface brightness, in the unit of the spectra that it is subtracted from."""
@@ -49,8 +51,15 @@ def smoothed(background, size):
     return background._replace(brightness=medfilt(background.brightness, size)) if size > 1 else background
 
 
-def on_pixels(slit, background):
+def on_pixels(slit, background, bridge=True):
     """A background on the pixels of one slit.
+
+    Parameters
+    ----------
+    slit : Exposure
+    background : Background
+    bridge : bool
+        Interpolate over gaps between bands too; else there is no background in them.
 
     Returns
     -------
@@ -58,16 +67,30 @@ def on_pixels(slit, background):
         0 where it is not known.
     bool (row, col)
         Pixels whose wavelength is outside the background's, or that have none.
+    bool (row, col)
+        Those of them that have one.
     """
     found = wavelengths(slit).astype(float)
     values = np.interp(found, background.wavelength, background.brightness, left=np.nan, right=np.nan)
+    if not bridge:
+        steps = np.diff(background.wavelength)
+        wide = np.concatenate([[False], steps > max(GAP * np.median(steps), LEAST_GAP), [False]])
+        values[wide[np.searchsorted(background.wavelength, found)] & np.isfinite(found)] = np.nan
     outside = ~np.isfinite(values)
     values[outside] = 0
-    return values.astype(np.float32), outside
+    return values.astype(np.float32), outside, outside & np.isfinite(found)
 
 
-def subtract(exposure, background):
+def subtract(exposure, background, keep=False):
     """Subtract a background from every slit; pixels for which it is not known stay as they are, and are DO_NOT_USE.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        Changed in place.
+    background : Background
+    keep : bool
+        Pixels for which it is not known can be used all the same, and gaps between bands are not bridged.
 
     Returns
     -------
@@ -75,11 +98,14 @@ def subtract(exposure, background):
     """
     found = []
     for slit in exposure.slits():
-        values, outside = on_pixels(slit, background)
+        values, outside, lost = on_pixels(slit, background, bridge=not keep)
         slit.sci -= values
-        slit.dq[..., outside] |= DO_NOT_USE
-        lost = np.count_nonzero(outside & np.isfinite(wavelengths(slit)))
-        if lost:
-            log.warning("%s: the background does not reach the wavelengths of %d pixels: they are DO_NOT_USE", exposure.name, lost)
+        if not keep:
+            slit.dq[..., outside] |= DO_NOT_USE
+        count, lit = np.count_nonzero(lost), np.count_nonzero(lost | ~outside)
+        if count:
+            what = f"{count} pixels ({100 * count / lit:.0f} %)"
+            then = "nothing is subtracted there" if keep else "they are DO_NOT_USE"
+            log.warning("%s: the background does not reach the wavelengths of %s: %s", exposure.name, what, then)
         found.append((values, outside))
     return found

@@ -7,6 +7,7 @@ their own pixels only.
 from math import ceil, floor
 
 import numpy as np
+from astropy.modeling.models import Identity
 from gwcs.selector import LabelMapperArray, LabelMapperRange, RegionsSelector
 
 from .footprint import polygon
@@ -48,6 +49,11 @@ def extent(wcs, shape):
     """
     found = [values for _, values in _evaluated(wcs, _parts(wcs, shape, edges=True), shape[-1])]
     ra, dec, wavelength = np.concatenate(found, axis=1) if found else np.empty((3, 0))
+    return sky_box(ra, dec, wavelength)
+
+
+def sky_box(ra, dec, wavelength):
+    """S_REGION of the box in right ascension and declination that holds places on the sky, and the limits of their wavelengths."""
     good = np.isfinite(ra) & np.isfinite(dec)
     if not good.any():
         return None, (np.nan, np.nan)
@@ -60,7 +66,7 @@ def extent(wcs, shape):
 
 def labels_of(wcs):
     """The map of slices that the WCS has, int (row, col); None if it has none."""
-    first = wcs.pipeline[0].transform
+    first = _transforms(wcs)[0]
     mapper = getattr(first, "label_mapper", None) if isinstance(first, RegionsSelector) else None
     return mapper.mapper if isinstance(mapper, LabelMapperArray) else None
 
@@ -70,7 +76,7 @@ def _parts(wcs, shape, edges=False):
     inside = np.zeros(shape[-2:], bool)
     inside[_box(wcs, shape[-2:])] = True
     labels = labels_of(wcs)
-    first = wcs.pipeline[0].transform
+    first = _transforms(wcs)[0]
     chosen = inside if labels is None else np.where(inside, labels, 0)
     wanted = np.flatnonzero((edge_pixels(chosen) if edges else chosen).astype(bool))
     if labels is None:
@@ -80,6 +86,12 @@ def _parts(wcs, shape, edges=False):
     numbers, starts = np.unique(found[order], return_index=True)
     pixels = np.split(wanted[order], starts[1:])
     return [(first.selector[int(number)], part) for number, part in zip(numbers, pixels, strict=False) if int(number) in first.selector]
+
+
+def _transforms(wcs):
+    """The transforms of a WCS, from the pixels; NIRSpec's begins with one that does nothing."""
+    steps = [step.transform for step in wcs.pipeline[:-1]]
+    return steps[1:] if isinstance(steps[0], Identity) else steps
 
 
 def _box(wcs, shape):
@@ -102,7 +114,7 @@ def _evaluated(wcs, parts, width):
     """(flat indices, (ra, dec, wavelength)) of the parts: those at the first two frames one by one, what follows for all at once."""
     if not parts:
         return
-    steps = [step.transform for step in wcs.pipeline[:-1]]
+    steps = _transforms(wcs)
     by_part = []
     for first, pixels in parts:
         y, x = np.divmod(pixels, width)

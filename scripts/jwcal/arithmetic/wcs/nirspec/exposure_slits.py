@@ -12,6 +12,7 @@ from stdatamodels.jwst.transforms.models import Gwa2Slit, Logical, Slit, Slit2Ms
 
 from ....files.reference_file import understood
 from ....vocabulary.errors import InputError
+from ..plain_functions import as_function
 from .fixed_slits import QUADRANT
 from .frames import detector_frame, frame, grating_frame
 from .optics import named
@@ -51,7 +52,7 @@ class OnePath:
     ----------
     optics : optics.Optics
     to_plane : function
-        Place in the slit (x, y) -> place in the plane of the slits (x, y) [m].
+        Place in the slit (x, y) and wavelength [m] -> place in the plane of the slits (x, y) [m].
     y_range : (float, float)
         How far along the slit its light reaches.
     """
@@ -59,12 +60,12 @@ class OnePath:
     def __init__(self, optics, to_plane, y_range):
         self.optics, self.y_range, self._to_plane = optics, y_range, to_plane
         self.y = np.linspace(*y_range, ALONG)
-        self.alpha_in, self.beta_in = self._directions(self.y)
+        self.alpha_in, self.beta_in = self._directions(self.y, optics.middle)
         rising = slice(None, None, -1) if self.beta_in[0] > self.beta_in[-1] else slice(None)
         self._beta, self._y, self._alpha = self.beta_in[rising], self.y[rising], self.alpha_in[rising]
 
-    def _directions(self, y):
-        return self.optics.from_slit_plane(*self._to_plane(np.zeros_like(y), y))
+    def _directions(self, y, wavelength):
+        return self.optics.from_slit_plane(*self._to_plane(np.zeros_like(y), y, wavelength))
 
     def place(self, x, y):
         """How far along the slit light is seen at pixels of the subarray; NaN outside the slit."""
@@ -80,8 +81,7 @@ class OnePath:
 
     def pixels(self, y, wavelength):
         """Pixels (x, y) of the subarray of light of a wavelength [m] at a place along the slit."""
-        alpha_in, beta_in = self._directions(np.array([float(y)]))
-        return self.optics.to_pixels(wavelength, alpha_in[0], beta_in[0])
+        return self.optics.to_pixels(wavelength, *self._directions(np.array([float(y)]), wavelength))
 
     def box(self, shape):
         """The pixels around the slit's image, a `Box` within an image of that shape.
@@ -107,16 +107,11 @@ class OnePath:
         number = int((high - low) / STEP)
         grid = np.linspace(low, high, number)
         coarse = np.unique(np.append(np.arange(0, number, COARSE), number - 1))
-        values = np.stack(self.pixels(y, grid[coarse]))
-        ends = []
-        for pick, best in ((np.argmin, np.min), (np.argmax, np.max)):
-            found = []
-            for axis in (0, 1):
-                at = pick(values[axis])
-                near = slice(coarse[max(at - 1, 0)], coarse[min(at + 1, len(coarse) - 1)] + 1)
-                found.append(best(self.pixels(y, grid[near])[axis]))
-            ends.append(found)
-        return ends
+        at = np.array([pick(axis) for pick in (np.argmin, np.argmax) for axis in self.pixels(y, grid[coarse])])
+        first, last = coarse[np.maximum(at - 1, 0)], coarse[np.minimum(at + 1, len(coarse) - 1)]
+        near = np.unique(np.concatenate([np.arange(*ends) for ends in zip(first, last + 1, strict=True)]))
+        values = np.stack(self.pixels(y, grid[near]))
+        return values.min(axis=1), values.max(axis=1)
 
 
 def _span(low, high, margin, size):
@@ -208,10 +203,7 @@ class ExposureSlits:
         one = Identity(1)
         slits = [tuple(_plain(slit)) for slit in self.slits]
         models = [self._models(number) for number in range(len(self.slits))]
-        first = named(self.optics.from_pixels() & one, "dms2sca", *[("x", "y", "name")] * 2)
-        last_to_first = Mapping((3, 0, 1, 2))
-        last_to_first.inverse = Mapping((1, 2, 3, 0))
-        camera = named(self.optics.from_camera & one | last_to_first, "det2gwa", ("x", "y", "name"), ("name", "angle1", "angle2", "angle3"))
+        first, camera = by_number(self.optics)
         to_slit = Gwa2Slit(slits, [model for model, _ in models])
         to_slit.name = "gwa2slit"
         order = Mapping((0, 1, 3, 2))
@@ -224,10 +216,7 @@ class ExposureSlits:
             slit.slit_id: ((box.x0 - 0.5, box.x1 - 0.5), (box.y0 - 0.5, box.y1 - 0.5))
             for slit, box in zip(self.slits, self.boxes, strict=True)
         }
-        forward = wcs.forward_transform
-        forward.inputs = ("x", "y", "name")
-        wcs.bounding_box = CompoundBoundingBox.validate(forward, boxes, selector_args=[("name", True)], order="F")
-        return wcs
+        return with_boxes(wcs, boxes)
 
     def _pipeline(self, first, camera, to_slit, to_plane, sky):
         steps = [(detector_frame(), first), (detector_frame("sca"), camera), (grating_frame(), to_slit), (frame("slit_frame"), to_plane)]
@@ -242,6 +231,23 @@ class ExposureSlits:
         (place, quadrant), path, slit = self._places[number], self.paths[number], self.slits[number]
         to_plane = place_model(place) | quadrant
         return slit_model(self.optics, to_plane, path, (slit.ymin, slit.ymax)), to_plane
+
+
+def by_number(optics):
+    """Pixels to those of the detector as it is read, and on to directions at the disperser, both passing a slit's number on."""
+    pixel = ("x", "y", "name")
+    first = named(optics.from_pixels() & Identity(1), "dms2sca", pixel, pixel)
+    last_to_first = Mapping((3, 0, 1, 2))
+    last_to_first.inverse = Mapping((1, 2, 3, 0))
+    return first, named(optics.from_camera & Identity(1) | last_to_first, "det2gwa", pixel, ("name", "angle1", "angle2", "angle3"))
+
+
+def with_boxes(wcs, boxes):
+    """A WCS by number with a bounding box for each: number -> ((x0, x1), (y0, y1))."""
+    forward = wcs.forward_transform
+    forward.inputs = ("x", "y", "name")
+    wcs.bounding_box = CompoundBoundingBox.validate(forward, boxes, selector_args=[("name", True)], order="F")
+    return wcs
 
 
 def slit_model(optics, to_plane, path, y_range):
@@ -289,7 +295,8 @@ def place_model(place):
 
 def _to_plane(place, quadrant):
     x0, y0, width, height = place
-    return lambda x, y: quadrant(x0 + width * x, y0 + height * y)
+    quadrant = as_function(quadrant)
+    return lambda x, y, wavelength: quadrant(x0 + width * x, y0 + height * y)
 
 
 def _located(msa, slits):

@@ -9,6 +9,7 @@ from stdatamodels.jwst.transforms.models import Unitless2DirCos
 from ....files.reference_file import another, understood
 from ....vocabulary.errors import InputError, ReferenceError
 from ....vocabulary.limits import SIDE
+from ..plain_functions import as_function
 from ..spectral import to_barycentre
 from ..telescope import field_to_sky, without_aberration
 from .disperser import Disperser, is_lamp, spectral_range
@@ -53,10 +54,13 @@ class Optics:
         self.lamp = is_lamp(header)
         self.range = spectral_range(header, refs["wavelengthrange"])
         self.disperser = Disperser(header, refs["disperser"], self.range.order)
-        self.fpa = self._model("fpa", f"{self.detector.lower()}_model")
-        self.camera, self.collimator = self._model("camera"), self._model("collimator")
+        self.fpa = self.model("fpa", f"{self.detector.lower()}_model")
+        self.camera, self.collimator = self.model("camera"), self.model("collimator")
+        self._to_grating = as_function(self.fpa | self.camera)
+        self._to_pixels = as_function(self.camera.inverse | self.fpa.inverse)
+        self._from_plane = as_function(self.collimator.inverse)
 
-    def _model(self, kind, name="model"):
+    def model(self, kind, name="model"):
         """A model of a reference, with its inverse."""
         reference = self.refs[kind]
         with understood(kind, reference.path):
@@ -64,6 +68,11 @@ class Optics:
             if not model.has_inverse():
                 raise ReferenceError(f"the {kind} reference's {name} has no inverse", reference.path, another(kind))
             return model
+
+    @property
+    def middle(self):
+        """The middle of the wavelengths [m]."""
+        return 0.5 * (self.range.high - self.range.low) + self.range.low
 
     @cached_property
     def velocity(self):
@@ -82,18 +91,18 @@ class Optics:
         x, y = x + self.corner[0], y + self.corner[1]
         if self.detector == "NRS2":
             x, y = (SIDE - 1) - x, (SIDE - 1) - y
-        return self._turned(*self.camera(*self.fpa(x, y)))[:2]
+        return self._turned(*self._to_grating(x, y))[:2]
 
     def from_slit_plane(self, x, y):
         """Direction cosines (alpha, beta) at the disperser, of light that comes from a place in the plane of the slits [m]."""
-        return self._turned(*self.collimator.inverse(x, y))[:2]
+        return self._turned(*self._from_plane(x, y))[:2]
 
     def to_pixels(self, wavelength, alpha_in, beta_in):
         """Pixels (x, y) of the subarray that light of a wavelength [m], at the barycentre, reaches from there."""
         alpha, beta = self.disperser.out(wavelength / self.ratio, alpha_in, beta_in)
         gamma = np.sqrt(1 - alpha**2 - beta**2)
         u, v, w = np.tensordot(self.disperser.to_grating.T, np.stack([alpha, beta, gamma]), 1)
-        x, y = self.fpa.inverse(*self.camera.inverse(u / w, v / w))
+        x, y = self._to_pixels(u / w, v / w)
         if self.detector == "NRS2":
             x, y = (SIDE - 1) - x, (SIDE - 1) - y
         return x - self.corner[0], y - self.corner[1]
@@ -143,7 +152,7 @@ class Optics:
 
     def to_sky(self):
         """(frame, transform) from the plane of the slits to the sky, without the last frame: names and models, as `frames` names them."""
-        fore, ote = self._model("fore"), self._model("ote")
+        fore, ote = self.model("fore"), self.model("ote")
         plane = Mapping((0, 1, 2, 2)) | fore & Identity(1)
         plane.inverse = Mapping((0, 1, 2, 2)) | fore.inverse & Identity(1)
         to_field = Identity(3) | ote & Scale(MICRON)

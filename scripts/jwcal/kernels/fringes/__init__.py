@@ -1,0 +1,1 @@
+"""Sums of sines in spectra."""

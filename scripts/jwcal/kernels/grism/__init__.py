@@ -1,0 +1,1 @@
+"""Light through a grism: images of what the pixels of a direct image become."""
