@@ -38,6 +38,8 @@ class Slices:
         Rows and columns of the exposure.
     y_range : (float, float)
         How far along a slice its light reaches; -0.5 and 0.5 are its ends.
+    may_miss : bool
+        That all of them miss the detector is no error.
 
     Attributes
     ----------
@@ -53,7 +55,7 @@ class Slices:
         A reference does not hold what it should.
     """
 
-    def __init__(self, optics, refs, shape, y_range):
+    def __init__(self, optics, refs, shape, y_range, may_miss=False):
         self.optics, self.shape, self.y_range = optics, tuple(shape[-2:]), y_range
         self._refs = refs
         with understood("ifuslicer", refs["ifuslicer"].path):
@@ -77,7 +79,7 @@ class Slices:
                 self.labels[box.slices][valid] = number
                 rows, columns = np.flatnonzero(valid.any(axis=1)) + box.y0, np.flatnonzero(valid.any(axis=0)) + box.x0
                 self.seen[number] = (columns[0] - 0.5, columns[-1] + 0.5), (rows[0] - 0.5, rows[-1] + 0.5)
-        if not self.seen:
+        if not self.seen and not may_miss:
             what = f"no light of the slices falls on {optics.detector} with {optics.header['GRATING']}"
             raise InputError(what, optics.header.name, "Leave the exposure out")
         log.info("%d slices on %s", len(self.seen), optics.detector)
