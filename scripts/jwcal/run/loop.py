@@ -206,7 +206,7 @@ def _save(entry, current, recipe, write):
             go_on.append(exposure)
             continue
         suffix = entry.suffixes.get(exposure.suffix)
-        if suffix and (not entry.optional or suffix in recipe.save):
+        if suffix and (not entry.optional or suffix in recipe.save) and _is_for(entry, exposure, suffix, recipe):
             exposure.suffix = suffix
             exposure.product = entry.name.format(product=exposure.product or recipe.product, asn_id=recipe.association.get("asn_id", ""))
             made.append(exposure)
@@ -222,6 +222,12 @@ def _save(entry, current, recipe, write):
     if write and made:
         write(made)
     return go_on
+
+
+def _is_for(entry, exposure, suffix, recipe):
+    """Whether an entry is for the exposure where there are two of a suffix: one for those with a name of their own, and a plain one."""
+    ways = {bool(save.name) for save in recipe.entries if isinstance(save, Save) and suffix in save.suffixes.values()}
+    return len(ways) == 1 or bool(exposure.product) == bool(entry.name)
 
 
 def _has_value(array):

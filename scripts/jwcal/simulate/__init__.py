@@ -17,6 +17,7 @@ From the sky to the counts:
 `prism`            MIRI's low resolution spectra: nods along the slit, series without a slit
 `grism`            spectra behind grisms: wide fields with their direct images, NIRCam's time series
 `soss`             NIRISS's slitless spectra of one star, in three orders that overlap
+`nirspec`          slits, shutters, image slicer, lamps and images of NIRSpec, by its own optical model, as rates and as raw exposures
 `calibrated`       the same exposures as stage 2 would leave them, in memory or as files, for fast tests of stage 3
 `program`          many exposures from one description: `python -m jwcal.simulate demo FOLDER`
 =================  =====================================================================================
