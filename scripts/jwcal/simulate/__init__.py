@@ -15,6 +15,7 @@ From the sky to the counts:
 `crds_cache`       a small real CRDS cache around them
 `from_rates`       any rates, of spectra too, as raw exposures with references and a CRDS cache: where every mode's light becomes counts
 `prism`            MIRI's low resolution spectra: nods along the slit, series without a slit
+`nirspec`          slits, shutters, image slicer, lamps and images of NIRSpec, by its own optical model, as rates and as raw exposures
 `calibrated`       the same exposures as stage 2 would leave them, in memory or as files, for fast tests of stage 3
 `program`          many exposures from one description: `python -m jwcal.simulate demo FOLDER`
 =================  =====================================================================================
