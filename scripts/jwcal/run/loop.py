@@ -238,7 +238,12 @@ def _has_value(array):
 def _save_members(entry, members, recipe, write):
     """Write each member as it stands, one after the other; those of a source together."""
     (suffix,) = set(entry.suffixes.values())
-    if write is None or (entry.by and members.steps[entry.by][0] != COMPLETE) or (entry.optional and suffix not in recipe.save):
+    makers = [entry.by] if isinstance(entry.by, str) else entry.by
+    if (
+        write is None
+        or any(members.steps[step][0] != COMPLETE for step in makers if step)
+        or (entry.optional and suffix not in recipe.save)
+    ):
         return
     if entry.together:
         whole = members.together(entry.suffixes)
