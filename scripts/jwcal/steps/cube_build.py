@@ -86,7 +86,7 @@ def apply(
     wavemin, wavemax : float, optional
         Limits of the wavelengths, micron.
     skip_dqflagging : bool
-        Do not tell holes in the field from what is outside it.
+        Without effect: a voxel without a pixel is DO_NOT_USE and NON_SCIENCE, whether it is outside the field or a hole in it.
     offset_file : str, optional
         ASDF file with shifts of the exposures.
     slicer_corners : {"own", "next"}

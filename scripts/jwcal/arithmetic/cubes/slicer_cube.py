@@ -68,7 +68,7 @@ def slicer_cube(exposures, cubepar, optics, options):
     for number in slicer.pixels:
         _lay(slicer, number, pixels, good, axes, options.slicer_corners == "own", sums)
     sums = np.ascontiguousarray(np.moveaxis(sums, 0, 2))
-    sci, err, count, flags = finished(sums, None, bits.DO_NOT_USE, bits.NON_SCIENCE)
+    sci, err, count, flags = finished(sums, bits.DO_NOT_USE | bits.NON_SCIENCE)
     made = exposure.derive([Pixels(sci=sci, err=err, dq=flags, extra={"WMAP": count})], "s3d")
     made.wcs = axes.wcs()
     made.tables = {"WCS-TABLE": grids.wavelength_table(axes)}
