@@ -29,7 +29,7 @@ def about(step):
     code, root = _code(), _root(step)
     if not step.isidentifier() or not code.has(root):
         return read(step)
-    key, known = code.digest([root, "vocabulary/parameters", "vocabulary/limits"]), storage.noted(CACHE)
+    key, known = code.digest([root, *_parts(root), "vocabulary/parameters", "vocabulary/limits"]), storage.noted(CACHE)
     code.remember()
     try:
         remembered_key, plain = known[step]
@@ -77,9 +77,15 @@ def read(step):
 def _keywords(step):
     """The keywords that stand in the code of a step or of what it imports."""
     code, found = _code(), set()
-    for name in code.closure([_root(step)]) - {"vocabulary/limits"}:
+    for name in code.closure([_root(step), *_parts(_root(step))]) - {"vocabulary/limits"}:
         found.update(node.value for node in ast.walk(code.tree(name)) if isinstance(node, ast.Constant) and isinstance(node.value, str))
     return tuple(keyword for keyword in limits.KNOWN if keyword in found and keyword not in limits.ALWAYS)
+
+
+def _parts(root):
+    """The modules of all ways of a step."""
+    ways = _code().parsed(root)["parts"] if _code().has(root) else {}
+    return [module for by_value in ways.values() for module in by_value.values()]
 
 
 @cache
