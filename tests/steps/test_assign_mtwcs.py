@@ -66,7 +66,7 @@ def test_the_frame_can_be_aligned(folder):
 def test_keywords_follow(folder):
     images = tracked(folder)
     for image in images:
-        told.approximate(image, max_error=0.01, degree=None, max_inverse_error=0.01, inverse_degree=None, npoints=12)
+        told.approximate(image, image.wcs, max_error=0.01, degree=None, max_inverse_error=0.01, inverse_degree=None, npoints=12)
     before = [image.header["S_REGION"] for image in images]
     assign_mtwcs.apply(starfields.members(images))
     for image, was in zip(images, before, strict=True):
