@@ -254,16 +254,16 @@ def sky_template(size):
 
 def direct(stars, shape):
     """The image without the grism [MJy/sr], and labels: the brightest source of each pixel, of those above 1e-3 of their peak."""
-    every = [
-        star.flux / (1e6 * PIXAR_SR) * np.outer(_in_pixels(shape[0], star.y, star.sigma), _in_pixels(shape[1], star.x, star.sigma))
-        for star in stars
-    ]
-    image = np.sum(every, axis=0) if every else np.zeros(shape)
-    segments, brightest = np.zeros(shape, np.int32), np.zeros(shape)
-    for number, one in enumerate(every, start=1):
-        own = (one > 1e-3 * one.max()) & (one > brightest)
-        segments[own] = stars[number - 1].label or number
-        brightest = np.maximum(brightest, one)
+    image, segments, brightest = np.zeros(shape), np.zeros(shape, np.int32), np.zeros(shape)
+    for number, star in enumerate(stars, start=1):
+        reach = int(8 * star.sigma) + 1
+        near = tuple(slice(max(0, int(at) - reach), max(0, int(at) + reach + 2)) for at in (star.y, star.x))
+        rows, columns = (_in_pixels(size, at, star.sigma)[part] for size, at, part in zip(shape, (star.y, star.x), near, strict=True))
+        one = star.flux / (1e6 * PIXAR_SR) * np.outer(rows, columns)
+        image[near] += one
+        own = (one > 1e-3 * one.max(initial=0)) & (one > brightest[near])
+        segments[near][own] = star.label or number
+        brightest[near] = np.maximum(brightest[near], one)
     return image.astype(np.float32), segments
 
 

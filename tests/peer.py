@@ -177,6 +177,9 @@ PIPELINES = {
     "image2": "Image2Pipeline",
     "image3": "Image3Pipeline",
     "coron3": "Coron3Pipeline",
+    "spec2": "Spec2Pipeline",
+    "spec3": "Spec3Pipeline",
+    "tso3": "Tso3Pipeline",
 }
 PIPELINE = """
 import os, time

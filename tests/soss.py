@@ -26,7 +26,7 @@ def middle(order, x):
     """Row of a trace in SUBSTRIP256."""
     if order == 1:
         return 42 + 3.5e-5 * (x - 1100) ** 2
-    return 88 + 0.01 * x + 3.6e-5 * x**2 if order == 2 else 98 + 0.02 * x + 9e-5 * x**2
+    return 98 + 0.01 * x + 3.1e-5 * x**2 if order == 2 else 108 + 0.02 * x + 8.5e-5 * x**2
 
 
 def wavelength(order, x):

@@ -567,6 +567,10 @@ def test_a_person_s_file(tmp_path):
         ({"products": [{"name": "m31", "members": [{"expname": "a_cal.fits"}]}]}, "is no member"),
         ({"products": [{"name": "m31"}]}, "no list of members"),
         ({"products": []}, "it has no products"),
+        (
+            {"products": members(("a_cal.fits", "science"), ("b_a_cal.fits", "sciense"))},
+            "is 'sciense'. The nearest that is known is science",
+        ),
         ({"asn_type": "imag3"}, "asn_type is 'imag3'. The nearest is image3"),
     ],
 )

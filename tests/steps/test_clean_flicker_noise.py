@@ -371,7 +371,7 @@ def test_what_is_shown_beside(tmp_path, method):
 
 def test_what_does_not_apply_is_skipped(tmp_path):
     sci = np.zeros((1, 3, 8, 8))
-    with pytest.raises(ConfigError, match="slits"):
+    with pytest.raises(ReferenceError, match="references disperser, .*, msa are needed"):
         clean(tmp_path, exposure_of(sci), {"science": "slits"}, mask_science_regions=True)
     with pytest.raises(ConfigError, match="background_box_size"):
         clean(tmp_path, exposure_of(sci), background_box_size=[8])

@@ -222,7 +222,8 @@ def both(tmp_path_factory):
 def test_same_as_the_peer(both, case):
     (ours, theirs, _), x, y = both, *(np.array(axis) for axis in both[2][case][3:])
     wcs = np.array(ours[case].wcs(x, y))
-    np.testing.assert_allclose(wcs, theirs[f"{case} wcs"], rtol=1e-12)
+    np.testing.assert_allclose(wcs[:2], theirs[f"{case} wcs"][:2], rtol=1e-12)
+    np.testing.assert_allclose(wcs[2:], theirs[f"{case} wcs"][2:], atol=1e-8)  # the slicer's polynomials take large numbers from each other
     np.testing.assert_array_equal(theirs[f"{case} ours read"], wcs)
     region = [np.array(text.split()[2:], float) for text in (ours[case].header["S_REGION"], str(theirs[f"{case} region"]))]
     np.testing.assert_allclose(*region, rtol=0, atol=2e-9)

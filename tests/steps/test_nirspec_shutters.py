@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import nirspec
+from jwcal.arithmetic.slits import open_slits
 from jwcal.model.references import References
 from jwcal.steps import assign_wcs, extract_2d, msa_flagging
 from jwcal.vocabulary.dq import MSA_FAILED_OPEN
@@ -140,3 +141,45 @@ def test_no_failed_shutter_and_a_wrong_list(folder):
         exposure, refs = with_failed(folder, "wrong.json", wrong)
         with pytest.raises(ReferenceError):
             msa_flagging.apply(exposure, refs)
+
+
+# --- where noise is not to be measured ---------------------------------------------------------------------------------
+
+
+def test_pixels_that_may_see_a_spectrum(folder):
+    """The cut-outs, the failed-open shutters, and the rows of the fixed slits, if none of them is among the slitlets."""
+    exposure, refs = with_failed(folder, "oper.json", [shutter(1, 20, 150)])
+    seen = open_slits.science_pixels(exposure, refs, "shutters")
+    slits = assigned(folder)[0].about["slits"]
+    boxes = np.zeros_like(seen)
+    for box in slits.boxes:
+        boxes[box.slices] = True
+    assert seen[boxes].all() and 1000 < (seen & ~boxes).sum() < 5000 and not seen[922:1116, :900].any()
+    nirspec.metadata(folder / "own_msa.fits", fixed=None)
+    exposure, refs = made(folder, MSAMETFL="own_msa.fits")
+    assert open_slits.science_pixels(exposure, refs, "shutters")[922:1116].all()
+    assert not open_slits.science_pixels(exposure, refs, "bright slit")[:900].any()
+
+
+@pytest.mark.parametrize("ramp", [False, True])
+def test_noise_is_not_measured_in_spectra(folder, ramp):
+    """clean_flicker_noise at rate level, with the slits of assign_wcs, and in stage 1, where it lays them on the detector itself."""
+    import make
+    from jwcal.steps import clean_flicker_noise
+
+    random = np.random.default_rng(3)
+    keywords = {**nirspec.SLIT_KEYWORDS, "SUBARRAY": "SUBS400A1", "SUBSTRT2": 977, "FXD_SLIT": "S400A1", "NOUTPUTS": 1}
+    shape = (1, 3, 64, 2048) if ramp else (64, 2048)
+    data = random.normal(0, 1, shape).astype(np.float32) + np.arange(3)[:, None, None] * 5 if ramp else random.normal(0, 1, shape) + 1
+    exposure = make.ramp_exposure(data, **keywords) if ramp else make.image_exposure(data, **keywords)
+    exposure.header.sci.update({key: value for key, value in nirspec.POINTING.items() if key not in ("BUNIT", "WCSAXES")})
+    flat = {kind: {"SCI": np.ones((64, 2048), np.float32), "SUBSTRT2": 977} for kind in ("gain", "readnoise")}
+    noise = make.references(folder, exposure, **flat)
+    files = {kind: noise[kind].path for kind in flat} | nirspec.files(folder)
+    refs = References(files, exposure.header)
+    if not ramp:
+        assign_wcs.apply(exposure, refs, "nrs_slits")
+    results = clean_flicker_noise.apply(exposure, refs, science="slits", mask_science_regions=True, save_mask=True)
+    mask = results[1].sci
+    box = open_slits.open_slits(exposure, refs, "slits").boxes[0]
+    assert not mask[box.slices].any() and mask[:, : box.x0 - 1].mean() > 0.5

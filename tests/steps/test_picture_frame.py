@@ -12,7 +12,7 @@ from jwcal.settings.chains import Step
 from jwcal.settings.recipe import Recipe
 from jwcal.steps import picture_frame
 from jwcal.vocabulary.dq import DO_NOT_USE
-from jwcal.vocabulary.errors import ConfigError, Skip
+from jwcal.vocabulary.errors import ReferenceError, Skip
 from peer import needs_peer
 
 SHAPE = (2, 4, 200, 210)
@@ -107,7 +107,7 @@ def test_what_is_shown_beside(tmp_path):
 def test_what_does_not_apply(tmp_path):
     exposure = exposure_of(np.random.default_rng(1))
     refs = references(tmp_path, exposure)
-    with pytest.raises(ConfigError, match="slits"):
+    with pytest.raises(ReferenceError, match="references disperser, .*, msa are needed"):
         picture_frame.apply(exposure, refs, science="slits")
     with pytest.raises(Skip, match="full"):
         picture_frame.apply(exposure_of(np.random.default_rng(1), SUBARRAY="ALLSLITS"), refs)

@@ -8,11 +8,15 @@ from pathlib import Path, PurePosixPath
 from ..files.storage import replaced
 from ..version import VERSION
 from ..vocabulary.errors import InputError
-from ..vocabulary.nearest import suggestion
+from ..vocabulary.nearest import nearest, suggestion
 from .model import Association, Member
 from .names import root
 from .rules import rules
 
+EXPTYPES = (  # what members are of the archive's associations, and of people's
+    *("science", "background", "imprint", "selfcal", "psf", "target_acquisition", "direct_image", "sourcecat", "segmap"),
+    *("calibration", "lamp", "dark", "flat", "engineering", "autowave", "autoflat", "pool"),
+)
 SAFE_PRODUCT = re.compile(r"\w[\w.+{}-]*")
 FAULTLESS, FAULTY = "No exposure of this association has an error.", "Some exposures have an error: see exposerr of the members."
 
@@ -161,6 +165,9 @@ def _read_member(entry, path, exists):
     expname, exptype = (entry.get("expname"), entry.get("exptype")) if isinstance(entry, dict) else (None, None)
     if not isinstance(expname, str) or not expname.strip() or not isinstance(exptype, str):
         raise InputError(f"{entry!r} is no member", path, "A member has `expname` and `exptype`")
+    near = nearest(exptype.lower(), EXPTYPES)
+    if near and near != exptype.lower():  # a word that nobody reads would leave the member out in silence
+        raise InputError(f"the exptype of {expname} is {exptype!r}", path, f"The nearest that is known is {near}")
     name = PurePosixPath(expname.replace("\\", "/"))
     if name.is_absolute() or ".." in name.parts or re.match(r"[A-Za-z]:|~", expname) or "\0" in expname:
         raise InputError(f"the member {expname!r} is not in the folder of the association", path, "Give the file's name alone")

@@ -38,14 +38,15 @@ def hdus(exposure, filename):
     """The HDU list of an exposure's slits; see `stored.hdus`."""
     if len(exposure.pixels) == 1 and exposure.only.header is not None:
         exposure.header.sci = exposure.only.header  # which a step may have replaced
-    slits = [_entry(pixels) for pixels in exposure.pixels]
     among = SEVERAL.get(stored.model(exposure))
     if among is None:
         return stored.hdus(exposure, filename, _entry(exposure.only))
+    slits = [_entry(pixels, {"model_type": "SlitModel"}) for pixels in exposure.pixels]
     return stored.hdus(exposure, filename, {"meta": {}, among: slits} if any(slits) else {})
 
 
-def _entry(pixels):
+def _entry(pixels, meta=None):
     """What the ASDF extension says of one slit."""
     about = {name: value for name, value in pixels.about.items() if name in ABOUT}
-    return about if pixels.wcs is None else {"meta": {"wcs": pixels.wcs}, **about}
+    meta = {**(meta or {}), **({} if pixels.wcs is None else {"wcs": pixels.wcs})}
+    return {"meta": meta, **about} if meta else about

@@ -365,7 +365,7 @@ def _primary(exposure, filename):
 def _set(header, keyword, value, comment):
     """Set a keyword; a comment that does not fit beside a long value is cut here, so that astropy need not warn of it."""
     value = in_ascii(value)
-    room = 80 - len("KEYWORD = '' / ") - max(8, len(value))
+    room = 80 - max(30, len("KEYWORD = ''") + len(value)) - len(" / ")  # values are padded to 20 characters
     header[keyword] = (value, comment[: max(0, room)])
 
 

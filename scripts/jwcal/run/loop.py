@@ -206,7 +206,7 @@ def _save(entry, current, recipe, write):
             go_on.append(exposure)
             continue
         suffix = entry.suffixes.get(exposure.suffix)
-        if suffix and (not entry.optional or suffix in recipe.save):
+        if suffix and (not entry.optional or suffix in recipe.save) and _is_for(entry, exposure, suffix, recipe):
             exposure.suffix = suffix
             exposure.product = entry.name.format(product=exposure.product or recipe.product, asn_id=recipe.association.get("asn_id", ""))
             made.append(exposure)
@@ -224,6 +224,12 @@ def _save(entry, current, recipe, write):
     return go_on
 
 
+def _is_for(entry, exposure, suffix, recipe):
+    """Whether an entry is for the exposure where there are two of a suffix: one for those with a name of their own, and a plain one."""
+    ways = {bool(save.name) for save in recipe.entries if isinstance(save, Save) and suffix in save.suffixes.values()}
+    return len(ways) == 1 or bool(exposure.product) == bool(entry.name)
+
+
 def _has_value(array):
     """Whether a number of an array is finite; seen in its first rows, nearly always."""
     return array.ndim < 2 or any(np.isfinite(row).any() for row in array.reshape(-1, array.shape[-1]))
@@ -232,7 +238,8 @@ def _has_value(array):
 def _save_members(entry, members, recipe, write):
     """Write each member as it stands, one after the other; those of a source together."""
     (suffix,) = set(entry.suffixes.values())
-    if write is None or (entry.by and members.steps[entry.by][0] != COMPLETE) or (entry.optional and suffix not in recipe.save):
+    made = all(members.steps[step][0] == COMPLETE for step in entry.makers)
+    if write is None or not made or (entry.optional and suffix not in recipe.save):
         return
     if entry.together:
         whole = members.together(entry.suffixes)
@@ -253,7 +260,7 @@ def _save_members(entry, members, recipe, write):
 def _nothing(entry, exposure, suffix):
     """The product of a step that was skipped, or had nothing to show: it says so, and holds nothing."""
     empty = exposure.aside(suffix)
-    status, why = exposure.steps[entry.by]
+    status, why = exposure.steps[entry.makers[-1]]
     if entry.format == "asdf":
         empty.tree = {"status": status, "why": why or "there was nothing to save"}
     return empty

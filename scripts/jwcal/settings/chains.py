@@ -29,7 +29,7 @@ class Save:
     suffixes: dict
     optional: bool = False
     model: str = ""  # stdatamodels' class, where it is not the suffix's usual one
-    by: str = ""  # the step that makes it: without the step there is no product
+    by: str | list = ""  # the step that makes it, or the steps: without them there is no product
     asked: str = ""  # "step.parameter" that asks for it too
     given: dict = field(default_factory=dict)  # parameters of that step without which there is no such product
     last: bool = False  # no later step takes it
@@ -38,6 +38,11 @@ class Save:
     name: str = ""  # of products whose number is known only after the job: "{member}_{asn_id}", "{product}"
     members: list = field(default_factory=lambda: ["science"])  # of which members, where it is of members
     together: bool = False  # all members in one file: those of a source
+
+    @property
+    def makers(self):
+        """The steps without which there is no such product."""
+        return () if not self.by else (self.by,) if isinstance(self.by, str) else tuple(self.by)
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class Chain:
             Steps that are left out.
         """
         running = {step.name for step in self.steps} - set(skipped)
-        saves = [save for save in self.saves if (not save.by or save.by in running) and save.of in ("", start)]
+        saves = [save for save in self.saves if set(save.makers) <= running and save.of in ("", start)]
         pairs = [(save, old, new) for save in saves for old, new in save.suffixes.items() if old in (start, new)]
         found = [new for save, _, new in pairs if not save.name and (not save.optional or new in wanted)]
         return found + [LIST] * any(save.name for save in saves)

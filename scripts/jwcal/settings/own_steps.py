@@ -107,7 +107,7 @@ def put_in(chain, inserts):
             continue
         if insert.place == "after":
             at += 1
-            while at < len(entries) and isinstance(entries[at], Save) and entries[at].by == insert.at and entries[at].optional:
+            while at < len(entries) and isinstance(entries[at], Save) and insert.at in entries[at].makers and entries[at].optional:
                 at += 1
         entries.insert(at, step)
     return replace(chain, entries=tuple(entries))
@@ -118,9 +118,9 @@ def _made_by(step, save, old):
     known = facts.about(step).parameters
     asker, _, name = save.asked.partition(".")
     asked = save.asked if asker != old else f"{step}.{name}" if name in known else ""
-    return replace(
-        save, by=step if save.by == old else save.by, asked=asked, given=save.given if asked and set(save.given) <= set(known) else {}
-    )
+    makers = [step if maker == old else maker for maker in save.makers]
+    by = makers if len(makers) > 1 else "".join(makers)
+    return replace(save, by=by, asked=asked, given=save.given if asked and set(save.given) <= set(known) else {})
 
 
 def _check_text(path):

@@ -186,7 +186,7 @@ class Taken:
         if self.setup.guider:
             return []
         about = (self.setup, self.began, self.craft, self.target)
-        return [_group_table(*about, self.identity), _int_times(*about, self.identity)]
+        return [_group_table(*about, self.identity), int_times(*about, self.identity)]
 
 
 def take(exp_type, target=TARGET, roll=30.0, dither=None, aim=None, start=START, identity=None, pointing_error=None, **options):
@@ -352,7 +352,7 @@ def _group_table(setup, start, craft, target, identity):
     return fits.BinTableHDU(np.array(rows, dtype=list(zip(names, kinds, strict=True))), name="GROUP")
 
 
-def _int_times(setup, start, craft, target, identity):
+def int_times(setup, start, craft, target, identity):
     """When each integration began, was half done, and ended, here (UTC) and at the barycentre (TDB)."""
     r = setup.readout
     first = identity.segment[2] if identity.segment else 1

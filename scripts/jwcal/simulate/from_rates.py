@@ -20,6 +20,7 @@ from astropy.io import fits
 
 from ..vocabulary.errors import InputError
 from . import crds_cache, instruments, ramps
+from . import irs2 as irs2_readout
 from .detector import make_detector
 from .exposures import Simulated, segments, simulate_exposure
 from .headers import Identity
@@ -91,6 +92,7 @@ def expose(
     seed=1,
     pars=None,
     cache=True,
+    irs2=None,
     **detector,
 ):
     """Expose detectors to rates: raw files in `<out>/data`, truth in `truth`, references in `references`, a CRDS cache in `crds`.
@@ -115,6 +117,8 @@ def expose(
         By default those of `crds_cache.operations`.
     cache : bool
         False: no CRDS cache.
+    irs2 : str, optional
+        NRSIRS2RAPID or NRSIRS2: NIRSpec's full frames are read so, whatever READPATT a shot has.
     **detector
         Attributes of `detector.Detector` to set, for instance flicker=0.0.
 
@@ -136,11 +140,12 @@ def expose(
         for part, share in _parts(shot, setup, light):
             known = {"seed": seed + 1000 * len(exposures), "noise": noise, "cosmic_rays": cosmic_rays, "truth": out / "truth"}
             given = {**known, **shot.options, **part}
-            made = simulate_exposure(out / "data", exp_type=shot.exp_type, light=share, sensor=sensor, also=shot.truth, **given)
+            known = {"exp_type": shot.exp_type, "light": share, "sensor": sensor, "also": shot.truth}
+            made = _by_irs2(out / "data", irs2, known | given) if irs2 else simulate_exposure(out / "data", **known, **given)
             log.info("%s", made.uncal.name)
             exposures.append(made)
     own = [Path(path) for path in references]
-    files = own + _references(out / "references", setups, sensors, flat, crds_cache.general_kinds(own))
+    files = own + _references(out / "references", setups, sensors, flat, crds_cache.general_kinds(own), irs2)
     if cache:
         crds_cache.build(out / "crds", files, pars=crds_cache.operations() if pars is None else pars, absent=(*IMAGING, "flat"))
     return Exposed(exposures, files, out / "crds")
@@ -198,7 +203,14 @@ def _parts(shot, setup, light):
     return parts
 
 
-def _references(out, setups, sensors, flat, own):
+def _by_irs2(out, readpatt, options):
+    """An exposure of a full frame, in IRS2 readout: its READPATT and its times are that one's."""
+    return irs2_readout.simulate_irs2(
+        out, readpatt=readpatt, **{k: v for k, v in options.items() if k not in ("readpatt", "nframes", "tframe")}
+    )
+
+
+def _references(out, setups, sensors, flat, own, irs2=None):
     """Write what undoes the detectors; for images also what tells where they look. A dark is read as the exposures are, if they are all
     read alike."""
     files, there = [], set()
@@ -215,5 +227,7 @@ def _references(out, setups, sensors, flat, own):
             made = write_references(out, sensor, setup=setup, types=wanted, number=number, setups=same, **options)
             if "photom" in made and len(images) < len(same):
                 fits.setval(made["photom"], "EXP_TYPE", value=setup.exp_type)  # spectra have their own
+            if irs2 and "mask" in made:
+                made = irs2_readout.write_references(made, name)
             files += made.values()
     return files

@@ -3,7 +3,6 @@
 import logging
 from typing import Annotated, Literal
 
-from ..model import named_files
 from ..vocabulary.errors import Skip
 from ..vocabulary.parameters import Range
 
@@ -173,38 +172,35 @@ def _field(optics):
     return make
 
 
-def _nrs_slits(exposure, refs, *, y_range, **_):
-    from ..arithmetic.wcs.nirspec import fixed_slits
+def _nrs_slits(exposure, refs, *, y_range, kind="slits", **_):
+    from ..arithmetic.slits.open_slits import open_slits
 
-    _slits(exposure, refs, fixed_slits.of_exposure(exposure.header, y_range))
-
-
-def _nrs_bright(exposure, refs, *, y_range, **_):
-    from ..arithmetic.wcs.nirspec import fixed_slits
-
-    _slits(exposure, refs, fixed_slits.bright(y_range))
+    _needs(refs, () if exposure.header.get("FILTER") == "OPAQUE" else FROM_SKY)
+    slits = open_slits(exposure, refs, kind, y_range)
+    _dispersed(exposure, slits.whole_wcs(), ALONG_ROWS)
+    exposure.about["slits"] = slits  # for the steps that follow
+    _nirspec_range(exposure, slits.optics)
 
 
-def _nrs_shutters(exposure, refs, *, y_range, **_):
-    from ..arithmetic.wcs.nirspec import msa
+def _nrs_bright(*arguments, **more):
+    _nrs_slits(*arguments, kind="bright slit", **more)
 
-    path = named_files.named_by("MSAMETFL", exposure, "msametadata")
-    _slits(exposure, refs, msa.slitlets(exposure.header, path, y_range, msa.pitch_scales(refs["msa"])), of_shutters=True)
+
+def _nrs_shutters(*arguments, **more):
+    _nrs_slits(*arguments, kind="shutters", **more)
 
 
 def _nrs_slices(exposure, refs, *, y_range, slice_wcs, **_):
-    from ..arithmetic.wcs.nirspec.ifu import Slices
-    from ..arithmetic.wcs.nirspec.optics import Optics
+    from ..arithmetic.slits.open_slits import open_slits
 
-    optics = Optics(exposure.header, refs)
-    _needs(refs, () if optics.lamp else (*FROM_SKY, "chromcorr"))
-    slices = Slices(optics, refs, exposure.sci.shape, y_range)
+    _needs(refs, () if exposure.header.get("FILTER") == "OPAQUE" else (*FROM_SKY, "chromcorr"))
+    slices = open_slits(exposure, refs, "slices", y_range)
     wcs = slices.wcs()
     _dispersed(exposure, slices.slice_wcs() if slice_wcs else wcs, ALONG_ROWS)
     exposure.about["slits"] = slices
     exposure.only.extra["REGIONS"] = slices.labels
-    _nirspec_range(exposure, optics)
-    if not optics.lamp:
+    _nirspec_range(exposure, slices.optics)
+    if not slices.optics.lamp:
         region, (blue, red) = slices.extent(wcs)
         _set_region(exposure, region, "no pixel is in a slice")
         log.info("Wavelengths from %.4f to %.4f micron", blue, red)
@@ -223,19 +219,6 @@ def _nrs_imaging(exposure, refs, *, sip, **_):
         _set_region(exposure, footprint.s_region(exposure.wcs), "a corner of the image has no place on the sky")
         if sip is not None:
             _approximate(exposure, exposure.wcs, **sip)
-
-
-def _slits(exposure, refs, slits, of_shutters=False):
-    """The WCS of all open slits; they themselves are put down for the steps that follow."""
-    from ..arithmetic.wcs.nirspec.exposure_slits import ExposureSlits
-    from ..arithmetic.wcs.nirspec.optics import Optics
-
-    optics = Optics(exposure.header, refs)
-    _needs(refs, () if optics.lamp else FROM_SKY)
-    found = ExposureSlits(optics, refs["msa"], slits, exposure.sci.shape, of_shutters)
-    _dispersed(exposure, found.whole_wcs(), ALONG_ROWS)
-    exposure.about["slits"] = found
-    _nirspec_range(exposure, found.optics)
 
 
 def _nirspec_range(exposure, optics):

@@ -14,6 +14,7 @@ from ..files.reference_file import understood
 from ..kernels.columns.clipped_statistics import gather, mask_beyond, sort
 from ..kernels.images.flat_field import usable as usable_flat
 from ..kernels.noise import background, flicker_noise, flicker_settings, soss_trace
+from ..machine.parts import part
 from ..machine.threads import side_by_side
 from ..model import aligned, named_files
 from ..model.exposure import Pixels
@@ -25,9 +26,19 @@ from ..vocabulary.parameters import Range
 
 log = logging.getLogger(__name__)
 
+PARTS = {
+    "science": {
+        "slits": "arithmetic/slits/open_slits",
+        "bright slit": "arithmetic/slits/open_slits",
+        "shutters": "arithmetic/slits/open_slits",
+        "slices": "arithmetic/slits/open_slits",
+    }
+}
+SLIT_REFERENCES = ("disperser", "wavelengthrange", "fpa", "camera", "collimator", "msa", "ifupost", "ifuslicer", "msaoper")
 SKIP = True
 REFERENCES = ("gain", "readnoise")  # of the draft rates
-OPTIONAL = ("flat", "pastasoss")
+OPTIONAL = ("flat", "pastasoss", *SLIT_REFERENCES)
+MEMBERS = ("msametadata",)  # what micro-shutters were open
 
 FULL_FRAME = (SIDE, SIDE)
 CHANNELS = 4
@@ -123,7 +134,8 @@ def apply(
     noise : str
         "slow axis": along it the noise changes. "columns": it is in the columns. "none": there is none to be taken out.
     science : str
-        What `mask_science_regions` masks: "none", "flagged" pixels of the detector, "traces" of SOSS spectra, "slits".
+        What `mask_science_regions` masks: "none", "flagged" pixels of the detector, "traces" of SOSS spectra; "slits", "bright slit",
+        "shutters", "slices": the spectra of NIRSpec.
     frequencies : tuple of 4 float, optional
         Hz, for the fit "fft" of a subarray (`kernels.nsclean.subarray`); None where "fft" is not to be used at all.
     automatic : str, optional
@@ -168,8 +180,7 @@ def apply(
         A reference or the user's mask does not fit the exposure.
     """
     median_image = background_method == "median_image" and not (autoparam and automatic)
-    asked = {"mask_science_regions for spectra of slits": mask_science_regions and science == "slits"}
-    asked["background_method: median_image for time series"] = median_image and brightness == "source"
+    asked = {"background_method: median_image for time series": median_image and brightness == "source"}
     _refuse(exposure, asked, background_box_size)
     _does_not_apply(exposure, noise, fit_method, frequencies, median_image)
     given = {"autoparam": autoparam, "background_method": background_method, "single_mask": single_mask, "user_mask": user_mask}
@@ -297,6 +308,8 @@ def _science(exposure, refs, science, dq):
                 return ~soss_trace.near_traces(reference.tree, position, first_row, exposure.sci.shape[-2:], SOSS_HALFWIDTH)
         what = f"the pastasoss reference is not for its pupil wheel position: PWCPOS {position} is not between {low} and {high}"
         raise InputError(what, exposure.name, "Correct the keyword, or set mask_science_regions to false")
+    if science in PARTS["science"]:
+        return ~part(PARTS["science"], science).science_pixels(exposure, refs, science)
     return np.ones(exposure.sci.shape[-2:], bool)
 
 

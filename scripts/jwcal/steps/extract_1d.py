@@ -16,8 +16,15 @@ log = logging.getLogger(__name__)
 OPTIONAL = ("extract1d", "apcorr", "psf", "pastasoss", "specprofile", "speckernel")
 NEEDS = ("err",)
 
+CUBE, WAVELENGTHS = "s3d", "WCS-TABLE"  # the suffix of cubes, and a table that is theirs
 PARTS = {
-    "mode": {"": "arithmetic/spectra/slits", "field": "arithmetic/grism/spectra", "soss": "arithmetic/soss/extraction"},
+    "mode": {
+        "": "arithmetic/spectra/slits",
+        "cubes": "arithmetic/spectra/cubes",
+        "mrs": "arithmetic/spectra/cubes_mrs",
+        "field": "arithmetic/grism/spectra",
+        "soss": "arithmetic/soss/extraction",
+    },
 }
 
 
@@ -44,6 +51,15 @@ def apply(
     psf_total: Literal["whole", "inside"] = "whole",
     bad_pixels: Literal["replace", "omit"] = "replace",
     move_background: bool = True,
+    center_xy: list[float] | None = None,
+    ifu_autocen: bool = False,
+    bkg_sigma_clip: Annotated[float, Range(min=0)] = 3.0,
+    ifu_rfcorr: bool = True,
+    ifu_set_srctype: Literal["POINT", "EXTENDED", None] = None,
+    ifu_rscale: Annotated[float, Range(min=0.5, max=3)] | None = None,
+    ifu_covar_scale: Annotated[float, Range(min=0)] = 1.0,
+    ifu_centre: Literal["fraction", "spaxel"] = "fraction",
+    ifu_bkg_area: Literal["used", "ring"] = "used",
     soss_atoca: bool = True,
     soss_threshold: Annotated[float, Range(min=0, max=1)] = 1e-2,
     soss_n_os: Annotated[int, Range(min=1)] = 2,
@@ -105,6 +121,24 @@ def apply(
         integrations or, where it is bad in all, of the nearest wavelengths. The flux is flagged FLUX_ESTIMATED. Or it is missing.
     move_background : bool
         The background's regions move with the aperture.
+    center_xy : [float, float], optional
+        Column and row of the aperture's middle, from 0; like the next eight, for cubes.
+    ifu_autocen : bool
+        Put the aperture on the brightest star-like source, and not on the target's place.
+    bkg_sigma_clip : float
+        Voxels so many standard deviations from the mean of the plane are no background.
+    ifu_rfcorr : bool
+        Also correct the spectrum for residual fringes: columns RF_FLUX, RF_SURF_BRIGHT, RF_BACKGROUND (MIRI).
+    ifu_set_srctype : {"POINT", "EXTENDED"}, optional
+        In place of SRCTYPE. A point source is summed in a circle, an extended one over the whole field.
+    ifu_rscale : float, optional
+        Radius in units of the PSF's FWHM (MIRI); the reference's is 2.
+    ifu_covar_scale : float
+        Factor on the errors: voxels share pixels, so that those of sums are larger than if they did not.
+    ifu_centre : {"fraction", "spaxel"}
+        Put the aperture where the target is, or in the middle of the nearest spaxel.
+    ifu_bkg_area : {"used", "ring"}
+        The background is the sum in the ring over the area of the voxels that were not clipped, or of all.
     soss_atoca : bool
         Take the light of the other orders out of each order's box.
     soss_threshold : float
@@ -159,11 +193,11 @@ def apply(
 
 def _of_one(exposure, refs, extract, place, options):
     """The spectra of an exposure, and what was asked for."""
-    series = any(pixels.sci is not None and pixels.sci.ndim == 3 for pixels in exposure.pixels)
+    series = exposure.suffix != CUBE and any(pixels.sci is not None and pixels.sci.ndim == 3 for pixels in exposure.pixels)
     spectra, shown = extract(exposure, refs, place, options)
     new = exposure.derive([], "x1dints" if series else "x1d")
-    new.spectra = spectra
-    new.tables = {name: table for name, table in exposure.tables.items() if name != "INT_TIMES" or series}
+    new.spectra, new.product = spectra, exposure.product
+    new.tables = {name: table for name, table in exposure.tables.items() if name != WAVELENGTHS and (name != "INT_TIMES" or series)}
     region = exposure.header.get("S_REGION")
     if region:
         spectra[0].header["S_REGION"] = (region, "Spatial footprint of the observation")

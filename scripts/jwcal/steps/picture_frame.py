@@ -8,15 +8,26 @@ import numpy as np
 from ..arithmetic.ramps.draft import draft
 from ..kernels.noise import background
 from ..kernels.noise.picture_frame import pattern, regions
+from ..machine.parts import part
 from ..machine.threads import side_by_side
 from ..model import aligned
 from ..model.ramp import put_together
-from ..vocabulary.errors import ConfigError, Skip
+from ..vocabulary.errors import Skip
 from ..vocabulary.parameters import Range
 
 log = logging.getLogger(__name__)
 
 SKIP = True
+PARTS = {
+    "science": {
+        "slits": "arithmetic/slits/open_slits",
+        "bright slit": "arithmetic/slits/open_slits",
+        "shutters": "arithmetic/slits/open_slits",
+        "slices": "arithmetic/slits/open_slits",
+    }
+}
+OPTIONAL = ("disperser", "wavelengthrange", "fpa", "camera", "collimator", "msa", "ifupost", "ifuslicer", "msaoper")  # of the spectra
+MEMBERS = ("msametadata",)  # what micro-shutters were open
 REFERENCES = ("pictureframe", "gain", "readnoise")  # the last two: of the draft rate
 
 
@@ -48,7 +59,7 @@ def apply(
     refs : References
         pictureframe; gain and readnoise for a draft of the rate.
     science : str
-        What `mask_science_regions` masks: "none", or "slits".
+        What `mask_science_regions` masks: "none"; "slits", "bright slit", "shutters" or "slices", the spectra of NIRSpec.
     mask_science_regions : bool
         Take no pixel for background that sees a spectrum, whatever its brightness.
     n_sigma : float
@@ -65,18 +76,15 @@ def apply(
     ------
     Skip
         No full frame, one group only, or no background in the centre or at the rim.
-    ConfigError
-        Something is asked for that is not available.
+    ReferenceError
+        The spectra are to be masked, and a reference for that is missing.
     """
-    if mask_science_regions and science == "slits":
-        what = "picture_frame: mask_science_regions for spectra of slits is not available yet in this version"
-        raise ConfigError(what, exposure.name, "Switch it off")
     if exposure.header["SUBARRAY"] != "FULL":
         raise Skip("the picture frame is known for full frames only")
     ramp = exposure.sci.ndim == 4
     if ramp and exposure.sci.shape[1] == 1:
         raise Skip("there is one group only, so nothing that is gained")
-    scene = _background(exposure, refs, n_sigma)
+    scene = _background(exposure, refs, n_sigma, science if mask_science_regions else "none")
     centre, rim = regions(scene)
     if not centre.any() or not rim.any():
         raise Skip("there is no background in the centre, or none at the rim")
@@ -94,16 +102,19 @@ def apply(
     return [exposure, *beside] if beside else exposure
 
 
-def _background(exposure, refs, n_sigma):
+def _background(exposure, refs, n_sigma, science):
     """Pixels without sources, (row, col)."""
     if exposure.sci.ndim == 4:
         found = exposure.prepared.get("picture_frame")
         rate = (prepare(exposure, refs) if found is None else found)[0].sci
     else:
         rate = exposure.sci
+    known = True
+    if science in PARTS["science"]:
+        known = ~part(PARTS["science"], science).science_pixels(exposure, refs, science)
     masks = []
     for image in rate.reshape(-1, *rate.shape[-2:]):
-        mask = ~np.isnan(image) & (image != 0)
+        mask = known & ~np.isnan(image) & (image != 0)
         if n_sigma > 0:
             background.clip(image, mask, upper=n_sigma)
         masks.append(mask)

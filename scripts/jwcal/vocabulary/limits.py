@@ -44,7 +44,11 @@ NUMBERS = {
 ALWAYS = (*WORDS, *CHOICES, *DATES, *WHOLE, *NUMBERS)
 
 # These are looked at where a step of the exposure's chain reads them (`facts`).
-CHOICES |= {"VPARITY": (-1, 1), **_each(("POINT", "EXTENDED", "UNKNOWN"), "SRCTYPE", "SRCTYAPT")}
+CHOICES |= {
+    "VPARITY": (-1, 1),
+    "TARGTYPE": ("FIXED", "MOVING", "GENERIC"),
+    **_each(("POINT", "EXTENDED", "UNKNOWN"), "SRCTYPE", "SRCTYAPT"),
+}
 LOGICAL = ("BKGSUB", "BKGDTARG", "TSOVISIT")
 WHOLE |= {
     **_each((1, MANY), "NRS_NORM", "NRS_REF"),

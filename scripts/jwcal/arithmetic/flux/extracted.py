@@ -17,7 +17,7 @@ VALUES = ("FLUX", "FLUX_ERROR", "BACKGROUND", "BKGD_ERROR")
 VARIANCES = tuple(f"{of}_VAR_{kind}" for of in ("FLUX", "BKGD") for kind in ("POISSON", "RNOISE", "FLAT"))
 
 
-def convert(exposure, photom, area, *, inverse, timed, source_type):
+def convert(exposure, photom, area, *, inverse, timed, **_):
     """Convert all spectra; arguments are those of `steps.photom`.
 
     A wavelength's factor is PHOTMJ times the response there, linear between the table's. The unit is MJy, or Jy where

@@ -191,6 +191,7 @@ class Mosaic:
         self._image = self._drizzle(fillval=fillval, disable_ctx=not context, max_ctx_id=count - 1, **squares)
         self._error = self._drizzle(fillval=fillval) if errors == "drizzled" else None
         self._known = set()  # variances that some image has
+        self._unit = None  # of the weights: the squares of large ones are beyond float32, and so are those of faint light's (MJy)
         self._sums = {}
         if errors == "of areas":
             self._sums = {name: (np.full(shape, np.nan, np.float32), np.zeros(shape, np.float32)) for name in VARIANCES}
@@ -220,6 +221,10 @@ class Mosaic:
         """
         bad = unusable(pixels)
         weight = weight_map(pixels, bad, self.weight_type, time, self._box)
+        if self._unit is None:
+            self._unit = _power_of_two(weight)
+        if self._unit is not None:
+            weight /= self._unit
         common = {"pixmap": pixel_map, "weight_map": weight, "pixfrac": self._pixfrac, "pixel_scale_ratio": self.ratio}
         common |= {"exptime": 1.0, "in_units": "cps", "iscale": scale, **limits(pixels.sci.shape, bounding_box)}
         flags = (pixels.dq | np.where(bad, np.uint32(dqbits.DO_NOT_USE), np.uint32(0))) if self._flags else None
@@ -260,7 +265,10 @@ class Mosaic:
         Pixels
             sci and extra WHT; as asked for: err, dq, the variances, extra CON.
         """
-        pixels = Pixels(sci=self._image.out_img, extra={"WHT": self._image.out_wht})
+        weight = self._image.out_wht
+        if self._unit is not None:
+            weight *= self._unit
+        pixels = Pixels(sci=self._image.out_img, extra={"WHT": weight})
         if self._image.out_ctx is not None:
             pixels.extra = {"CON": self._image.out_ctx, **pixels.extra}
         if self._flags:
@@ -279,6 +287,12 @@ class Mosaic:
                 for name, variance in zip(VARIANCES, variances, strict=True):
                     setattr(pixels, name, variance)
         return pixels
+
+
+def _power_of_two(weight):
+    """What weights are to be divided by to be of order one; of a power of two no digit is lost: float32."""
+    some = weight[weight > 0]
+    return np.float32(2.0 ** np.round(np.log2(np.median(some)))) if some.size else None
 
 
 def _variance(pixels, name):

@@ -36,6 +36,6 @@ def failed_open(exposure, refs):
             if any(shutter[state] == "open" for state in STATES):
                 shutters.append(Slit(len(shutters) + 1, x + (y - 1) * LONG, 0, x, y, *ENDS, quadrant, 0, "x"))
     if not shutters:
-        return np.zeros(exposure.sci.shape[-2:], bool), 0
-    found = ExposureSlits(Optics(exposure.header, refs), refs["msa"], shutters, exposure.sci.shape, may_miss=True)
+        return np.zeros(exposure.shape[-2:], bool), 0
+    found = ExposureSlits(Optics(exposure.header, refs), refs["msa"], shutters, exposure.shape, may_miss=True)
     return found.mask(), len(shutters)

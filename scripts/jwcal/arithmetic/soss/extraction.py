@@ -108,7 +108,8 @@ def for_members(members, refs, place, options):
         first = first or member
         parts.append(series.Planes(member, _region(refs, member)[0]).some(-(-series.MOST // number)))
     scene = make_scene(first, refs, place, options, series.together(parts))
-    return lambda exposure, refs, place, options: extract(exposure, refs, place, options, scene)
+    # models are products of single exposures
+    return lambda exposure, refs, place, options: (extract(exposure, refs, place, options, scene)[0], {})
 
 
 def _region(refs, exposure):

@@ -23,3 +23,12 @@ class Options:
     save_profile: bool = False
     save_scene_model: bool = False
     save_residual_image: bool = False
+    center_xy: list | None = None
+    ifu_autocen: bool = False
+    bkg_sigma_clip: float = 3.0
+    ifu_rfcorr: bool = True
+    ifu_set_srctype: str | None = None
+    ifu_rscale: float | None = None
+    ifu_covar_scale: float = 1.0
+    ifu_centre: str = "fraction"
+    ifu_bkg_area: str = "used"

@@ -121,9 +121,30 @@ def _evaluated(wcs, parts, width):
         values = first(x.astype(float), y.astype(float))
         by_part.append(_second(steps[1], values))
     values = np.concatenate(by_part, axis=1)
-    for transform in steps[2:]:
+    yield np.concatenate([pixels for _, pixels in parts]), _onward(steps[2:], values)
+
+
+def slit_to_sky(wcs, along, across, wavelength):
+    """Right ascension, declination and wavelength of places in the second frame: within slices of one channel.
+
+    Parameters
+    ----------
+    wcs : gwcs.WCS
+    along, across, wavelength : float64 (n,)
+
+    Returns
+    -------
+    float64 (3, n)
+        NaN where the wavelength is not within the channel's limits.
+    """
+    steps = [step.transform for step in wcs.pipeline[:-1]]
+    return _onward(steps[2:], _second(steps[1], np.stack([along, across, wavelength])))
+
+
+def _onward(steps, values):
+    for transform in steps:
         values = transform(*values)
-    yield np.concatenate([pixels for _, pixels in parts]), np.asarray(values)
+    return np.asarray(values)
 
 
 def _second(transform, values):

@@ -74,7 +74,7 @@ class Optics:
     @classmethod
     def of(cls, files, **others):
         """From reference files, type -> path."""
-        return cls({kind: _tree(path) for kind, path in files.items() if str(path).endswith(".asdf") and kind in TYPES}, **others)
+        return cls({kind: tree_of(path) for kind, path in files.items() if str(path).endswith(".asdf") and kind in TYPES}, **others)
 
     def seen(self, **others):
         """The same optics with other tilts, temperature or velocity."""
@@ -160,12 +160,13 @@ class Optics:
         x, y, metres = (np.array(a) for a in np.broadcast_arrays(x, y, MICRON * np.asarray(wavelength, float)))
         metres = metres * (1 + self.recession / LIGHT)
         incoming = np.einsum("ij,j...->i...", self.turn, _direction(*self.trees["collimator"]["model"].inverse(x, y)))
-        leaving = np.einsum("ji,j...->i...", self.turn, self._dispersed(incoming, metres))
+        leaving = np.einsum("ji,j...->i...", self.turn, self.dispersed(incoming, metres))
         place = self.trees["camera"]["model"].inverse(leaving[0] / leaving[2], leaving[1] / leaving[2])
         x, y = self.trees["fpa"][f"{detector.lower()}_model"].inverse(*place)
         return (x, y) if detector == "NRS1" else (PIXELS - 1 - x, PIXELS - 1 - y)
 
-    def _dispersed(self, incoming, metres):
+    def dispersed(self, incoming, metres):
+        """Directions of light that leaves the grating or the prism, in its own frame; wavelengths in m, as they are at the telescope."""
         element = self.trees["disperser"]
         if element.get("angle") is None:
             across = -incoming[0] - self.order * float(element["groovedensity"]) * metres
@@ -274,7 +275,8 @@ LIGHT = 299792458.0
 TYPES = ("camera", "collimator", "disperser", "fore", "fpa", "msa", "ote", "ifufore", "ifupost", "ifuslicer")
 
 
-def _tree(path):
+def tree_of(path):
+    """The tree of an ASDF file."""
     return _kept(str(path), Path(path).stat().st_mtime_ns)
 
 

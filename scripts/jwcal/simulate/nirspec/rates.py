@@ -72,7 +72,7 @@ class Truth:
 
 @dataclass
 class Simulated:
-    """An exposure, its truth, and what it was made with."""
+    """An exposure, its truth, and what it was made with: `options` are what `from_rates.Shot` takes."""
 
     exposure: Exposure
     truth: Truth
@@ -81,7 +81,7 @@ class Simulated:
     options: dict = field(default_factory=dict, repr=False)
 
 
-class _Stage:
+class Stage:
     """An exposure before the light: its keywords, where the telescope looks, and the optics as they stand."""
 
     def __init__(self, files, exp_type, opening, grating, filter, options, *, target, roll, dither, start, identity, header):
@@ -89,7 +89,7 @@ class _Stage:
         self.options = chosen
         self.setup = instruments.setup(exp_type, **chosen)
         self.began = Time(start, format="isot", scale="utc", precision=3)
-        craft = headers.spacecraft(self.began + TimeDelta(self.setup.readout.duration / 2, format="sec"))
+        self.craft = craft = headers.spacecraft(self.began + TimeDelta(self.setup.readout.duration / 2, format="sec"))
         self.dither, self.target, identity = dither or {}, target, identity or headers.Identity()
         key = f"{self.setup.keywords.get('LAMP') if self.setup.filter == 'OPAQUE' else self.setup.filter}_{grating}"
         order, *band = elements.RANGES.get(key, (-1, 0.6, 5.3))
@@ -109,7 +109,8 @@ class _Stage:
         self.look, self.header = look, Header(primary, science, f"{identity.root(self.setup, self.began)}_rate.fits")
         self.optics = optics.seen(recession=0.0 if self.setup.filter == "OPAQUE" else float(science.get("VELOSYS") or 0.0))
         self.files, self.image, self.spots, self.places = files, np.zeros(self.setup.subarray.shape), {}, {}
-        self.identity = identity
+        self.taken = {"identity": identity, "dither": self.dither, "target": target, "roll": roll, "start": start}
+        self.taken["header"] = {key: values[key] for key in ("V2_REF", "V3_REF")} | (header or {}) if place is not None else header or {}
 
     def _offset(self):
         return self.dither.get("x", 0.0), self.dither.get("y", 0.0)
@@ -146,14 +147,18 @@ class _Stage:
         for *place, height in cosmic_rays:
             hit[tuple(place)] += height
         rng = np.random.default_rng([seed, 811])
-        self.header["DATAMODL"] = "CubeModel" if kind == "rateints" else "ImageModel"
+        slicer = self.setup.keywords.get("OPMODE") == "IFU"
+        self.header["DATAMODL"] = "CubeModel" if kind == "rateints" else "IFUImageModel" if slicer else "ImageModel"
         self.header["FILENAME"] = self.header["FILENAME"].replace("_uncal", f"_{kind}")
         made = Exposure(self.header, [], suffix=kind)
         made.pixels = [measured(hit, np.ones(self.setup.subarray.shape), self.setup.readout.effinttm, noise, rng)]
         made.pixels[0].header = self.header.sci
         truth = Truth(list(sources), image, self.spots, self.places, background, dip, list(cosmic_rays))
-        options = self.options | {"identity": self.identity, "dither": self.dither, "target": self.target, "start": self.began.isot}
-        return Simulated(made, truth, References(self.files, self.header), self.optics, options)
+        if kind == "rateints":
+            made.tables["INT_TIMES"] = np.array(
+                exposures.int_times(self.setup, self.began, self.craft, self.target, self.taken["identity"]).data
+            )
+        return Simulated(made, truth, References(self.files, self.header), self.optics, self.options | self.taken)
 
 
 def simulate_slits(
@@ -214,7 +219,7 @@ def simulate_slits(
 
 def _through_slit(files, exp_type, slit, grating, filter, options, target, roll, dither, start, identity, header):
     known = {"target": target, "roll": roll, "dither": dither, "start": start, "identity": identity, "header": header}
-    return _Stage(files, exp_type, lambda optics: optics.to_field(optics.slit(slit)), grating, filter, options, **known)
+    return Stage(files, exp_type, lambda optics: optics.to_field(optics.slit(slit)), grating, filter, options, **known)
 
 
 def _slits(stage, slit, sources, background, mode, lost=None, dip=None):
@@ -357,7 +362,7 @@ def simulate_slitlets(
     options = {"MSAMETFL": metadata, "MSAMETID": configuration, "OPMODE": "MSASPEC", "subarray": "FULL"} | options
     dither = {"number": nod, "total": len(nods), "pattern": "NONE"}
     known = {"target": target, "roll": roll, "dither": dither, "start": start, "identity": identity, "header": header}
-    stage = _Stage(files, "NRS_MSASPEC", lambda optics: None, grating, filter, options, **known)
+    stage = Stage(files, "NRS_MSASPEC", lambda optics: None, grating, filter, options, **known)
     for one in slitlets:
         _slitlet(stage, one, nods[nod - 1], background)
     for place in failed:
@@ -434,7 +439,7 @@ def places_on_sky(files, slitlets, **known):
 
 def _bare(files, *, grating="PRISM", filter=None, target=exposures.TARGET, roll=30.0, start=exposures.START, **options):
     known = {"target": target, "roll": roll, "dither": None, "start": start, "identity": None, "header": None}
-    return _Stage(files, "NRS_MSASPEC", lambda optics: None, grating, filter, {"subarray": "FULL"} | options, **known)
+    return Stage(files, "NRS_MSASPEC", lambda optics: None, grating, filter, {"subarray": "FULL"} | options, **known)
 
 
 def simulate_lamp(
@@ -471,7 +476,7 @@ def simulate_lamp(
     """
     options = {"LAMP": lamp, "OPMODE": opmode, "subarray": subarray, "uniform": None} | options
     known = {"target": exposures.TARGET, "roll": 30.0, "dither": None, "start": start, "identity": identity, "header": header}
-    stage = _Stage(files, exp_type, lambda optics: None, grating, "OPAQUE", options, **known)
+    stage = Stage(files, exp_type, lambda optics: None, grating, "OPAQUE", options, **known)
     spectrum = spectrum or lines()
     if opmode == "MSASPEC":
         for one in slitlets:
@@ -585,7 +590,7 @@ def simulate_slicer(
         "aperture": "NRS_FULL_IFU",
     } | options
     known = {"target": target, "roll": roll, "dither": dither, "start": start, "identity": identity, "header": header}
-    stage = _Stage(files, "NRS_IFU", _middle_of_slicer, grating, filter, options, **known)
+    stage = Stage(files, "NRS_IFU", _middle_of_slicer, grating, filter, options, **known)
     loss = response.point_loss if source_type == "POINT" else response.even_loss
     seen = stage.field_of(*stage.target)
     if not imprint:

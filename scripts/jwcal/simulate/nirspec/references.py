@@ -6,7 +6,6 @@ Real optical models are used as they are, from a folder; without one they are ma
 """
 
 import json
-import shutil
 from pathlib import Path
 
 import asdf
@@ -18,7 +17,7 @@ from astropy.modeling.models import Tabular2D
 from .. import instruments
 from ..references import DATE, USEAFTER
 from . import elements, response
-from .optics import COLUMNS, PIXELS, ROWS, SLITS, Optics
+from .optics import COLUMNS, PIXELS, ROWS, SLITS, Optics, tree_of
 
 EXP_TYPES = {
     "fs": "NRS_FIXEDSLIT",
@@ -27,6 +26,10 @@ EXP_TYPES = {
     "ifu": "NRS_IFU",
     "lamp": "NRS_AUTOWAVE",
     "image": "NRS_IMAGE",
+}
+OTHERS = {  # for several
+    "lamp": "NRS_AUTOWAVE|NRS_AUTOFLAT|NRS_LAMP|",
+    "image": "NRS_IMAGE|NRS_WATA|NRS_MSATA|NRS_TACONFIRM|NRS_CONFIRM|NRS_FOCUS|NRS_MIMF|",
 }
 OPTICAL = ("camera", "collimator", "fore", "fpa", "ote")
 SLICER = ("ifufore", "ifupost", "ifuslicer")
@@ -124,6 +127,8 @@ class _Writer:
         """Keywords of a reference, as FITS has them and as ASDF has them."""
         values = {"TELESCOP": "JWST", "INSTRUME": "NIRSPEC", "REFTYPE": kind.upper(), "PEDIGREE": "DUMMY", "AUTHOR": "jwcal.simulate"}
         values |= {"USEAFTER": USEAFTER, "DATE": DATE, "DESCRIP": f"Simulated {kind}", "EXP_TYPE": EXP_TYPES[self.mode], "ORIGIN": "JWCAL"}
+        if self.mode in OTHERS:
+            values["P_EXP_TY"] = OTHERS[self.mode]
         if kind in ("sflat", "dflat"):
             values["DETECTOR"] = self.detector
         if kind in ("disperser", "sflat", "area", "photom"):
@@ -137,6 +142,8 @@ class _Writer:
         about = {name: values[key] for name, key in (("telescope", "TELESCOP"), ("pedigree", "PEDIGREE"), ("author", "AUTHOR"))}
         about |= {"reftype": kind, "useafter": USEAFTER, "date": DATE, "description": values["DESCRIP"], "origin": "JWCAL"}
         about |= {"exposure": {"type": EXP_TYPES[self.mode]}, "instrument": {"name": "NIRSPEC"}}
+        if self.mode in OTHERS:
+            about["exposure"]["p_exptype"] = OTHERS[self.mode]
         if kind == "disperser":
             about["instrument"]["grating"] = self.grating
         if kind == "fore":
@@ -163,8 +170,8 @@ class _Writer:
             real = None
         if kind in ("msa", "wavelengthrange"):  # the old table of ranges calls the prism's order 0
             real = None
-        if real is not None and real.suffix == ".asdf":
-            shutil.copyfile(real, self.path(kind, "asdf"))
+        if real is not None and real.suffix == ".asdf":  # all that it tells, for exposures of this mode
+            self.asdf(kind, {key: value for key, value in tree_of(real).items() if key not in ("meta", "history", "asdf_library")})
         elif kind == "msa":
             self.asdf(kind, elements.msa(Optics.of(self.files), instruments.siaf("NIRSPEC")))
         elif kind == "disperser":

@@ -13,7 +13,7 @@ from ....files.reference_file import understood
 from ....vocabulary.errors import InputError
 from ..pixel_coordinates import edge_pixels, sky_box
 from ..plain_functions import as_function
-from .exposure_slits import OnePath, by_number, place_model, slit_model, with_boxes
+from .exposure_slits import Box, OnePath, by_number, place_model, slit_model, with_boxes
 from .frames import detector_frame, frame, grating_frame
 from .optics import MICRON, named
 
@@ -38,12 +38,15 @@ class Slices:
         Rows and columns of the exposure.
     y_range : (float, float)
         How far along a slice its light reaches; -0.5 and 0.5 are its ends.
+    may_miss : bool
+        That all of them miss the detector is no error.
 
     Attributes
     ----------
     labels : ndarray of int32, (row, col)
         Number of the slice, from 1, that a pixel sees; 0 where it sees none.
     boxes : list of exposure_slits.Box
+        The pixels around each slice.
 
     Raises
     ------
@@ -53,7 +56,7 @@ class Slices:
         A reference does not hold what it should.
     """
 
-    def __init__(self, optics, refs, shape, y_range):
+    def __init__(self, optics, refs, shape, y_range, may_miss=False):
         self.optics, self.shape, self.y_range = optics, tuple(shape[-2:]), y_range
         self._refs = refs
         with understood("ifuslicer", refs["ifuslicer"].path):
@@ -66,7 +69,8 @@ class Slices:
         with understood("ifupost", refs["ifupost"].path):
             self._posts = [_Post(refs["ifupost"].tree[f"slice_{number}"]) for number in range(SLICES)]
         self.paths = [OnePath(optics, _to_plane(*both), y_range) for both in zip(self._places, self._posts, strict=True)]
-        self.boxes = [path.box(self.shape) for path in self.paths]
+        self.bounds = [path.bounds(self.shape) for path in self.paths]
+        self.boxes = [Box.of_centres(bounds) for bounds in self.bounds]
         self.labels, self.seen = np.zeros(self.shape, np.int32), {}
         for number, (path, box) in enumerate(zip(self.paths, self.boxes, strict=True), start=1):
             if box.x1 <= box.x0 or box.y1 <= box.y0:
@@ -77,7 +81,7 @@ class Slices:
                 self.labels[box.slices][valid] = number
                 rows, columns = np.flatnonzero(valid.any(axis=1)) + box.y0, np.flatnonzero(valid.any(axis=0)) + box.x0
                 self.seen[number] = (columns[0] - 0.5, columns[-1] + 0.5), (rows[0] - 0.5, rows[-1] + 0.5)
-        if not self.seen:
+        if not self.seen and not may_miss:
             what = f"no light of the slices falls on {optics.detector} with {optics.header['GRATING']}"
             raise InputError(what, optics.header.name, "Leave the exposure out")
         log.info("%d slices on %s", len(self.seen), optics.detector)
@@ -153,8 +157,7 @@ class Slices:
         for name, model in self._from_slicer():
             steps.append((frame(name), named(model & one, model.name, (*model.inputs, "name"), (*model.outputs, "name"))))
         wcs = WCS([*steps, self._last()])
-        boxes = {number: ((box.x0 - 0.5, box.x1 - 0.5), (box.y0 - 0.5, box.y1 - 0.5)) for number, box in enumerate(self.boxes)}
-        return with_boxes(wcs, boxes)
+        return with_boxes(wcs, dict(enumerate(self.bounds)))
 
     def _last(self):
         return frame("msa_frame" if self.optics.lamp else "world"), None

@@ -1,0 +1,72 @@
+"""Exposures of MIRI's spectrometer for cubes, with references; what a point source's circle holds of its light in them."""
+
+import numpy as np
+from scipy.ndimage import uniform_filter1d
+
+from jwcal.model.references import References
+from jwcal.simulate import cube_references, mrs
+from jwcal.simulate.scene import CORE, HALO_SCALE, SIGMA
+from jwcal.simulate.spectrograph import DIFFRACTION, Source, Spectrum
+from sky import SHARED  # noqa: F401
+
+LINE = 5.3
+STAR = Source(Spectrum(flux=0.05, slope=-1.0, lines=((LINE, 2.0, 0.004),)))
+
+
+def sky(wavelength):
+    return 5 + wavelength
+
+
+def references(folder, channels="12", band="SHORT"):
+    """The files of the spectrometer, and cubepar for all bands."""
+    limits = mrs.RANGES[band]
+    table = np.arange(min(limits[int(c)][0] for c in channels) + 0.02, max(limits[int(c)][1] for c in channels), 0.003)
+    cubepar = cube_references.write_cubepar(folder / "cubepar.fits", cube_references.mrs_bands(mrs.RANGES), table)
+    return mrs.write_references(folder, channels=channels, band=band) | {"cubepar": cubepar}
+
+
+def exposure(files, sources=(STAR,), background=sky, kind="POINT", **more):
+    """A calibrated exposure with the type of its source."""
+    made = mrs.simulate_mrs({k: v for k, v in files.items() if k != "cubepar"}, sources=sources, background=background, **more).exposure
+    made.header.sci["SRCTYPE"] = kind
+    return made
+
+
+def refs(files, exposure):
+    return References({"cubepar": files["cubepar"]}, exposure.header)
+
+
+def growth(wavelength, channel, radii, spaxel, step=0.01):
+    """Parts of a point source's light in circles [arcsec], as a cube has it.
+
+    A pixel's light is spread over the pixel and the slice, twice: when it was gathered, and when it was drizzled. Then over the spaxel.
+    """
+    _, width, pixel, *_ = mrs.OPTICS[channel]
+    x = np.arange(-6, 6 + step / 2, step)
+    total = 0.0
+    for share, scale in ((CORE, 1), (1 - CORE, HALO_SCALE)):
+        size = scale * SIGMA * DIFFRACTION * wavelength
+        lines = []
+        for boxes in ((width, width, spaxel), (pixel, pixel, spaxel)):
+            line = np.exp(-0.5 * (x / size) ** 2) / np.sqrt(2 * np.pi) / size * step
+            for box in boxes:
+                line = uniform_filter1d(line, round(box / step) | 1, mode="constant")
+            lines.append(line)
+        total = total + share * np.outer(*lines)
+    away = np.hypot(x, x[:, None])
+    return np.array([total[away < radius].sum() for radius in radii])
+
+
+def extraction(folder, channel, radius=0.8, ring=(1.35, 1.65)):
+    """References extract1d and apcorr for a channel, the latter from `growth`."""
+    low, high = mrs.RANGES["SHORT"][channel]
+    at, radii = np.linspace(low, high, 4), radius + np.array([-0.3, 0.0, 0.3])
+    spaxel = cube_references.MRS_SPAXELS[str(channel)][0]
+    inside = np.array([growth(wavelength, channel, [*radii, *ring], spaxel) for wavelength in at]).T
+    back = (inside[4] - inside[3]) / (np.pi * (ring[1] ** 2 - ring[0] ** 2))
+    factors = 1 / (inside[:3] - back * np.pi * radii[:, None] ** 2)
+    extract1d = cube_references.write_extract1d(
+        folder / f"extract1d{channel}.asdf", at, np.full(4, radius), np.full(4, ring[0]), np.full(4, ring[1])
+    )
+    apcorr = cube_references.write_apcorr(folder / f"apcorr{channel}.asdf", at, np.repeat(radii[:, None], 4, axis=1), factors)
+    return {"extract1d": extract1d, "apcorr": apcorr}

@@ -1,0 +1,288 @@
+"""Slitless spectra of single objects: the truth of simulated series, bad pixels, bad input, the parts of the fit against plain numpy."""
+
+import asdf
+import numpy as np
+import pytest
+from astropy.io import fits
+from scipy.integrate import quad
+
+import soss
+from jwcal.arithmetic.soss import forward, references, regularized, traces, wavelength_grid
+from jwcal.arithmetic.soss.resolution import Resolution
+from jwcal.kernels.soss import column_sums, fill_in_time
+from jwcal.kernels.soss.pixel_integrals import pixel_integrals
+from jwcal.model.exposure import Members
+from jwcal.model.references import Reference
+from jwcal.steps import extract_1d, photom
+from jwcal.vocabulary import dq as bits
+from jwcal.vocabulary.errors import InputError, ReferenceError, Skip
+
+COARSE = {"soss_n_os": 1, "soss_rtol": 1e-2}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return soss.references(tmp_path_factory.mktemp("soss"))
+
+
+@pytest.fixture(scope="module")
+def broad(tmp_path_factory):
+    return soss.references(tmp_path_factory.mktemp("soss"), soss.BROAD)
+
+
+def tables(exposure):
+    return {spectrum.header["SPORDER"]: spectrum.table for spectrum in exposure.spectra}
+
+
+def off(made, order, table, low, high):
+    """Flux over the truth in the box, less 1: (median, robust scatter), in a range of wavelengths, without the reference pixels."""
+    wave = np.atleast_2d(table["WAVELENGTH"])[0]
+    (found,) = (one for one in references.find_orders(made.refs, made.exposure.header, *shape(made), (order,), 40.0, modelled=False))
+    truth = made.light[order][: wave.size] * (found.box * found.profile).sum(axis=0)[: wave.size] * made.grey[:, None]
+    inside = (wave > low) & (wave < high) & (np.arange(wave.size) > 8)
+    ratio = (np.atleast_2d(table["FLUX"]) / truth - 1)[:, inside]
+    ratio = ratio[np.isfinite(ratio)]
+    return np.median(ratio), 1.48 * np.median(np.abs(ratio - np.median(ratio)))
+
+
+def shape(made):
+    rows = made.exposure.sci.shape[-2]
+    return max(made.exposure.header["SUBSTRT2"] - 1, soss.FIRST), (min(rows, 256), soss.COLUMNS)
+
+
+def test_orders_are_told_apart(broad):
+    """Three orders, kernels of the width at which the peer diverges: order 1 within 0.3 %, order 2 within 0.5 % to 1.2 micron."""
+    made = soss.simulate(broad, grey=[1.0, 0.99, 1.0])
+    (ours,) = extract_1d.apply(made.exposure, made.refs, mode="soss", **COARSE)
+    found = tables(ours)
+    assert list(found) == [1, 2, 3] and [found[n]["FLUX"].shape[1] for n in found] == list(soss.CUTOFFS.values())
+    for order, low, high, limit in (
+        (1, 0.85, 2.05, 1e-3),
+        (1, 2.05, 2.83, 3e-3),
+        (2, 0.6, 1.0, 2e-3),
+        (2, 1.0, 1.2, 5e-3),
+        (3, 0.62, 0.8, 5e-3),
+    ):
+        assert abs(off(made, order, found[order], low, high)[0]) < limit, (order, low)
+    (boxes,) = extract_1d.apply(made.exposure, made.refs, mode="soss", soss_atoca=False)
+    assert off(made, 2, tables(boxes)[2], 1.25, 1.4)[0] > 1  # order 1 is in the box of order 2
+    # a transit of 1 %, order by order: within the photons' scatter
+    for order, table in found.items():
+        good = np.isfinite(table["FLUX"]).all(axis=0) & (table["WAVELENGTH"][0] < (1.2 if order == 2 else 2.8 if order == 1 else 0.8))
+        total, noise = table["FLUX"][:, good].sum(axis=1), np.sqrt((table["FLUX_ERROR"][0, good] ** 2).sum())
+        assert abs(total[1] / total[[0, 2]].mean() - 0.99) < 4 * noise / total[0], order
+    assert ours.header["TIKFACTR"] > 0 and ours.header["SOSSWDTH"] == 40
+
+
+@pytest.mark.full
+def test_default_grid_and_subarrays(files):
+    """The default grid; the small subarray; a single image of the full frame, as its strip."""
+    made = soss.simulate(files, nints=2)
+    (ours,) = extract_1d.apply(made.exposure, made.refs, mode="soss")
+    whole = tables(ours)
+    assert abs(off(made, 1, whole[1], 2.05, 2.83)[0]) < 3e-3 and abs(off(made, 2, whole[2], 1.0, 1.2)[0]) < 5e-3
+    full = soss.simulate(files, nints=0, subarray="FULL")
+    (image,) = extract_1d.apply(full.exposure, full.refs, mode="soss", **COARSE)
+    assert image.suffix == "x1d" and tables(image)[1]["FLUX"].shape == (2048,)
+    assert abs(off(full, 1, tables(image)[1], 0.9, 2.8)[0]) < 2e-3
+    small = soss.simulate(files, nints=2, subarray="SUBSTRIP96")
+    (ours,) = extract_1d.apply(small.exposure, small.refs, mode="soss", **COARSE)
+    assert list(tables(ours)) == [1, 2] and abs(off(small, 1, tables(ours)[1], 0.9, 2.8)[0]) < 2e-3
+
+
+def test_bad_pixels(files):
+    """Bad always, or hit once: the flux is that of a clean series, an integration without anything has none, the rest is unchanged."""
+    clean, spoilt = (soss.simulate(files, nints=4, bad=b, hits=b, noise=False) for b in (0.0, 0.004))
+    spoilt.exposure.dq[2] |= bits.DO_NOT_USE
+    spoilt.exposure.sci[2] = np.nan
+    results = [tables(extract_1d.apply(one.exposure, one.refs, mode="soss", soss_atoca=False)[0]) for one in (clean, spoilt)]
+    omitted = tables(extract_1d.apply(spoilt.exposure, spoilt.refs, mode="soss", soss_atoca=False, bad_pixels="omit")[0])
+    whole, mended = (result[1]["FLUX"][0, 4:-4] for result in results)
+    assert np.abs(mended / whole - 1).max() < 0.05 < np.abs(omitted[1]["FLUX"][0, 4:-4] / whole - 1).max()
+    table = results[1][1]
+    assert np.isnan(table["FLUX"][2]).all() and (table["DQ"][2] & bits.DO_NOT_USE).all() and np.isfinite(table["FLUX"][3, 4:-4]).all()
+    assert (table["DQ"][0] & bits.FLUX_ESTIMATED).any() and not results[0][1]["DQ"][0, 4:-4].any()
+
+
+@pytest.mark.full
+def test_segments_have_one_scene(files):
+    """A series in two segments is told apart as one: the factor is that of the whole."""
+    made = soss.simulate(files, nints=4)
+    parts = []
+    for number, part in enumerate((slice(0, 2), slice(2, 4)), start=1):
+        planes = {name: plane[part].copy() for name, plane in made.exposure.pixels[0].planes()}
+        one = made.exposure.derive([type(made.exposure.pixels[0])(**planes)], "calints")
+        one.header["INTSTART"], one.header["INTEND"], one.header["EXSEGNUM"] = part.start + 1, part.stop, number
+        one.tables = {"INT_TIMES": made.exposure.tables["INT_TIMES"][part]}
+        parts.append(one)
+    (whole,) = extract_1d.apply(made.exposure, made.refs, mode="soss", **COARSE)
+    (joined,) = extract_1d.apply(Members([(part, "science") for part in parts]), made.refs, mode="soss", **COARSE)
+    assert [s.header["SPORDER"] for s in joined.spectra] == [1, 2, 3, 1, 2, 3]
+    for order in (1, 2, 3):
+        own = np.concatenate([s.table for s in joined.spectra if s.header["SPORDER"] == order])
+        np.testing.assert_allclose(own["FLUX"], tables(whole)[order]["FLUX"], rtol=1e-9)
+        np.testing.assert_array_equal(own["INT_NUM"], [1, 2, 3, 4])
+    assert len(joined.tables["INT_TIMES"]) == 4
+
+
+def test_models_are_shown(files):
+    made = soss.simulate(files, nints=1)
+    settings = {"soss_modelname": "models", "soss_wave_grid_out": "grid", "soss_bad_pix": "model", **COARSE}
+    spectra, models, fitted, grid = extract_1d.apply(made.exposure, made.refs, mode="soss", **settings)
+    assert [one.suffix for one in (models, fitted, grid)] == ["sossextractmodel", "atocaspectra", "sosswavegrid"]
+    left = made.exposure.sci - sum(models.extra[f"ORDER{n}"] for n in (1, 2, 3))
+    box = (models.extra["APER1"] > 0) & np.isfinite(left)
+    box[..., :10] = False
+    residual = left[box] / made.exposure.err[box]
+    assert 0.9 < 1.48 * np.median(np.abs(residual - np.median(residual))) < 1.1
+    assert [s.header["SPORDER"] for s in fitted.spectra] == [1, 2, 2, 3] and np.all(np.diff(grid.extra["WAVEGRID"]) > 0)
+    assert len(spectra.spectra) == 3
+
+
+def test_flux(files):
+    """Each order by its own response; wavelengths that the table does not have have no flux."""
+    made = soss.simulate(files, nints=1, noise=False)
+    (ours,) = extract_1d.apply(made.exposure, made.refs, mode="soss", soss_atoca=False)
+    before = {order: table["FLUX"].copy() for order, table in tables(ours).items()}
+    photom.apply(ours, made.refs, kind="extracted")
+    for order, table in tables(ours).items():
+        wave = table["WAVELENGTH"][0]
+        known = wave > 0.56
+        expected = before[order][0] * 2e-5 / soss.throughput(order, wave) / wave
+        np.testing.assert_allclose(table["FLUX"][0, known], expected[known], rtol=0.02)
+    photom.apply(ours, made.refs, kind="extracted", inverse=True)
+    np.testing.assert_allclose(tables(ours)[1]["FLUX"], before[1], rtol=1e-9)
+
+
+def test_a_filter_that_lets_one_order_through(files):
+    made = soss.simulate(files, nints=1, FILTER="F277W")
+    (ours,) = extract_1d.apply(made.exposure, made.refs, mode="soss", place="first")
+    assert list(tables(ours)) == [1] and "TIKFACTR" not in ours.header
+    with pytest.raises(Skip, match="no row for|none of the orders"):
+        photom.apply(ours, made.refs, kind="extracted")
+
+
+def test_the_wheel_turns_all_orders_alike(files):
+    """Lines move smoothly with the wheel, in every order; the trace turns about its pivot."""
+    made = soss.simulate(files, nints=1, noise=False)
+    reference, found = made.refs["pastasoss"], []
+    for turn in (-0.1, 0.0, 0.1):
+        made.exposure.header["PWCPOS"] = soss.WHEEL + turn
+        found.append(traces.find_traces(reference, made.exposure.header, soss.FIRST, soss.COLUMNS))
+    for before, middle, after in zip(*found, strict=True):
+        np.testing.assert_allclose(after.wavelength - middle.wavelength, middle.wavelength - before.wavelength, atol=1e-5)
+        assert abs((after.wavelength - middle.wavelength).mean()) > 1e-5
+        assert np.sign(after.y[0] - middle.y[0]) != np.sign(after.y[-1] - middle.y[-1]) or middle.order == 3
+
+
+def test_bad_input(files, tmp_path):
+    made = soss.simulate(files, nints=1, noise=False, PWCPOS=250.0)
+    with pytest.raises(InputError, match="PWCPOS is 250.0: the pastasoss reference is for 245.51 to 246.01"):
+        extract_1d.apply(made.exposure, made.refs, mode="soss")
+    two = soss.references(tmp_path, orders=(1, 2))
+    made = soss.simulate(two, nints=1, noise=False)
+    (ours,) = extract_1d.apply(made.exposure, made.refs, mode="soss", soss_atoca=False)
+    assert list(tables(ours)) == [1, 2]
+    with asdf.open(two.paths["pastasoss"]) as file:
+        tree = dict(file.tree) | {"traces": file["traces"][1:]}
+        asdf.AsdfFile(tree | {"wavecal_models": file["wavecal_models"][1:], "throughputs": file["throughputs"][1:]}).write_to(
+            tmp_path / "p.asdf"
+        )
+    made.refs._refs["pastasoss"] = Reference("pastasoss", tmp_path / "p.asdf", made.exposure.header)
+    (ours,) = extract_1d.apply(made.exposure, made.refs, mode="soss")  # order 2 alone: nothing to tell apart
+    assert list(tables(ours)) == [2]
+    only = soss.references(tmp_path)
+    made = soss.simulate(only, nints=1, noise=False)
+    with fits.open(only.paths["specprofile"], mode="update") as hdus:
+        del hdus[2]
+    with pytest.raises(ReferenceError, match="the specprofile reference does not have order 2"):
+        extract_1d.apply(made.exposure, made.refs, mode="soss")
+    del made.refs._refs["speckernel"]
+    with pytest.raises(Skip, match="speckernel reference is N/A"):
+        extract_1d.apply(made.exposure, made.refs, mode="soss")
+
+
+# --- the parts, against plain numpy ------------------------------------------------------------------------------------------
+
+
+def test_integrals_over_pixels():
+    grid = np.cumsum(np.random.default_rng(1).uniform(0.5, 2, 30))
+    low = np.array([grid[0], grid[3] + 0.1, grid[10], np.nan, grid[7] + 0.01])
+    high = np.array([grid[1], grid[8] - 0.2, grid[12], np.nan, grid[7] + 0.02])
+    starts, columns, weights = pixel_integrals(grid, low, high)
+    values = np.random.default_rng(2).normal(size=30)
+    for k in range(5):
+        own = slice(starts[k], starts[k + 1])
+        found = (weights[own] * values[columns[own]]).sum()
+        points = grid[(grid > low[k]) & (grid < high[k])]
+        expected = 0 if np.isnan(low[k]) else quad(lambda x: np.interp(x, grid, values), low[k], high[k], points=points, limit=200)[0]
+        np.testing.assert_allclose(found, expected, atol=1e-10)
+
+
+def test_resolution_keeps_a_line_where_it_is(files):
+    made = soss.simulate(files, nints=1, noise=False)
+    columns = soss.wavelength(1, np.arange(2048.0))
+    resolution = Resolution(made.refs["speckernel"], columns)
+    grid = np.linspace(1.0, 1.2, 800)
+    matrix = resolution.matrix(grid, 50, 700)
+    np.testing.assert_allclose(matrix.sum(axis=1), 1)
+    line = np.exp(-0.5 * ((grid - 1.1) / 0.004) ** 2)
+    blurred = matrix @ line
+    at = grid[50:750]
+    width = np.sqrt(0.004**2 + (soss.NARROW * np.abs(np.diff(columns)).mean()) ** 2)
+    np.testing.assert_allclose((blurred * at).sum() / blurred.sum(), 1.1, atol=1e-5)
+    np.testing.assert_allclose(np.sqrt((blurred * (at - 1.1) ** 2).sum() / blurred.sum()), width, rtol=0.01)
+
+
+def test_equations():
+    """As a dense solution, in whatever order the unknowns are put; nothing where rounding decides."""
+    rng = np.random.default_rng(3)
+    grid = np.sort(rng.uniform(1, 2, 60))
+    light = np.zeros((40, 60))
+    for row in range(40):
+        light[row, row : row + 5] = 1
+        light[row, 59 - row // 2] += 0.5
+    equations = regularized.Equations(light.T @ light, grid)
+    right = light.T @ rng.normal(size=40)
+    d = np.diff(np.eye(60), axis=0) / np.diff(grid)[:, None]
+    np.testing.assert_allclose(equations.solve(1e-2, right), np.linalg.solve(light.T @ light + 1e-4 * d.T @ d, right), rtol=1e-6, atol=1e-8)
+    with pytest.raises(ArithmeticError):
+        equations.solve(1e-12, right)
+    factor = regularized.best_factor(
+        equations, right, lambda f: float(((light @ f) ** 2).mean() * 0 + np.log10(1 + (d @ f).std())), 1e-2, (-8, 2)
+    )
+    assert 1e-10 < factor
+
+
+def test_grid():
+    """Halved where the spectrum is curved, until the integral is good; not beyond the size that is given."""
+    edges = np.linspace(1, 2, 101)
+
+    def line(wave):
+        return 1 + np.exp(-0.5 * ((wave - 1.5) / 0.01) ** 2)
+
+    grid = wavelength_grid.joint_grid(edges[edges < 1.6], edges[edges > 1.3], 0.9, line, 1e-4, 5000)
+    assert np.diff(grid)[(grid[1:] > 1.49) & (grid[1:] < 1.51)].max() < 0.003 and np.diff(grid).max() < 0.0101
+    error, share = wavelength_grid._trapezoid_error(grid, line)
+    assert ((share < 1e-4) | (error < 1e-6)).all()
+    assert wavelength_grid.joint_grid(edges[edges < 1.6], edges[edges > 1.3], 0.9, line, 1e-8, 300).size <= 300
+    span = forward.span_of(grid, np.array([1.2, 1.5]), np.array([1.1, 1.4]), np.array([1.3, 1.6]), np.array([True, True]))
+    assert grid[span.first] >= 1.2 and not span.columns.any()
+
+
+def test_sums_and_gaps():
+    rng = np.random.default_rng(4)
+    sci = rng.normal(10, 1, (12, 6, 5)).astype(np.float32)
+    weights = rng.random((3, 6, 5)) * (rng.random((3, 6, 5)) > 0.4)
+    np.testing.assert_allclose(column_sums.column_sums(sci, weights), np.einsum("krc,irc->ikc", weights, sci), rtol=1e-6)
+    np.testing.assert_allclose(column_sums.column_sums(sci, weights, squared=True), np.einsum("krc,irc->ikc", weights, sci**2), rtol=1e-6)
+    err, dq = np.ones_like(sci), np.zeros(sci.shape, np.uint32)
+    dq[5, 2, 3] = 1
+    usual = np.median(sci, axis=0)
+    made = [np.empty((12, 6, 5), np.float32) for _ in range(3)]
+    wanted = np.ones((6, 5), bool)
+    fill_in_time.fill_in_time(sci, err, dq, np.uint32(1), wanted, usual, err[0], 0, 9, np.float32(10), *made)
+    series = sci[1:10, 2, 3].copy()
+    series[4] = usual[2, 3]
+    assert made[0][5, 2, 3] == np.median(series) and made[1][5, 2, 3] == 10 and made[2].sum() == 1
+    np.testing.assert_array_equal(np.delete(made[0].reshape(12, -1), 5, axis=0), np.delete(sci.reshape(12, -1), 5, axis=0))
