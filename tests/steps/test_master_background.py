@@ -233,3 +233,55 @@ def test_as_the_peer():
     np.testing.assert_allclose(science.sci, peers["sci"], rtol=1e-6, atol=1e-5)
     np.testing.assert_array_equal(science.dq, peers["dq"])
     assert science.dq.any() and not science.dq.all()
+
+
+# --- slices ------------------------------------------------------------------------------------------------------------------
+
+
+def slices(folder, **keywords):
+    """A calibrated image of slices, 10 MJy/sr everywhere."""
+    import mrs
+    from jwcal.steps import assign_wcs
+
+    exposure, refs = mrs.small(folder, **keywords)
+    assign_wcs.apply(exposure, refs, "mrs")
+    exposure.suffix, exposure.pixels[0].sci = "cal", np.full(mrs.SHAPE, 10, np.float32)
+    exposure.dq = np.zeros(mrs.SHAPE, np.uint32)
+    return exposure
+
+
+def of_bands(*ranges):
+    """An exposure of a background with one spectrum a band: BACKGROUND is its wavelength, SURF_BRIGHT is nothing to go by."""
+    from jwcal.model.spectra import Spectrum, empty_table
+
+    exposure = make.image_exposure(np.zeros((2, 2)), suffix="x1d", BKGDTARG=True, EFFEXPTM=100.0)
+    for low, high in ranges:
+        table = empty_table("mrs", 400)
+        table["WAVELENGTH"] = np.linspace(low, high, 400)
+        table["BACKGROUND"], table["SURF_BRIGHT"], table["DQ"], table["NPIXELS"] = table["WAVELENGTH"], 1000, 0, 1
+        exposure.spectra.append(Spectrum(table))
+    return exposure
+
+
+def test_slices_keep_what_the_background_does_not_reach(tmp_path, caplog):
+    """BACKGROUND is subtracted at each pixel's wavelength; a channel without one keeps its light, and it is said."""
+    from jwcal.arithmetic.wcs.pixel_coordinates import wavelength_and_sky
+    from jwcal.model.exposure import Members
+
+    exposure = slices(tmp_path)
+    members = Members([(exposure, "science"), (of_bands((4.8, 5.5), (12.0, 13.0)), "background")])
+    master_background.apply(members, None, "BACKGROUND", True)
+    *_, micron = wavelength_and_sky(exposure.wcs, exposure.sci.shape)
+    first, second = micron < 5.5, micron > 7
+    assert first.sum() > 100 and second.sum() > 100
+    np.testing.assert_allclose(exposure.sci[first], 10 - micron[first], atol=1e-3)
+    assert np.all(exposure.sci[second] == 10) and not exposure.dq.any()
+    assert "nothing is subtracted there" in caplog.text
+
+
+def test_slices_and_a_background_of_another_band(tmp_path):
+    from jwcal.model.exposure import Members
+
+    members = Members([(slices(tmp_path), "science"), (of_bands((13.3, 15.6)), "background")])
+    with pytest.raises(InputError, match="where no exposure has a pixel"):
+        master_background.apply(members, None, "BACKGROUND", True)

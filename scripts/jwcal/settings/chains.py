@@ -69,7 +69,7 @@ class Chain:
     @cached_property
     def keywords(self):
         """Keywords with limits (`limits`) that its steps read beside those that are always looked at."""
-        return tuple(dict.fromkeys(keyword for step in self.steps for keyword in facts.about(step.name).keywords))
+        return tuple(dict.fromkeys(keyword for step in self.steps for keyword in facts.keywords(step.name, step.arguments)))
 
     def products(self, start, wanted=(), skipped=()):
         """Suffixes of the products, in order.

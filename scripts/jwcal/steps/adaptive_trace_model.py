@@ -5,7 +5,7 @@ from typing import Annotated
 
 import numpy as np
 
-from ..arithmetic.spectra import finer_slit, trace_model
+from ..arithmetic.spectra import finer_slices, finer_slit, trace_model
 from ..model.exposure import Members
 from ..vocabulary.errors import ConfigError, InputError, Skip
 from ..vocabulary.parameters import Range
@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 NEEDS = ("err",)
 SKIP = True
 KEPT = ("sci", "err", "dq", "var_poisson", "var_rnoise", "var_flat", "TRACEMODEL", "WAVELENGTH")
+
+SLICES = ("mrs",)  # kinds that are images of slices
 
 
 def apply(
@@ -45,7 +47,8 @@ def apply(
     kind : str
         Which optics: of `trace_model.OPTICS`; given by the table of chains, no parameter of the user's.
     fit_threshold : float
-        Signal to noise that the median along the spectrum has to reach for a fit; 0 or less: all are fitted.
+        Signal to noise that the median along the spectrum has to reach for a fit, of a slice standard deviations above its channel; 0 or
+        less: all are fitted.
     oversample : float
         Pixels across the spectrum in place of one. 1: none more.
     slope_limit : float
@@ -82,7 +85,8 @@ def apply(
     for slit in exposure.slits():
         if slit.wcs is None:
             raise InputError("there is no gWCS in it", exposure.name, "Run assign_wcs")
-        made.append(finer_slit.model_slit(slit, optics, fit_threshold if fit_threshold > 0 else None, oversample, slope_limit, psf_optimal))
+        model = finer_slices.model_slices if kind in SLICES else finer_slit.model_slit
+        made.append(model(slit, optics, fit_threshold if fit_threshold > 0 else None, oversample, slope_limit, psf_optimal))
     if not any(np.isfinite(model.used).any() for model in made) and oversample == 1:
         raise Skip("there is no trace that is bright and compact enough")
     for slit, model in zip(exposure.slits(), made, strict=True):

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from ..arithmetic.spectra import finer_slit, replace_pixels, trace_model
+from ..arithmetic.spectra import finer_slices, finer_slit, replace_pixels, trace_model
+from ..arithmetic.wcs.pixel_coordinates import labels_of
 from ..model.exposure import Members
 from ..vocabulary import dq
 from ..vocabulary.errors import InputError, Skip
@@ -17,6 +18,8 @@ NEEDS = ("err",)
 SKIP = True
 KEPT = ("sci", "err", "dq", "var_poisson", "var_rnoise", "var_flat")
 THRESHOLD, SLOPE = 10.0, 0.1  # of a trace model that is made here: those that adaptive_trace_model has by default
+
+SLICES = ("mrs",)  # kinds that are images of slices
 
 
 def apply(
@@ -66,7 +69,9 @@ def apply(
         vertical = algorithm == "mingrad" or _is_vertical(slit)
         before = np.count_nonzero(pixels.dq & np.uint32(dq.FLUX_ESTIMATED))
         for image in _images(pixels):
-            if algorithm == "fit_profile":
+            if algorithm == "fit_profile" and kind in SLICES:
+                _by_profile_of_slices(image, _labels(slit), vertical, n_adjacent_cols)
+            elif algorithm == "fit_profile":
                 replace_pixels.by_profile(image, vertical, n_adjacent_cols)
             elif algorithm == "trace_model":
                 replace_pixels.by_model(image, model, vertical)
@@ -84,7 +89,31 @@ def _model(slit, kind):
     if slit.wcs is None:
         raise InputError("there is neither a trace model nor a gWCS to make one", slit.name, "Run assign_wcs")
     log.info("There is no trace model yet: one is made")
-    return finer_slit.model_slit(slit, trace_model.OPTICS[kind], THRESHOLD, 1, SLOPE, False).used
+    model = finer_slices.model_slices if kind in SLICES else finer_slit.model_slit
+    return model(slit, trace_model.OPTICS[kind], THRESHOLD, 1, SLOPE, False).used
+
+
+def _labels(slit):
+    """The slice of every pixel, 0 between them."""
+    labels = slit.pixels[0].extra.get("REGIONS")
+    labels = labels_of(slit.wcs) if labels is None and slit.wcs is not None else labels
+    if labels is None:
+        raise InputError("neither its WCS nor an extension REGIONS tells its slices", slit.name, "Run assign_wcs")
+    return labels
+
+
+def _by_profile_of_slices(image, labels, vertical, adjacent):
+    """Each slice by itself: for its profile the others do not exist."""
+    for number in np.unique(labels[labels > 0]).tolist():
+        there = labels == number
+        lines = np.flatnonzero(there.any(axis=0 if vertical else 1))
+        part = np.s_[:, lines[0] : lines[-1] + 1] if vertical else np.s_[lines[0] : lines[-1] + 1]
+        inside = there[part]
+        its = {name: np.ascontiguousarray(plane[part]) for name, plane in image.items() if plane is not None}
+        its["dq"] = its["dq"] | np.where(inside, 0, dq.DO_NOT_USE | dq.NON_SCIENCE).astype(np.uint32)
+        replace_pixels.by_profile(its, vertical, adjacent)
+        for name, plane in its.items():
+            image[name][part][inside] = plane[inside]
 
 
 def _is_vertical(slit):

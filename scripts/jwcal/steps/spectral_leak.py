@@ -6,6 +6,7 @@ import numpy as np
 
 from ..arithmetic.spectra_calibration.wavelengths import rising
 from ..files.reference_file import understood
+from ..model.exposure import Exposure
 from ..vocabulary.errors import Skip
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,8 @@ def apply(spectra, refs):
     ReferenceError
         The reference does not tell the part.
     """
-    spectra = list(spectra)
+    if not all(isinstance(one, Exposure) and one.spectra for one in spectra):
+        raise Skip("no spectra were extracted")
     for one in spectra:
         if any(spectrum.header.get("SRCTYPE", one.header.get("SRCTYPE")) == "EXTENDED" for spectrum in one.spectra):
             raise Skip("the leak is known for point sources, and this one is extended")

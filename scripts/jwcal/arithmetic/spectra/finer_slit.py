@@ -34,6 +34,7 @@ class SlitModel:
     linear, residual : of finer pixels: the image interpolated, and what the model left
     planes, wavelength, wcs : of finer pixels
     factor : how many for one
+    regions : slices of the finer pixels, of an image of slices
     """
 
     used: np.ndarray
@@ -44,6 +45,7 @@ class SlitModel:
     wavelength: np.ndarray = None
     wcs: object = None
     factor: float = 1.0
+    regions: np.ndarray = None
 
     def put(self, slit):
         """Give it to its slit, an Exposure of one grid."""
@@ -54,6 +56,8 @@ class SlitModel:
         for name, plane in self.planes.items():
             setattr(pixels, name, plane)
         pixels.wcs, pixels.extra["WAVELENGTH"] = self.wcs, self.wavelength
+        if self.regions is not None:
+            pixels.extra["REGIONS"] = self.regions
         for name in DROPPED:
             pixels.extra.pop(name, None)
         for keyword in ("PIXAR_SR", "PIXAR_A2"):
@@ -95,16 +99,45 @@ def model_slit(slit, optics, threshold, factor, slope_limit, optimal):
 
 
 def _finer(slit, flux, alpha, cuts, optics, factor, slope_limit, optimal, level, vertical):
-    pixels, lit = slit.pixels[0], np.isfinite(alpha)
-    rows, columns = flux.shape
-    shape = (int(np.ceil(rows * factor)), columns)
-    _, old = trace_model.finer(0, rows - 1, factor)
-    down, right = np.broadcast_arrays(old[:, None], np.arange(columns, dtype=float))
-    x, y = (rows - 1 - down, right) if vertical else (right, down)
+    x, y = fine_places(flux.shape, factor, vertical)
     fine_alpha = _along(slit.wcs, x, y)
     *_, wavelength = slit.wcs(x, y)
     made = trace_model.oversample(flux - level, alpha, cuts, factor, fine_alpha, optics, slope_limit, optimal)
-    near = np.rint(old).astype(int)
+    return finer_planes(slit, made, [np.isfinite(alpha)], wavelength, factor, level, vertical)
+
+
+def fine_places(shape, factor, vertical):
+    """Where the finer pixels of an image, turned, are on the detector: x, y."""
+    rows, columns = shape
+    _, old = trace_model.finer(0, rows - 1, factor)
+    down, right = np.broadcast_arrays(old[:, None], np.arange(columns, dtype=float))
+    return (rows - 1 - down, right) if vertical else (right, down)
+
+
+def finer_planes(slit, made, lit, wavelength, factor, level, vertical):
+    """What replaces the planes of a slit, or of an image of slices, on finer pixels.
+
+    Parameters
+    ----------
+    slit : Exposure
+        Of one grid.
+    made : trace_model.Finer
+    lit : list of (row, col) bool
+        Pixels of each slit or slice. Images are turned, with the wavelength along their rows.
+    wavelength : (finer row, col)
+    factor, level : float
+        Finer rows a row; what was subtracted before the fit.
+    vertical : bool
+        Whether they were turned.
+
+    Returns
+    -------
+    SlitModel
+    """
+    pixels = slit.pixels[0]
+    rows, columns = lit[0].shape
+    shape = (int(np.ceil(rows * factor)), columns)
+    near = near_rows(rows, factor)
     flags = _turned(pixels.dq, vertical)[near].copy()
     estimated = ~np.isnan(made.flux) & ((flags & np.uint32(dq.DO_NOT_USE)) != 0)
     flags[estimated] ^= np.uint32(dq.DO_NOT_USE)
@@ -118,7 +151,10 @@ def _finer(slit, flux, alpha, cuts, optics, factor, slope_limit, optimal, level,
         plane = _turned(plane, vertical)
         with np.errstate(invalid="ignore"):
             plane = np.sqrt(plane) if name.startswith("var") else plane
-        fine = trace_model.oversample_linearly(plane, lit, factor)
+        fine = trace_model.oversample_linearly(plane, lit[0], factor)
+        for its in lit[1:]:
+            more = trace_model.oversample_linearly(plane, its, factor)
+            fine = np.where(np.isnan(more), fine, more)
         fine[~np.isfinite(plane[near]) & ~estimated] = np.nan
         fine *= np.float32(unit * (RAISED * factor + 1 - RAISED))
         planes[name] = fine**2 if name.startswith("var") else fine
@@ -133,6 +169,11 @@ def _finer(slit, flux, alpha, cuts, optics, factor, slope_limit, optimal, level,
     images = [_back(image * unit, vertical).astype(np.float32) for image in images]
     assert planes["sci"].shape == (shape[::-1] if vertical else shape)
     return SlitModel(*images, planes, _back(wavelength, vertical).astype(np.float32), _finer_wcs(slit.wcs, factor, vertical), factor)
+
+
+def near_rows(rows, factor):
+    """The row that each finer row is nearest to."""
+    return np.rint(trace_model.finer(0, rows - 1, factor)[1]).astype(int)
 
 
 def _finer_wcs(wcs, factor, vertical):

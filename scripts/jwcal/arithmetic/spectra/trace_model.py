@@ -35,6 +35,7 @@ class Optics:
     pad : pixels around a compact source that belong to it
     trim : whether the ends of a finer spline are left out
     backwards : whether columns are fitted from the last one on
+    inwards : whether they are from both ends to the middle
     """
 
     reach: int
@@ -46,11 +47,13 @@ class Optics:
     pad: int
     trim: bool
     backwards: bool
+    inwards: bool = False
 
 
 OPTICS = {
     "lrs_slit": Optics(5, 1.2, 3.0, 3, 40, 8, 3, False, True),
     "lrs_slitless": Optics(5, 1.2, 3.0, 2, 60, 8, 3, False, True),
+    "mrs": Optics(50, 1.2, 2.5, 3, 36, 8, 3, False, False, True),
     "slit": Optics(50, 1.6, 2.5, 3, 2.0, 0.5, 1, True, False),
     "slit_backwards": Optics(50, 1.6, 2.5, 3, 2.0, 0.5, 1, True, True),
     "prism": Optics(10, 1.6, 2.5, 3, 1.0, 0.25, 1, True, False),
@@ -75,7 +78,7 @@ class Cut:
 # --- the fit ---------------------------------------------------------------------------------------------------------
 
 
-def fit_trace(flux, error, alpha, optics, threshold):
+def fit_trace(flux, error, alpha, optics, threshold, peak=None):
     """Fit the trace of one slit.
 
     Parameters
@@ -85,6 +88,8 @@ def fit_trace(flux, error, alpha, optics, threshold):
     optics : Optics
     threshold : float or None
         Signal to noise that the median along the spectrum has to reach somewhere across it; None: none.
+    peak : float, optional
+        Flux that it has to reach in place of that.
 
     Returns
     -------
@@ -93,14 +98,13 @@ def fit_trace(flux, error, alpha, optics, threshold):
     """
     lit = np.isfinite(alpha)
     flux, error = (np.where(lit, image, np.float32(np.nan)) for image in (flux, error))
-    places, errors, signal = _profile(flux, error, alpha)
-    if not _reaches(signal, threshold):
-        return {}
-    if places is not None:
-        _without_noisy_edges(flux, alpha, places, errors, signal)
-        _, _, signal = _profile(flux, error, alpha)
-        if not _reaches(signal, threshold):
+    for trimmed in (False, True):
+        places, medians, errors, signal = _profile(flux, error, alpha)
+        if not (_reaches(signal, threshold) if peak is None else _reaches(medians, peak)):
             return {}
+        if places is None or trimmed:
+            break
+        _without_noisy_edges(flux, alpha, places, errors, signal)
     with np.errstate(invalid="ignore"):
         if signal is not None and np.nanmin(signal) < NEGATIVE:
             total = np.sum(flux, where=flux > 0, axis=0)
@@ -110,22 +114,23 @@ def fit_trace(flux, error, alpha, optics, threshold):
 
 
 def _profile(flux, error, alpha):
-    """Medians along the spectrum in bins of half a pixel across it: place, error, signal to noise; None without any good pixel."""
+    """Medians along the spectrum in bins of half a pixel across it: place, flux, error, signal to noise; None without any good pixel."""
     with np.errstate(invalid="ignore"):
         good = np.isfinite(flux) & np.isfinite(error) & np.isfinite(alpha) & (error > 0)
     if not good.any():
-        return None, None, None
+        return None, None, None, None
     step = pixel_across(alpha) / 2
     places = np.arange(np.nanmin(alpha), np.nanmax(alpha), step)
-    errors, signal = np.full_like(places, np.nan), np.full_like(places, np.nan)
+    medians, errors, signal = (np.full_like(places, np.nan) for _ in range(3))
     order = np.argsort(alpha[good], kind="stable")
     sorted_alpha, sorted_flux, sorted_error = (image[good][order] for image in (alpha, flux, error))
     starts, stops = (np.searchsorted(sorted_alpha, places + half, side="left") for half in (-step / 2, step / 2))
     for number, (start, stop) in enumerate(zip(starts, stops, strict=True)):
         if stop > start:
+            medians[number] = np.median(sorted_flux[start:stop])
             errors[number] = np.median(sorted_error[start:stop])
             signal[number] = np.median(sorted_flux[start:stop] / sorted_error[start:stop])
-    return places, errors, signal
+    return places, medians, errors, signal
 
 
 def _reaches(signal, threshold):
@@ -150,6 +155,12 @@ def _without_noisy_edges(flux, alpha, places, errors, signal):
             flux[alpha >= places[places > 0].min()] = np.nan
 
 
+def _order(columns, optics):
+    if optics.inwards:
+        return [*range(columns // 2 + 1), *range(columns - 1, columns // 2, -1)]
+    return range(columns - 1, -1, -1) if optics.backwards else range(columns)
+
+
 def _fit_columns(flux, alpha, total, optics):
     pixels = (np.nanmax(alpha) - np.nanmin(alpha)) / pixel_across(alpha)
     knots, least = (int(number * pixels) if isinstance(number, float) else number for number in (optics.knots, optics.good))
@@ -157,7 +168,7 @@ def _fit_columns(flux, alpha, total, optics):
         scaled = flux / total
     columns = flux.shape[1]
     found, last = {}, None
-    for column in range(columns - 1, -1, -1) if optics.backwards else range(columns):
+    for column in _order(columns, optics):
         own_flux, own_alpha = flux[:, column], alpha[:, column]
         if np.count_nonzero(np.isfinite(own_flux) & np.isfinite(own_alpha)) <= least:
             continue

@@ -147,7 +147,8 @@ class Stage:
         for *place, height in cosmic_rays:
             hit[tuple(place)] += height
         rng = np.random.default_rng([seed, 811])
-        self.header["DATAMODL"] = "CubeModel" if kind == "rateints" else "ImageModel"
+        slicer = self.setup.keywords.get("OPMODE") == "IFU"
+        self.header["DATAMODL"] = "CubeModel" if kind == "rateints" else "IFUImageModel" if slicer else "ImageModel"
         self.header["FILENAME"] = self.header["FILENAME"].replace("_uncal", f"_{kind}")
         made = Exposure(self.header, [], suffix=kind)
         made.pixels = [measured(hit, np.ones(self.setup.subarray.shape), self.setup.readout.effinttm, noise, rng)]
