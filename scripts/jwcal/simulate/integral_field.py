@@ -10,6 +10,7 @@ along the rows, what showers leave; and the references are written that undo all
 """
 
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -130,36 +131,46 @@ def expose(
     sensors = {name: make_detector("MIRI", name) for name in (mrs.DETECTORS[one] for one in channels)}
     common = write_common_references(out / "references", channels, bands, artefact, leak)
     files, shots, truth = [*common.values()], [], {}
-    pointings = [(number, False) for number in range(1, dithers + 1)] + [(1, True)] * dedicated
-    for band_number, band in enumerate(bands):
-        for channel in channels:
-            own = write_references(out / "references", channel, band, fringes)
-            files += own.values()
-            own |= common
-            for number, beside in pointings:
-                about = replace(identity, observation=identity.observation + beside, sequence=identity.sequence + band_number)
-                about = replace(about, exposure=identity.exposure + number - 1)
-                place = target if not beside else (target[0], target[1] + AWAY / 3600)
-                dither = {"x": STEP[number - 1][0], "y": STEP[number - 1][1], "number": number, "total": 1 if beside else dithers}
-                dither |= {"pattern": "4-Point"}
-                keywords = {"CHANNEL": channel, "BAND": band, "BKGDTARG": beside, "SRCTYAPT": "EXTENDED" if beside else kind}
-                keywords |= {"TARGPROP": "BACKGROUND" if beside else "STAR", **(header or {})}
-                seen = [] if beside else [_leaking(one, leak) if leak and channel + band == "34SHORT" else one for one in sources]
-                known = {"target": place, "dither": dither, "identity": about}
-                light = {name: own[name] for name in ("distortion", "specwcs", "regions", "wavelengthrange")}
-                more = {"channels": channel, "band": band, "sources": seen, "background": background, "noise": False, "header": keywords}
-                one = mrs.simulate_mrs(light, **more, **known, **options)
-                detector = mrs.DETECTORS[channel]
-                rate = _rate(one, own, sensors[detector], (fringes, leftover), showers, (channel, band))
-                tables = {"NOISELESS": (one.truth.image, "MJy/sr"), "WAVELENGTH": (one.truth.wavelength, "um")}
-                tables |= {"SPECTRUM": _spectrum(seen, one.truth.wavelength, background)}
-                if showers:
-                    tables["SHOWERS"] = Table(rows=list(showers), names=Showers._fields)
-                shots.append(Shot("MIR_MRS", rate, {"detector": detector, **known, **options, "header": keywords}, tables))
-                truth[one.exposure.header["FILENAME"].removesuffix("_rate.fits")] = one.truth
+    for (number, band), channel in product(enumerate(bands), channels):
+        own = write_references(out / "references", channel, band, fringes)
+        files += own.values()
+        light = {"channels": channel, "band": band, "background": background, "noise": False, **options}
+        seen = [_Leaking(one, leak) for one in sources] if leak and channel + band == "34SHORT" else list(sources)
+        about = replace(identity, sequence=identity.sequence + number)
+        looks = [_look(target, about, number, dithers, kind) for number in range(1, dithers + 1)]
+        if dedicated:
+            looks.append(_look(target, about, 1, 1, None))
+        for known in looks:
+            known["header"] |= {"CHANNEL": channel, "BAND": band, **(header or {})}
+            there = [] if known["header"]["BKGDTARG"] else seen
+            one = mrs.simulate_mrs({name: own.get(name) or common[name] for name in mrs.MODELS}, sources=there, **light, **known)
+            rate = _rate(one, own | common, sensors[mrs.DETECTORS[channel]], (fringes, leftover), showers, (channel, band))
+            known |= {"detector": mrs.DETECTORS[channel], **options}
+            shots.append(Shot("MIR_MRS", rate, known, _put_in(one.truth, there, showers)))
+            truth[one.exposure.header["FILENAME"].removesuffix("_rate.fits")] = one.truth
     rays = {} if cosmic_rays is None else {"cosmic_rays": cosmic_rays}
     made = expose_detectors(out, shots, files, sensors=sensors, noise=noise, seed=seed, pars=operations(), cache=cache, **rays)
     return Field(made, truth, list(sources), background)
+
+
+def _look(target, identity, number, total, kind):
+    """What tells one pointing from the others; `kind`: SRCTYAPT of the target, None for the sky beside it."""
+    beside = kind is None
+    (x, y), place = STEP[number - 1], (target[0], target[1] + beside * AWAY / 3600)
+    about = replace(identity, observation=identity.observation + beside, exposure=identity.exposure + number - 1)
+    keywords = {"BKGDTARG": beside, "SRCTYAPT": kind or "EXTENDED", "TARGPROP": "BACKGROUND" if beside else "STAR"}
+    dither = {"x": x, "y": y, "number": number, "total": total, "pattern": "4-Point"}
+    return {"target": place, "dither": dither, "identity": about, "header": keywords}
+
+
+def _put_in(truth, sources, showers):
+    """Extensions of the file of truth."""
+    at = np.linspace(np.nanmin(truth.wavelength), np.nanmax(truth.wavelength), 4001)
+    spectra = {f"FLUX{n}": one.spectrum(at) for n, one in enumerate(sources, start=1)}  # Jy
+    tables = {"SPECTRUM": Table({"WAVELENGTH": at, "BACKGROUND": truth.background(at), **spectra})}
+    if showers:
+        tables["SHOWERS"] = Table(rows=list(showers), names=Showers._fields)
+    return {"NOISELESS": (truth.image, "MJy/sr"), "WAVELENGTH": (truth.wavelength, "um"), **tables}
 
 
 def operations():
@@ -214,7 +225,7 @@ def _aged(wavelength, mjd, setup):
     return out
 
 
-class _leaking:
+class _Leaking:
     """A source with light of half the wavelength in its spectrum."""
 
     def __init__(self, source, part):
@@ -229,13 +240,6 @@ class _leaking:
 
 def _leak(wavelength):
     return np.exp(-0.5 * ((wavelength - LEAK[0]) / LEAK[1]) ** 2)
-
-
-def _spectrum(sources, wavelength, background):
-    """The truth as a table: MJy/sr of the sky, Jy of each source."""
-    at = np.linspace(np.nanmin(wavelength), np.nanmax(wavelength), 4001)
-    table = {"WAVELENGTH": at, "BACKGROUND": background(at)} | {f"FLUX{n}": one.spectrum(at) for n, one in enumerate(sources, start=1)}
-    return Table(table)
 
 
 # --- references --------------------------------------------------------------------------------------------------------------
