@@ -56,6 +56,7 @@ class Chain:
     crds: str  # its name in CRDS: pars-<crds>
     group_flags: bool = True  # whether its ramps have flags for every group
     takes: str = "exposure"  # or "members": all of an association
+    needs: tuple = ()  # types of members of the association without which it makes nothing
 
     @cached_property
     def steps(self):
@@ -188,7 +189,7 @@ def _chain(pipeline, keywords):
     header, row = dict(keywords), _row(pipeline, keywords)
     entries = tuple(_entry(item, header) for item in row["steps"] if not isinstance(item, dict) or matches(item.get("when"), header))
     reads = row["reads"]
-    defaults, more = row.get("defaults", {}), {name: row[name] for name in ("group_flags", "takes") if name in row}
+    defaults, more = row.get("defaults", {}), {name: row[name] for name in ("group_flags", "takes", "needs") if name in row}
     return Chain(pipeline, tuple(reads), entries, defaults, row["crds"], **more)
 
 
