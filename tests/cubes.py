@@ -1,12 +1,10 @@
 """Exposures of MIRI's spectrometer for cubes, with references; what a point source's circle holds of its light in them."""
 
 import numpy as np
-from scipy.ndimage import uniform_filter1d
 
 from jwcal.model.references import References
 from jwcal.simulate import cube_references, mrs
-from jwcal.simulate.scene import CORE, HALO_SCALE, SIGMA
-from jwcal.simulate.spectrograph import DIFFRACTION, Source, Spectrum
+from jwcal.simulate.spectrograph import Source, Spectrum
 from sky import SHARED  # noqa: F401
 
 LINE = 5.3
@@ -36,25 +34,9 @@ def refs(files, exposure):
     return References({"cubepar": files["cubepar"]}, exposure.header)
 
 
-def growth(wavelength, channel, radii, spaxel, step=0.01):
-    """Parts of a point source's light in circles [arcsec], as a cube has it.
-
-    A pixel's light is spread over the pixel and the slice, twice: when it was gathered, and when it was drizzled. Then over the spaxel.
-    """
-    _, width, pixel, *_ = mrs.OPTICS[channel]
-    x = np.arange(-6, 6 + step / 2, step)
-    total = 0.0
-    for share, scale in ((CORE, 1), (1 - CORE, HALO_SCALE)):
-        size = scale * SIGMA * DIFFRACTION * wavelength
-        lines = []
-        for boxes in ((width, width, spaxel), (pixel, pixel, spaxel)):
-            line = np.exp(-0.5 * (x / size) ** 2) / np.sqrt(2 * np.pi) / size * step
-            for box in boxes:
-                line = uniform_filter1d(line, round(box / step) | 1, mode="constant")
-            lines.append(line)
-        total = total + share * np.outer(*lines)
-    away = np.hypot(x, x[:, None])
-    return np.array([total[away < radius].sum() for radius in radii])
+def growth(wavelength, channel, radii, spaxel):
+    """Parts of a point source's light in circles [arcsec], as a cube has it."""
+    return cube_references.enclosed(wavelength, mrs.OPTICS[channel], radii, spaxel)
 
 
 def extraction(folder, channel, radius=0.8, ring=(1.35, 1.65)):

@@ -5,7 +5,8 @@ import pytest
 from astropy.io import fits
 from astropy.table import QTable, Table
 
-from jwcal.report import drawing, pictures
+from jwcal.report import drawing, measure, pictures, remains, tables
+from jwcal.report.pictures import spectra
 from jwcal.vocabulary.errors import InputError
 
 
@@ -100,3 +101,35 @@ def test_fringes(tmp_path):
     v2, phases = pictures.pictures(tmp_path / "jw1_aminorm-oi.fits")
     np.testing.assert_allclose([v2.x[0][0], v2.y[0][0], v2.errors[0][0]], [1.25, 0.9, 0.01], rtol=1e-6)
     np.testing.assert_allclose([phases.x[0][0], phases.y[0][0]], [1.25, 2.0], rtol=1e-6)
+
+
+def band(path, channel, wavelength, npixels):
+    """A spectrum of a channel."""
+    about = {"CHANNEL": str(channel), "BAND": "SHORT", "EXP_TYPE": "MIR_MRS"}
+    table = Table({"WAVELENGTH": wavelength, "FLUX": np.where(npixels > 0, 1.0, 0.0), "FLUX_ERROR": 0 * wavelength, "NPIXELS": npixels})
+    fits.HDUList([fits.PrimaryHDU(header=fits.Header(about)), fits.BinTableHDU(table, name="EXTRACT1D")]).writeto(path)
+    return path
+
+
+def test_bands_of_a_target_in_one_picture(tmp_path):
+    """By wavelength; where there is nothing, and between bands, there is no line."""
+    red = band(tmp_path / "jw1_ch2-short_x1d.fits", 2, np.linspace(7.5, 8.8, 50), np.full(50, 9.0))
+    both = np.append(np.linspace(4.9, 5.2, 40), np.linspace(5.5, 5.7, 40))
+    blue = band(tmp_path / "jw1_ch1-short_x1d.fits", 1, both, np.append(np.full(79, 9.0), 0))
+    (curves,) = spectra.joined([red, blue])
+    assert curves.caption == "2 bands from 4.90 to 8.80 um"
+    first, second = curves.y
+    assert np.isnan(first).sum() == 2 and np.isnan(first[[40, 80]]).all()  # the gap, and the last
+    assert np.isfinite(second).all()
+    assert measure.joined([red, blue], tmp_path) == measure.joined([red, blue], tmp_path) and list(tmp_path.glob("*.joined.json"))
+
+
+def test_the_page_shows_bands_together(tmp_path):
+    paths = [band(tmp_path / f"jw1_ch{n}-short_x1d.fits", n, np.linspace(5.0 * n, 5.0 * n + 1, 50), np.ones(50)) for n in (1, 2)]
+    job = remains.Job("jw1", "stage3", "spec3", [remains.Product(path, "x1d", True) for path in paths], tmp_path / "log")
+    results = remains.Results(tmp_path, [job], [], [], [], {}, [], [], {})
+    found = {path: measure.measured(path) for path in paths}
+    (group,) = tables.gallery(results, found)
+    together, *others = group["drawn"]
+    assert (together["name"], together["bands"], len(together["pictures"]), len(others)) == ("jw1", 2, 1, 2)
+    assert "bands" not in others[0]

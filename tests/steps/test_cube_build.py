@@ -448,8 +448,8 @@ def compare(exposure, files, settings, folder, kind="mrs"):
 
 
 def _near(region, other):
-    """Corners within 0.1 milli-arcseconds: the sky is round."""
-    return np.allclose(*(np.array(text.split()[2:], float) for text in (region, other)), atol=3e-8, rtol=0)
+    """Corners within a milli-arcsecond: the box is not the spaxels, as the sky is round."""
+    return np.allclose(*(np.array(text.split()[2:], float) for text in (region, other)), atol=3e-7, rtol=0)
 
 
 @needs_peer

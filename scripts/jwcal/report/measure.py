@@ -11,7 +11,7 @@ from ..files.fitsheaders import read_headers
 from ..vocabulary import dq
 from ..vocabulary.errors import JwcalError, ProductError
 
-FORMAT = 3  # of what is remembered
+FORMAT = 4  # of what is remembered
 ALWAYS = ("DO_NOT_USE", "SATURATED", "JUMP_DET")
 KEYWORDS = {
     **dict.fromkeys(
@@ -55,6 +55,29 @@ def measured(path, cache=None, draw=True):
     if remembered:
         _remember(remembered, found)
     return found
+
+
+def joined(paths, cache=None):
+    """The picture of spectra of several bands together, as `drawing.web` has it: a list of one, or none. Remembered like the others."""
+    first = Path(paths[0])
+    remembered = Path(cache, f"{first.name}.joined.json") if cache else None
+    try:
+        now = [FORMAT, *([Path(path).name, *state(Path(path).stat())] for path in paths)]
+        found = storage.load_json(remembered)
+        if found["state"] == now:
+            return found["pictures"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    from . import drawing
+    from .pictures import spectra
+
+    try:
+        found = {"state": now, "pictures": [drawing.web(picture) for picture in spectra.joined(paths)]}
+    except (JwcalError, OSError, KeyError):
+        return []  # the page tells what is wrong with the product itself
+    if remembered:
+        _remember(remembered, found)
+    return found["pictures"]
 
 
 def _look(path, draw):

@@ -39,7 +39,7 @@ def write(folder, out, most_pictures=400, cores=1):
     results = remains.read(folder)
     found = look(results.products, Path(folder, CACHE), most_pictures, cores)
     with storage.replaced(out) as temporary:
-        temporary.write_text(page(results, found, Path(out).absolute().parent), encoding="utf-8")
+        temporary.write_text(page(results, found, Path(out).absolute().parent, Path(folder, CACHE)), encoding="utf-8")
 
 
 def look(products, cache, most_pictures, cores):
@@ -69,7 +69,7 @@ def chosen(products, most):
     return set([path for path in chain.from_iterable(by_turns) if path is not None][:most])
 
 
-def page(results, found, base):
+def page(results, found, base, cache=None):
     """The page.
 
     Parameters
@@ -79,6 +79,8 @@ def page(results, found, base):
         Path -> what `measure.measured` says.
     base : path
         Folder of the page, which its links start from.
+    cache : path, optional
+        Folder for what was drawn.
 
     Returns
     -------
@@ -97,7 +99,7 @@ def page(results, found, base):
         failures=[job for job in results.jobs if job.message],
         results=results,
         waiting=[job for job in results.jobs if job.state == remains.WAITING],
-        gallery=tables.gallery(results, found),
+        gallery=tables.gallery(results, found, cache),
         data=data,
         times=tables.times(results),
         steps=tables.steps(results),

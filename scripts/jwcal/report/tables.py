@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from ..settings.step_modules import parameters_of
-from . import remains
+from . import measure, remains
 from .words import percent
 
 MOST_MEMBERS = 200  # products of associations that are listed
@@ -97,8 +97,11 @@ def rows(results, found, base):
     return rows, pool
 
 
-def gallery(results, found):
-    """Pictures by kind of product: [{"title", "count", "drawn": [{"id", "name", "keywords", "pictures"}]}]."""
+def gallery(results, found, cache=None):
+    """Pictures by kind of product: [{"title", "count", "drawn": [{"id", "name", "keywords", "pictures"}]}].
+
+    A target's spectra in several bands come once more, together: {"bands": their number} and no product of their own.
+    """
     kinds = defaultdict(list)
     for job, product in results.products:
         kinds[job.stage, product.suffix, found[product.path]["keywords"]["EXP_TYPE"]].append((job, product))
@@ -110,10 +113,28 @@ def gallery(results, found):
             if found[product.path]["pictures"]
         ]
         if drawn:
+            drawn = _bands(stage, members, found, cache) + drawn
             groups.append(
                 {"stage": STAGES.get(stage, stage), "suffix": suffix, "exp_type": exp_type, "count": len(members), "drawn": drawn}
             )
     return groups
+
+
+def _bands(stage, members, found, cache):
+    """The spectra that a job made of several channels or bands, in one picture each."""
+    jobs = defaultdict(dict)
+    for job, product in members:
+        about = found[product.path]
+        band = about["keywords"].get("CHANNEL"), about["keywords"].get("BAND")
+        if product.suffix == "x1d" and all(band) and about["pictures"]:
+            jobs[job.exposure].setdefault(band, product.path)
+    together = []
+    for exposure, bands in jobs.items():
+        pictures = measure.joined(list(bands.values()), cache) if len(bands) > 1 else []
+        if pictures:
+            about = {"keywords": found[next(iter(bands.values()))]["keywords"], "pictures": pictures, "bands": len(bands)}
+            together.append({"id": f"{stage}-{exposure}-bands", "name": exposure, **about})
+    return together
 
 
 def times(results):

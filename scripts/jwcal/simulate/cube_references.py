@@ -10,8 +10,11 @@ from pathlib import Path
 import asdf
 import numpy as np
 from astropy.io import fits
+from scipy.ndimage import uniform_filter1d
 
 from .references import USEAFTER
+from .scene import CORE, HALO_SCALE, SIGMA
+from .spectrograph import DIFFRACTION
 
 MRS_SPAXELS = {"1": (0.13, 0.0008), "2": (0.17, 0.0013), "3": (0.20, 0.0025), "4": (0.35, 0.006)}  # arcsec, micron
 
@@ -71,7 +74,8 @@ def write_cubepar(path, bands, wavelengths, instrument="MIRI", tables=("MULTICHA
         hdus.append(waves(f"{name}_EMSM", ROISPATIAL=1.7 * wide, ROISPECTRAL=2.5 * fine, SCALERAD=0.5 * wide))
         hdus.append(waves(f"{name}_{'DRIZ' if instrument == 'MIRI' else 'DRIZZLE'}"))
     about = {"TELESCOP": "JWST", "INSTRUME": instrument, "REFTYPE": "CUBEPAR", "DESCRIP": "made by jwcal.simulate", "AUTHOR": "jwcal"}
-    about |= {"PEDIGREE": "DUMMY", "USEAFTER": USEAFTER}
+    model = "MiriIFUCubeParsModel" if instrument == "MIRI" else "NirspecIFUCubeParsModel"
+    about |= {"PEDIGREE": "DUMMY", "USEAFTER": USEAFTER, "DATAMODL": model}
     fits.HDUList([fits.PrimaryHDU(header=fits.Header(about)), *hdus]).writeto(path, overwrite=True)
     return Path(path)
 
@@ -103,11 +107,45 @@ def write_apcorr(path, wavelength, radius, factors, instrument="MIRI"):
     return _write(path, "apcorr", instrument, {"apcorr_table": table}, {})
 
 
+def enclosed(wavelength, optics, radii, spaxel, step=0.01):
+    """Parts of a point source's light in circles about it, as a cube has it.
+
+    A pixel's light is spread over the pixel and the slice, twice: when it was gathered, and when it was drizzled. Then over the spaxel.
+
+    Parameters
+    ----------
+    wavelength : float
+        micron.
+    optics : tuple
+        Of a channel: its second and third are a slice's width and a pixel [arcsec].
+    radii : sequence of float
+        arcsec.
+    spaxel, step : float
+        arcsec: of the cube, and of the integration.
+    """
+    _, width, pixel, *_ = optics
+    x = np.arange(-6, 6 + step / 2, step)
+    total = 0.0
+    for share, scale in ((CORE, 1), (1 - CORE, HALO_SCALE)):
+        size = scale * SIGMA * DIFFRACTION * wavelength
+        lines = []
+        for boxes in ((width, width, spaxel), (pixel, pixel, spaxel)):
+            line = np.exp(-0.5 * (x / size) ** 2) / np.sqrt(2 * np.pi) / size * step
+            for box in boxes:
+                line = uniform_filter1d(line, round(box / step) | 1, mode="constant")
+            lines.append(line)
+        total = total + share * np.outer(*lines)
+    away = np.hypot(x, x[:, None])
+    return np.array([total[away < radius].sum() for radius in radii])
+
+
 def _write(path, kind, instrument, tree, more):
     detector, exposure = ("MIRIFUSHORT", "MIR_MRS") if instrument == "MIRI" else ("NRS1", "NRS_IFU")
     about = {"telescope": "JWST", "reftype": kind, "author": "jwcal.simulate", "pedigree": "DUMMY", "useafter": USEAFTER, **more}
+    model = {"extract1d": "Extract1dIFUModel", "apcorr": "MirMrsApcorrModel" if instrument == "MIRI" else "NrsIfuApcorrModel"}[kind]
     about |= {
         "description": "made by jwcal.simulate",
+        "model_type": model,
         "exposure": {"type": exposure},
         "instrument": {"name": instrument, "detector": detector},
     }

@@ -9,6 +9,7 @@ The optics are made up: as many slices as the instrument has, at its scales and 
 A pixel gets the surface brightness averaged over its part of a slice: across the slice's width, along it over what the pixel covers.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import asdf
@@ -41,9 +42,23 @@ RANGES = {  # micron, from Argyriou et al. 2023, A&A 675, A111, a little wider
 }
 RESOLUTION = 3000  # wavelength over the FWHM of the line spread function
 STAR = Source()
+MODELS = {
+    "distortion": "DistortionMRSModel",
+    "specwcs": "SpecwcsModel",
+    "regions": "RegionsModel",
+    "wavelengthrange": "WavelengthrangeModel",
+}
+OUTPUTS = {"distortion": "arcsec"}  # units
 LEAN = 0.004  # columns by which a slice leans a row
 TILT = 0.04  # rows by which a wavelength is higher a column on
 TURN = (0.98921, -0.14650)  # cosine and sine between alpha and V2
+
+
+@dataclass(frozen=True)
+class Extended(Source):
+    """A round Gaussian of light, with the width `fwhm` [arcsec] before it is blurred."""
+
+    fwhm: float = 1.0
 
 
 def write_references(folder, *, channels="12", band="SHORT"):
@@ -70,16 +85,14 @@ def write_references(folder, *, channels="12", band="SHORT"):
     by_slice = {"slices": []} | {f"{axis}_model": [] for axis in ("alpha", "beta", "x", "y")}
     wavelengths, first_betas, steps, fields = [], [], [], []
     for channel in numbers:
-        count, width, _, long, _, _, place = OPTICS[channel]
+        count, width, *_, place = OPTICS[channel]
         betas = width * (np.arange(count) - (count - 1) / 2)
         first_betas.append(float(betas[0]))
         steps.append(width)
         fields.append(_to_field(place))
         for number, beta in enumerate(betas, start=1):
-            column, models, wavelength = _slice(channel, number, band)
-            left = column + LEAN * np.arange(SHAPE[0])
-            x = np.arange(SHAPE[1])
-            labels[(x >= left[:, None]) & (x < left[:, None] + long)] = 100 * channel + number
+            _, models, wavelength = slice_models(channel, number, band)
+            labels[inside(channel, number)] = 100 * channel + number
             by_slice["slices"].append(100 * channel + number)
             by_slice["beta_model"].append(Const1D(float(beta)))
             for axis, model in models.items():
@@ -97,10 +110,19 @@ def write_references(folder, *, channels="12", band="SHORT"):
         "regions": {"regions": np.broadcast_to(labels, (9, *SHAPE)).copy()},
         "wavelengthrange": {"waverange_selector": names, "wavelengthrange": limits, "channels": names},
     }
-    return {kind: _write(folder / f"mrs{channels}{band}_{kind}.asdf", kind, tree, channels, band) for kind, tree in trees.items()}
+    about = {"detector": DETECTORS[channels], "channel": channels, "band": band}
+    return {kind: write_asdf(folder / f"mrs{channels}{band}_{kind}.asdf", kind, tree, about) for kind, tree in trees.items()}
 
 
-def _slice(channel, number, band):
+def inside(channel, number):
+    """The pixels of a slice, bool (row, col)."""
+    _, _, _, long, first, pitch, _ = OPTICS[channel]
+    left = first + pitch * (number - 1) + LEAN * np.arange(SHAPE[0])[:, None]
+    x = np.arange(SHAPE[1])
+    return (x >= left) & (x < left + long)
+
+
+def slice_models(channel, number, band):
     """A slice's first column in row 0, its models alpha(y, x), x and y(wavelength, alpha), and wavelength(y, x); all exact."""
     _, _, scale, long, first, pitch, _ = OPTICS[channel]
     low, high = RANGES[band][channel]
@@ -133,10 +155,11 @@ def _plane(constant, first, second):
     return Polynomial2D(1, c0_0=constant, c1_0=first, c0_1=second)
 
 
-def _write(path, kind, tree, channels, band):
+def write_asdf(path, kind, tree, setup=None):
+    """A reference in ASDF; `setup`: detector, channel, band, if it is not for all."""
     about = {"telescope": "JWST", "reftype": kind, "author": "jwcal.simulate", "pedigree": "DUMMY", "useafter": USEAFTER}
-    about |= {"description": "made by jwcal.simulate", "exposure": {"type": "MIR_MRS"}}
-    about |= {"instrument": {"name": "MIRI", "detector": DETECTORS[channels], "channel": channels, "band": band}}
+    about |= {"description": "made by jwcal.simulate", "model_type": MODELS[kind], "exposure": {"type": "MIR_MRS"}}
+    about |= {"instrument": {"name": "MIRI", **(setup or {})}, "input_units": "pixel", "output_units": OUTPUTS.get(kind, "micron")}
     asdf.AsdfFile({"meta": about, **tree}).write_to(path)
     return path
 
@@ -168,7 +191,7 @@ def simulate_mrs(
         type -> path of distortion, specwcs, regions, wavelengthrange.
     channels, band : str
         As in `write_references`.
-    sources : sequence of spectrograph.Source
+    sources : sequence of spectrograph.Source, or Extended
         `along` is along the slices of the first channel, `across` across them [arcsec], from the target.
     background : callable, optional
         wavelength [micron] -> MJy/sr.
@@ -225,12 +248,10 @@ def _light(wcs, distortion, wavelength, target, sources, background):
         low, high = (to_slit[number](x + side, y.astype(float))[0] for side in (-0.5, 0.5))
         _, beta, _ = to_slit[number](x[:1].astype(float), y[:1].astype(float))
         for source, (alpha0, beta0) in zip(sources, places[number // 100], strict=True):
-            size = np.sqrt(2) * SIGMA * DIFFRACTION * w
+            sizes = [np.sqrt(2) * SIGMA * np.hypot(scale * DIFFRACTION * w, getattr(source, "fwhm", 0.0)) for scale in (1, HALO_SCALE)]
             part = sum(
-                share
-                * _between(low - alpha0, high - alpha0, scale * size)
-                * _between(beta - width / 2 - beta0, beta + width / 2 - beta0, scale * size)
-                for share, scale in ((CORE, 1), (1 - CORE, HALO_SCALE))
+                share * _between(low - alpha0, high - alpha0, size) * _between(beta - width / 2 - beta0, beta + width / 2 - beta0, size)
+                for share, size in zip((CORE, 1 - CORE), sizes, strict=True)
             )
             image[y, x] += 1e-6 * blurred(source.spectrum, w) * part / (np.abs(high - low) * width * arcsec)
     return image

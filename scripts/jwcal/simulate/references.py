@@ -170,7 +170,7 @@ def _header(kind, sensor, setup, useafter):
         "FASTAXIS": (sensor.axes[0], "Fast readout axis direction"),
         "SLOWAXIS": (sensor.axes[1], "Slow readout axis direction"),
     }
-    for keyword in ("MODULE", "CHANNEL", "BAND"):
+    for keyword in ("MODULE", "CHANNEL"):
         if keyword in setup.detector_table.get("keywords", {}):
             values[keyword] = (setup.detector_table["keywords"][keyword], "")
     if kind in STAGE3:

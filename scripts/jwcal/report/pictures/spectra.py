@@ -7,6 +7,7 @@ from .shapes import Curves, Image
 from .values import quietly, sky
 
 MOST_CURVES = 6
+GAP = 20  # usual steps between wavelengths, from which on a line is broken
 
 
 def spectra(hdus, path=None):
@@ -18,6 +19,20 @@ def spectra(hdus, path=None):
         caption += f", the first {MOST_CURVES} are drawn"
     names = list(names) if len(found) > 1 and all(names) else []
     return [Curves(list(x), list(y), "wavelength (um)", unit[0], caption, errors=list(errors), names=names)] if found else []
+
+
+def joined(paths):
+    """Spectra of one target in several bands, by wavelength: one picture."""
+    found = []
+    for path in paths:
+        with fitsio.open_fits(path) as hdus:
+            found += _spectra(hdus)
+    found = sorted((one for one in found if np.isfinite(one[0]).any()), key=lambda one: np.nanmin(one[0]))
+    if len({unit for _, _, _, unit, _ in found}) != 1:
+        return []
+    x, y, _, unit, _ = zip(*found, strict=True)
+    caption = f"{len(found)} bands from {np.nanmin(x[0]):.2f} to {max(np.nanmax(one) for one in x):.2f} um"
+    return [Curves(list(x), list(y), "wavelength (um)", unit[0], caption)]
 
 
 def spectral_series(hdus, path=None):
@@ -58,6 +73,17 @@ def _spectra(hdus):
         slit, order = hdu.header.get("SLTNAME", ""), hdu.header.get("SPORDER")
         called = [str(number) for number in np.ravel(table["SOURCE_ID"])] if "SOURCE_ID" in names else []
         name = f"{slit} order {order}".strip() if order not in (None, 0, 1) else str(slit)
+        if "NPIXELS" in names:
+            flux = np.where(fitsio.native(table[names["NPIXELS"]]) > 0, flux, np.nan)  # 0 where there is nothing
         planes = (np.atleast_2d(array) for array in (wavelength, flux, errors))
-        found += [(x, y, e, label, called[k] if called else name) for k, (x, y, e) in enumerate(zip(*planes, strict=True))]
+        found += [(*_broken(x, y, e), label, called[k] if called else name) for k, (x, y, e) in enumerate(zip(*planes, strict=True))]
     return found
+
+
+def _broken(x, y, error):
+    """The same with an empty place in each gap between bands."""
+    steps = np.abs(np.diff(x))
+    if not np.isfinite(steps).any():
+        return x, y, error
+    gaps = np.flatnonzero(steps > GAP * np.nanmedian(steps)) + 1
+    return tuple(np.insert(np.asarray(values, float), gaps, np.nan) for values in (x, y, error))

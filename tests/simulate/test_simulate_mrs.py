@@ -1,0 +1,138 @@
+"""The mid-infrared spectrometer as raw exposures: independent arithmetic finds again what was put in, and so does the workflow."""
+
+import os
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from astropy.io import fits
+from astropy.table import Table
+from stdatamodels.jwst import datamodels
+
+from jwcal.simulate import integral_field, mrs
+from jwcal.simulate.spectrograph import Source, Spectrum
+
+ROOT = Path(__file__).resolve().parents[2]
+SHOWERS = [integral_field.Showers(300, 250, 3.0), integral_field.Showers(700, 800, 2.0)]
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """One exposure without noise."""
+    folder = tmp_path_factory.mktemp("mrs")
+    known = {"channels": ["12"], "dithers": 1, "dedicated": False, "showers": SHOWERS, "noise": False, "cosmic_rays": 0.0}
+    return integral_field.expose(folder, **known)
+
+
+def test_raw_counts_hold_the_light_that_was_put_in(one):
+    """Counts to surface brightness by this test's own arithmetic; fringes, and all that is scattered, are as large as they should be."""
+    simulated, (truth,) = one.exposures.exposures[0], one.truth.values()
+    sensor, times = simulated.detector, simulated.setup.readout.group_times()
+    bent = sensor.correction().astype(float)
+    above = fits.getdata(simulated.uncal, "SCI")[0, [0, -1]].astype(float) - sensor.bias
+    first, last = (sum(c * part**k for k, c in enumerate(bent)) for part in above)
+    rate = (last - first) / (times[-1] - times[0]) - sensor.dark / sensor.gain
+    usual = (sensor.dq == 0) & (simulated.ramp.saturated[0] == len(times))
+    expected = sensor.flat * truth.image / 20 / (1 + 0.1 * np.sin(np.arange(1032) / 100))  # by PHOTMJSR and how it changes by column
+    gap = (rate - expected)[:, 505:512][usual[:, 505:512]]  # between the channels
+    assert 0.03 < np.median(gap) < 0.3 and gap.min() > -0.1  # far from the source, that has up to some hundred DN/s
+    near = np.zeros(rate.shape, bool)
+    near[660:740, 760:840] = True
+    assert 1.5 < np.median(rate[near & usual & (expected == 0)]) < 6  # a shower of 2 DN/s
+    ratio = (rate / expected)[usual & (truth.image > 3000)]
+    assert np.median(ratio) == pytest.approx(0.97, abs=0.02)  # some years of age, and some scattered light
+    low, high = np.percentile(ratio, [2, 98])
+    assert high - low == pytest.approx(0.2, abs=0.03)  # fringes
+
+
+def test_stdatamodels_read_all_files(one):
+    kinds = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message=".*(asdf-astropy|extension URI|CRDS).*")
+        for path in [*one.exposures.uncals, *one.exposures.references]:
+            with datamodels.open(path) as model:
+                model.validate()
+                kinds.append(type(model).__name__)
+    assert {"Level1bModel", "FringeModel", "MirMrsPhotomModel", "MirMrsXArtCorrModel", "MirMrsPtCorrModel", "FringeFreqModel"} <= set(kinds)
+
+
+def test_an_extended_source_keeps_its_light(tmp_path):
+    """All of it falls on the slices, as much as of a point."""
+    files = mrs.write_references(tmp_path)
+    sums = []
+    for kind, more in ((Source, {}), (mrs.Extended, {"fwhm": 0.5})):
+        source = kind(Spectrum(flux=0.01), **more)
+        image = mrs.simulate_mrs(files, sources=[source], noise=False).truth.image
+        sums.append([image[:, half].sum() for half in (slice(0, 510), slice(510, 1032))])
+    np.testing.assert_allclose(sums[1], sums[0], rtol=0.01)
+
+
+# --- the workflow -------------------------------------------------------------------------------------------------------------------
+
+
+def workflow(folder, *arguments):
+    """Run snakemake on a folder; what it said."""
+    config = {"data": "data", "results": "results", "references": {"crds_path": str(folder / "crds")}}
+    config["steps"] = {"straylight": {"clean_showers": True}, "residual_fringe": {"skip": False}}
+    (folder / "mine.yaml").write_text(yaml.safe_dump(config))
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("CRDS_") and k != "PYTHONPATH"}
+    command = [Path(sys.executable).with_name("snakemake"), "-s", ROOT / "Snakefile", "--cores", "2", "--configfile", "mine.yaml"]
+    done = subprocess.run([*command, *arguments], cwd=folder, env=inherited, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout[-5000:]
+    return done.stdout
+
+
+def jobs(said):
+    return re.findall(r"^Job \d+: ([a-z]+\d?)\w* (\S+): ", said, flags=re.MULTILINE)
+
+
+def table(path):
+    with fits.open(path) as hdus:
+        return Table(hdus["EXTRACT1D"].data), dict(hdus["EXTRACT1D"].header)
+
+
+def check(rows, channel, spectrum, tolerance):
+    """Flux within a tolerance of the truth, its line within a tenth of a spectral element."""
+    wavelength, flux = np.asarray(rows["WAVELENGTH"]), np.asarray(rows["FLUX"])
+    low, high = mrs.RANGES["SHORT"][channel]
+    at, height, width = spectrum.lines[channel - 1]
+    here = (wavelength > low + 0.05) & (wavelength < high - 0.05) & np.isfinite(flux)
+    line = here & (np.abs(wavelength - at) < 4 * width)
+    assert here.sum() > 200
+    assert np.median(flux[here & ~line] / spectrum(wavelength[here & ~line])) == pytest.approx(1, abs=tolerance)
+    continuum = Spectrum(spectrum.flux, spectrum.at, spectrum.slope)(wavelength[line])
+    excess = flux[line] - continuum * np.median(flux[here & ~line] / spectrum(wavelength[here & ~line]))
+    assert (excess * wavelength[line]).sum() / excess.sum() == pytest.approx(at, abs=0.1 * at / mrs.RESOLUTION)
+
+
+@pytest.mark.full
+def test_from_raw_files_to_spectra_of_all_channels(tmp_path):
+    made = integral_field.expose(tmp_path, showers=SHOWERS, leftover=0.02)
+    said = workflow(tmp_path)
+    assert len(jobs(said)) == 15  # six exposures through two stages; the target without and with its background, and that alone
+    results = tmp_path / "results"
+    for path in made.exposures.uncals:
+        for suffix in ("cal", "s3d", "x1d"):
+            assert (results / "stage2" / path.name.replace("uncal", suffix)).exists()
+    truth = made.sources[0].spectrum
+    for channel, tolerance in ((1, 0.01), (2, 0.01), (3, 0.01), (4, 0.02)):
+        for product in ("jw01234-o001_t001", "jw01234-c1000_t001", "jw01234-o002_t002"):
+            for suffix in ("s3d", "x1d"):
+                assert (results / f"stage3/{product}_miri_ch{channel}-short_{suffix}.fits").exists()
+        for product in ("o001", "c1000"):
+            check(table(results / f"stage3/jw01234-{product}_t001_miri_ch{channel}-short_x1d.fits")[0], channel, truth, tolerance)
+        sky, header = table(results / f"stage3/jw01234-o002_t002_miri_ch{channel}-short_x1d.fits")
+        assert header["SRCTYPE"] == "EXTENDED"
+        assert np.nanmedian(sky["SURF_BRIGHT"] / made.background(sky["WAVELENGTH"])) == pytest.approx(1, abs=0.02)
+    for number in (1, 2):
+        rows, _ = table(results / f"stage2/jw01234001001_02101_0000{number}_mirifushort_x1d.fits")
+        for channel in (1, 2):
+            check(rows, channel, truth, 0.01)
+    again = workflow(tmp_path)
+    assert not jobs(again) and "Nothing to be done" in again
