@@ -20,6 +20,7 @@ from astropy.table import Table
 
 from ..kernels.detector.scattered_rows import scatter
 from ..vocabulary import dq
+from ..vocabulary.errors import InputError
 from . import crds_cache, cube_references, exposures, mrs, references
 from .detector import make_detector
 from .from_rates import Exposed, Shot
@@ -126,7 +127,15 @@ def expose(
     Returns
     -------
     Field
+
+    Raises
+    ------
+    InputError
+        Channels or bands that there are not, or too many dithers.
     """
+    if not (set(channels) <= set(CHANNELS) and set(bands) <= set(LETTERS) and 1 <= dithers <= len(STEP)):
+        what = f"channels {', '.join(channels)}, bands {', '.join(bands)}, {dithers} dithers"
+        raise InputError(f"{what}: that can't be", do=f"Channels are 12 and 34, bands {', '.join(LETTERS)}, dithers 1 to {len(STEP)}")
     out, options = Path(out), {"ngroups": 6, **options}
     sensors = {name: make_detector("MIRI", name) for name in (mrs.DETECTORS[one] for one in channels)}
     common = write_common_references(out / "references", channels, bands, artefact, leak)
