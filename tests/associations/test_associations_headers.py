@@ -26,6 +26,8 @@ def exposures(rows):
     for row in rows:
         header = {column.upper(): value.upper() for column, value in row.items() if column not in NOT_IN_HEADERS and value != "null"}
         header |= {flag.upper(): row[flag] == "t" for flag in FLAGS}
+        if row["exp_type"] == "nrs_msaspec":
+            header["FXD_SLIT"] = "NONE"  # as the archive's files say
         header |= {"TELESCOP": "JWST", "OBSERVTN": f"{int(row['obs_num']):03d}", "NINTS": int(row["nints"])}
         header |= {"VISITGRP": "02", "SEQ_ID": "1", "OBS_ID": row["obs_id"].upper(), "EXPOSURE": row["filename"][22:27]}
         if row["targetid"] != "null":

@@ -5,9 +5,10 @@ import pytest
 from astropy.wcs import WCS
 
 import starfields
+from jwcal.arithmetic.wcs.kinds import told
 from jwcal.model.exposure import Members
 from jwcal.products import stored
-from jwcal.steps import assign_mtwcs, assign_wcs, resample, tweakreg
+from jwcal.steps import assign_mtwcs, resample, tweakreg
 from jwcal.vocabulary.errors import InputError, Skip
 from peer import needs_peer, peer_python
 
@@ -65,7 +66,7 @@ def test_the_frame_can_be_aligned(folder):
 def test_keywords_follow(folder):
     images = tracked(folder)
     for image in images:
-        assign_wcs._approximate(image, max_error=0.01, degree=None, max_inverse_error=0.01, inverse_degree=None, npoints=12)
+        told.approximate(image, image.wcs, max_error=0.01, degree=None, max_inverse_error=0.01, inverse_degree=None, npoints=12)
     before = [image.header["S_REGION"] for image in images]
     assign_mtwcs.apply(starfields.members(images))
     for image, was in zip(images, before, strict=True):

@@ -10,14 +10,16 @@ from astropy.io import fits
 
 import cubes
 import mrs as optics
+import nirspec
 from jwcal.kernels.cubes.drizzle import FLUX, WEIGHT, drizzle
 from jwcal.kernels.cubes.overlap import areas
 from jwcal.kernels.cubes.shepard import shepard
 from jwcal.kernels.cubes.voxels import finished
 from jwcal.model.exposure import Members, Pixels
-from jwcal.model.references import Reference
+from jwcal.model.references import Reference, References
 from jwcal.products import stored
 from jwcal.simulate import cube_references, mrs
+from jwcal.simulate.nirspec.references import write_references as write_nirspec
 from jwcal.steps import assign_wcs, cube_build
 from jwcal.vocabulary import dq
 from jwcal.vocabulary.errors import ConfigError, InputError, ReferenceError
@@ -59,9 +61,9 @@ def in_band(small, band, name):
     return other
 
 
-def build(exposure, files, **parameters):
+def build(exposure, files, kind="mrs", **parameters):
     first = exposure if hasattr(exposure, "header") else exposure[0]
-    return cube_build.apply(exposure, cubes.refs(files, first), "mrs", **parameters)
+    return cube_build.apply(exposure, cubes.refs(files, first), kind, **parameters)
 
 
 # --- kernels ---------------------------------------------------------------------------------------------------------
@@ -169,17 +171,12 @@ def test_same_bytes_for_any_number_of_threads(star, files):
             assert getattr(one, name).tobytes() == getattr(other, name).tobytes()
 
 
-def test_holes_are_told_from_what_is_outside():
-    sums = np.zeros((1, 7, 7, 4))
-    sums[0, 1:6, 1:6] = [6.0, 2.0, 1.0, 3.0]
-    sums[0, 3, 3] = 0  # looked at, but no pixel reached it
-    covered = np.zeros((1, 7, 7), bool)
-    covered[0, 1:6, 1:6] = covered[0, 0, 3] = True
-    sci, err, number, flags = finished(sums, covered, dq.DO_NOT_USE, dq.NON_SCIENCE)
-    assert flags[0, 3, 3] == dq.DO_NOT_USE and np.isnan(sci[0, 3, 3])
-    assert flags[0, 0, 3] == flags[0, 0, 0] == dq.DO_NOT_USE | dq.NON_SCIENCE
-    assert (sci[0, 2, 2], err[0, 2, 2], number[0, 2, 2], flags[0, 2, 2]) == (3.0, 0.5, 3.0, 0)
-    assert finished(sums, None, dq.DO_NOT_USE, dq.NON_SCIENCE)[3][0, 3, 3] == dq.DO_NOT_USE | dq.NON_SCIENCE
+def test_values_of_voxels():
+    sums = np.zeros((1, 2, 2, 4))
+    sums[0, 0, 1] = [6.0, 2.0, 1.0, 3.0]
+    sci, err, number, flags = finished(sums, 513)
+    assert (sci[0, 0, 1], err[0, 0, 1], number[0, 0, 1], flags[0, 0, 1]) == (3.0, 0.5, 3.0, 0)
+    assert np.isnan(sci[0, 1, 1]) and np.isnan(err[0, 1, 1]) and number[0, 1, 1] == 0 and flags[0, 1, 1] == 513
 
 
 # --- a scene that is known -------------------------------------------------------------------------------------------
@@ -217,7 +214,7 @@ def test_where_a_star_is_and_what_the_header_says(star, files):
     (cube,) = build(star, files, channel="1", **NARROW)
     header = cube.header
     assert cube.suffix == "s3d" and cube.sci.shape == (63, *cube.sci.shape[1:])
-    image = np.nan_to_num(np.nanmean(cube.sci, axis=0) - 10.3)
+    image = np.nan_to_num(cube.sci - 10.3).mean(axis=0)
     image[image < 0.1 * image.max()] = 0
     y, x = np.indices(image.shape)
     ra, dec, wavelength = cube.wcs(*((image * v).sum() / image.sum() for v in (x, y)), 0)
@@ -427,13 +424,13 @@ for number, given in enumerate(eval(str(settings))):
 HELPERS = str(cubes.SHARED / "peer")
 
 
-def compare(exposure, files, settings, folder):
+def compare(exposure, files, settings, folder, kind="mrs"):
     """The same cubes by both, with the same flags, wavelengths, footprint and counts, and values within 1e-4."""
     path = stored.write(exposure, folder / "jw01234001001_02101_00001_mirifushort_cal.fits")
     given = {"path": str(path), "cubepar": str(files["cubepar"]), "settings": repr(settings)}
     theirs = peer_python(PEER.format(helpers=HELPERS), **given)
     for number, parameters in enumerate(settings):
-        made = build(exposure, files, **parameters)
+        made = build(exposure, files, kind, **parameters)
         for band, cube in enumerate(made):
             want = {name: theirs[f"{number}.{band}.{name}"] for name in ("sci", "err", "dq", "wmap", "wave", "region", "crval")}
             assert cube.sci.shape == want["sci"].shape, parameters
@@ -478,3 +475,62 @@ def test_whole_cubes_as_the_peer(tmp_path, channels, band):
     settings += [{"output_type": "multi", "weighting": way} for way in ("drizzle", "emsm", "msm")]
     settings += [{"cube_pa": 25.0, "scalexy": 0.3}, {"output_type": "channel"}]
     compare(exposure, files, settings, tmp_path)
+
+
+# --- NIRSpec ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def slices(tmp_path_factory):
+    """The prism's slices, 7 MJy/sr and noise in them, and the cubepar."""
+    folder = tmp_path_factory.mktemp("nirspec")
+    exposure = nirspec.exposure((2048, 2048), EXP_TYPE="NRS_IFU", OPMODE="IFU", FXD_SLIT="NONE")
+    types = (
+        "camera",
+        "collimator",
+        "fore",
+        "fpa",
+        "ote",
+        "disperser",
+        "msa",
+        "wavelengthrange",
+        "ifufore",
+        "ifupost",
+        "ifuslicer",
+        "chromcorr",
+    )
+    made = write_nirspec(folder, mode="ifu", grating="PRISM", real=nirspec.REAL, types=types)
+    assign_wcs.apply(exposure, References(made, exposure.header), "nrs_slices")
+    rng, shape = np.random.default_rng(4), exposure.sci.shape
+    exposure.sci = np.full(shape, 7, np.float32)
+    exposure.err, exposure.dq = rng.uniform(0.1, 0.2, shape).astype(np.float32), np.zeros(shape, np.uint32)
+    bands = [("PRISM", "CLEAR", 0.1, 0.005, 0.6, 5.3), ("G140M", "F100LP", 0.1, 0.0006, 0.97, 1.89)]
+    tables = tuple(f"MULTICHAN_{kind}" for kind in ("PRISM", "MED", "HIGH"))
+    cubepar = cube_references.write_cubepar(folder / "cubepar.fits", bands, np.arange(0.6, 5.3, 0.005), "NIRSPEC", tables)
+    exposure.suffix = "cal"
+    return exposure, {"cubepar": cubepar}
+
+
+@nirspec.needs_real
+def test_slices_of_nirspec(slices):
+    (cube,) = build(*slices, "nirspec", wavemin=2.0, wavemax=2.1)
+    good = cube.dq == 0
+    assert good.mean() > 0.6 and cube.header["CDELT1"] == pytest.approx(0.1 / 3600)
+    np.testing.assert_allclose(cube.sci[good], 7, rtol=1e-6)
+    members = Members([(slices[0], "science")], name="jw01234-o001_t001_nirspec_prism")
+    (cube,) = cube_build.apply(members, cubes.refs(slices[1], slices[0]), "nirspec", wavemin=2.0, wavemax=2.1)
+    assert cube.product == "jw01234-o001_t001_nirspec_prism-clear"
+    with pytest.raises(ConfigError, match="grating without filter"):
+        build(*slices, "nirspec", grating="prism")
+
+
+@needs_peer
+@nirspec.needs_real
+@pytest.mark.parity
+@pytest.mark.full
+def test_slices_of_nirspec_as_the_peer(slices, tmp_path):
+    exposure, files = slices
+    exposure.sci += np.random.default_rng(6).normal(0, 0.2, exposure.sci.shape).astype(np.float32)
+    exposure.dq[::37, ::11] = dq.DO_NOT_USE
+    settings = [{}, {"weighting": "emsm"}, {"weighting": "msm", "coord_system": "ifualign"}, {"output_type": "multi"}]
+    compare(exposure, files, settings, tmp_path, "nirspec")

@@ -281,3 +281,49 @@ def same_as_the_peer(ours, theirs, case):
 @pytest.mark.parametrize("case", CASES)
 def test_same_as_the_peer(both, case):
     same_as_the_peer(both[0][case], both[1], case)
+
+
+# --- ESA's truth -------------------------------------------------------------------------------------------------------
+
+TRACE = nirspec.sky.SHARED / "real/references/nirspec_truth/Trace_SLIT_A_200_1_V84600010001P0000000002101_39547_JLAB88.fits"
+
+
+@pytest.mark.skipif(not TRACE.exists(), reason="ESA's traces (../shared/real) are not here")
+def test_esa_s_trace(folder):
+    """Wavelength and place in the slit of each pixel of a ground exposure with G140M, by ESA's own software.
+
+    The grating's own reference is not to be had: how it is turned, three angles, is fitted to the trace; all else is as it is.
+    """
+    from astropy.io import fits
+    from scipy.optimize import least_squares
+
+    from jwcal.arithmetic.wcs.nirspec.exposure_slits import OnePath
+    from jwcal.arithmetic.wcs.nirspec.optics import Optics
+
+    with fits.open(TRACE) as hdus:
+        wavelength, place, msa_x, msa_y = (np.array(hdus[name].data, float) for name in ("LAMBDA1", "SLITY1", "MSAX1", "MSAY1"))
+        first = -hdus["LAMBDA1"].header["CRPIX1"], -hdus["LAMBDA1"].header["CRPIX2"]
+    seen = np.isfinite(wavelength) & (wavelength > 0) & (np.abs(place) < 0.5)
+    rows, columns = (axis[::97] for axis in np.nonzero(seen))
+    wavelength, place, msa_x, msa_y = (values[rows, columns] for values in (wavelength, place, msa_x, msa_y))
+    x, y = columns + first[0], rows + first[1]
+    exposure, refs = nirspec.given(folder, GRATING="G140M", FILTER="F100LP", GWA_XTIL=None, GWA_YTIL=None, GWA_TILT=None, VELOSYS=None)
+    optics = Optics(exposure.header, refs)
+    *start, tilt, grooves = nirspec.GRATINGS["G140M"]
+
+    def turned(angles):
+        optics.disperser.angles, optics.disperser.grooves = [*np.degrees(angles[:3]), tilt], 1000 * angles[3]
+        optics.disperser.__dict__.pop("to_grating", None)
+
+    def residuals(angles):
+        turned(angles)
+        (alpha, beta), (alpha_in, beta_in) = optics.at_grating(x, y), optics.from_slit_plane(msa_x, msa_y)
+        return np.concatenate([(optics.disperser.wavelength(alpha_in, beta_in, alpha) - wavelength) / 1e-9, (beta + beta_in) * 1e4])
+
+    turned(least_squares(residuals, [*np.radians(start), grooves / 1000], x_scale=[1e-4, 1e-4, 1e-4, 1e-2]).x)
+    height, middle = np.polyfit(place, msa_y, 1)
+    path = OnePath(optics, lambda across, along, _: (across + msa_x[0], height * along + middle), (-0.55, 0.55))
+    assert np.abs(path.wavelength(x, y) * 1e-6 - wavelength).max() < 2e-11  # m
+    assert np.abs(path.place(x, y) - place).max() * 12 < 0.1  # the slit is 12 pixels long
+    back = path.pixels(0.2, wavelength)
+    assert np.isfinite(back).all()

@@ -139,9 +139,14 @@ def _read_in(tree):
 def test_keywords_of_steps():
     """Found in their code and in what it imports."""
     pointing = {"RA_REF", "DEC_REF", "ROLL_REF", "V2_REF", "V3_REF", "VA_SCALE"}
-    assert pointing <= set(facts.about("assign_wcs").keywords)
-    assert {"V3I_YANG", "VPARITY", "PIXAR_SR"} <= set(facts.about("resample").keywords)
-    assert not pointing & set(facts.about("jump").keywords + facts.about("ramp_fit").keywords)
+    assert pointing <= set(facts.keywords("assign_wcs", {}))
+    assert {"V3I_YANG", "VPARITY", "PIXAR_SR"} <= set(facts.keywords("resample", {}))
+    assert not pointing & {*facts.keywords("jump", {}), *facts.keywords("ramp_fit", {})}
+
+
+def test_keywords_of_the_part_that_a_chain_chooses():
+    assert not {"GWA_XTIL", "GWA_TILT"} & set(facts.keywords("assign_wcs", {"kind": "imaging"}))
+    assert {"GWA_XTIL", "GWA_TILT"} & set(facts.keywords("assign_wcs", {"kind": "nrs_slits"}))
 
 
 # --- in a program ---

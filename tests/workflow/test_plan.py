@@ -10,6 +10,7 @@ import pytest
 from astropy.io import fits
 
 from jwcal.report.summary import summary
+from jwcal.settings import chains
 from jwcal.settings.chains import Save, Step
 from jwcal.settings.recipe import Recipe
 from jwcal.vocabulary.errors import ConfigError
@@ -67,7 +68,6 @@ def test_image_and_series(tiny, planned):
     [
         ({"EXP_TYPE": "NRC_TACQ"}, [IMAGE[0], ("stage2", "image2", ["cal"])], []),
         ({"EXP_TYPE": "NRC_LED"}, IMAGE[:1], []),
-        ({"EXP_TYPE": "NRC_WFSS"}, IMAGE[:1], ["stage 1: spec2 is not available for NRC_WFSS"]),
         ({"EXP_TYPE": "NRC_IMAGE", "VISITYPE": "PRIME_WFSC_SENSING_CONTROL"}, [IMAGE[0], ("stage2", "wfs-image2", ["cal"])], None),
         # one integration is no series; and only images are resampled
         ({"EXP_TYPE": "NRC_TSIMAGE"}, [IMAGE[0], ("stage2", "image2", ["cal"])], None),
@@ -79,9 +79,21 @@ def test_routing(tiny, planned, tmp_path, keywords, wanted, stops):
     assert stops is None or list(made.stops) == stops
 
 
-def test_stops_are_counted_by_pipeline(tiny, planned, tmp_path):
-    files = [like(tiny.image, tmp_path / "data", f"jw01234001001_0410{n}_00001_nrcb1", EXP_TYPE="NRC_WFSS") for n in range(3)]
-    made = planned(*files)
+GRISMS = [f"jw01234001001_0410{n}_00001_nrcb1" for n in range(3)]
+
+
+def test_grisms_without_a_direct_image(tiny, planned, tmp_path):
+    """One message for all of them, and the others go on."""
+    made = planned(*(like(tiny.image, tmp_path / "data", name, EXP_TYPE="NRC_WFSS") for name in GRISMS), tiny.series)
+    (problem,) = made.problems
+    assert problem.startswith("3 exposures: there is no catalogue of the sources") and "is: direct_image" in problem
+    assert jobs(made) == [*SERIES, *IMAGE[:1] * 3]
+
+
+def test_stops_are_counted_by_pipeline(tiny, planned, tmp_path, monkeypatch):
+    built = chains.is_built
+    monkeypatch.setattr(chains, "is_built", lambda pipeline, header=None: pipeline != "spec2" or (header is None and built(pipeline)))
+    made = planned(*(like(tiny.image, tmp_path / "data", name, EXP_TYPE="NRC_WFSS") for name in GRISMS))
     assert made.stops == {"stage 1: spec2 is not available for NRC_WFSS": 3}
     assert "  3 exposures stop after stage 1: spec2 is not available for NRC_WFSS" in summary(made, 0).splitlines()
 

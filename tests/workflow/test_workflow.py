@@ -100,7 +100,7 @@ def folder(tiny, tiny_rate, tmp_path_factory):
     folder = tmp_path_factory.mktemp("workflow") / "mein prógramm ☆"
     for source in (tiny.image, tiny.series):
         copy(source, folder / "die daten" / "1. besuch" / source.name)
-    copy(tiny.image, folder / "die daten" / f"{GRISM}_uncal.fits", EXP_TYPE="NRC_WFSS")
+    copy(tiny.image, folder / "die daten" / f"{GRISM}_uncal.fits", EXP_TYPE="NRC_GRISM")
     copy(tiny_rate, folder / "die daten" / "später" / f"{LATER}_rate.fits")
     shutil.copytree(tiny.crds, folder / "crds")
     return folder
@@ -176,9 +176,7 @@ def test_summary_of_a_first_run(first):
     """What was made, where it is, and which exposures stop before their end, and why."""
     assert first.summary[0] == f"jwcal: {len(first.made)} products made, 0 up to date, 0 not made. They are in die produkte"
     assert set(first.summary[1:]) == {
-        "1 exposure stops after stage 1: spec2 is not available for NRC_WFSS",
-        "associations: 4 of stage 2. They are in die produkte/associations",
-        "1 stage 2 association waits for spec2 for NRC_WFSS, and for the mosaic of a direct image",
+        "associations: 3 of stage 2. They are in die produkte/associations",
     }
 
 

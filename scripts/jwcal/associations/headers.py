@@ -92,6 +92,7 @@ def _row(exposure):
     row["program"] = _number(header.get("PROGRAM") or (name and name.program), "PROGRAM", exposure.path)
     row["obs_num"] = _number(header.get("OBSERVTN") or (name and name.observation), "OBSERVTN", exposure.path)
     row["filename"] = f"{exposure.root}_uncal.fits"
+    row["fxd_slit"] = "" if row["fxd_slit"] == "none" else row["fxd_slit"]  # what shutters' exposures say
     row["tsovisit"] = "t" if _is_series(exposure) else "f"
     row["pntgtype"] = "science"
     row["dithptin"] = row["patt_num"] if row["patt_num"] not in ("", "0") else row["exposure"]

@@ -4,8 +4,16 @@ from pathlib import Path
 
 from ..settings import chains
 from ..vocabulary.errors import InputError
+from .model import MADE
 
 NAMED = {"msametadata": "MSAMETFL"}  # members that no association has: a keyword of the exposure names the file
+
+WORDS = {  # of members that a pipeline can't do without: what is missing, and what to do
+    "sourcecat": (
+        "catalogue of the sources whose spectra these are: no direct image of the field is among the data",
+        "Add the images, or name their observation in `links` (is: direct_image), or give an association with a catalogue (sourcecat)",
+    )
+}
 
 
 def unread(association, chain):
@@ -15,6 +23,14 @@ def unread(association, chain):
     if any("background" in chains.member_types(step.name) for step in chain.steps):
         return []
     return [f"{association.given}: {association.product}: {chain.pipeline} subtracts no background"]
+
+
+def check(chain, association, source):
+    """Raise InputError where a pipeline can't do without a member that the exposure's association, or None, does not have."""
+    there = {member.exptype for member in association.members} if association else ()
+    for exptype in chain.needs:
+        if exptype not in there:
+            raise InputError(f"there is no {WORDS[exptype][0]}", source, WORDS[exptype][1])
 
 
 def add(recipe, association, files=None):
@@ -46,10 +62,11 @@ def add(recipe, association, files=None):
             root, suffix = chains.root_and_suffix(member.expname)
             path = (files or {}).get(root, {}).get(suffix) or (beside and beside.exists() and beside)
             if not path:
+                do = "Let the run go to stage 3, or add it to the data" if member.exptype in MADE and not association.given else ""
                 raise InputError(
                     f"there is no {member.expname}, the {member.exptype.replace('_', ' ')} of {association.product}, and nothing makes it",
                     association.given or association.table,
-                    "Add it to the data, or take it out of the association",
+                    do or "Add it to the data, or take it out of the association",
                 )
             recipe.members.append({"path": str(path), "exptype": member.exptype})
 

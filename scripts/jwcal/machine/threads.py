@@ -105,6 +105,19 @@ def meanwhile(work):
             other.result()
 
 
+@contextmanager
+def alone():
+    """Kernels in the block have no thread beside the caller's: for many small arrays, which take less than it takes to wake another one."""
+    import numba
+
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
+
+
 def by_rows(work, image):
     """Let work(rows) go through all rows (slices) of an image (row, ...): for numpy's passes over whole images. Returns its results."""
     return side_by_side(work, parts(0, len(image), ROWS))

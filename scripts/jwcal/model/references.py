@@ -12,6 +12,7 @@ from . import stripes
 from .irs2_layout import is_irs2
 
 log = logging.getLogger(__name__)
+SMALL = 2**24  # bytes
 SUBARRAY = ("SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2")
 
 
@@ -101,8 +102,14 @@ class Reference:
         return self._arrays[key][..., self._rows, :]
 
     def table(self, extname):
-        """A table extension as a structured array."""
-        return self._file.table(extname)
+        """A table extension as a structured array, kept if it is small: it is looked at for every slit. Do not write into it."""
+        key = f"{extname} table"
+        if key in self._arrays:
+            return self._arrays[key]
+        table = self._file.table(extname)
+        if table.nbytes < SMALL:
+            self._arrays[key] = table
+        return table
 
     def rows(self, extname, size):
         """A table extension in structured arrays of up to `size` rows, in either byte order: for one that need not be held as a whole."""

@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import os
+import re
 import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -24,7 +25,9 @@ NOT_IN_PRODUCTS = {
     "files/fingerprint",
     "machine/memory",
 }
-FORMAT = 4  # of what is remembered of a module
+FORMAT = 5  # of what is remembered of a module
+LIMITS = "vocabulary/limits"  # the list of all keywords is no reading of one
+WORD = re.compile(r"[A-Z][A-Z0-9_-]{1,7}")  # what may be the name of a keyword
 NOT_IN_NUMBERS = {"yaml"}
 DISTRIBUTIONS = {"spherical_geometry": "spherical-geometry"}  # where the name differs from what is imported
 
@@ -137,7 +140,7 @@ class Code:
         return found
 
     def parsed(self, name):
-        """What is in a module: its digest, the modules and the libraries that it imports."""
+        """What is in a module: its digest, the modules and the libraries that it imports, its parts, words that may be keywords."""
         if name not in self._parsed:
             with open(self._file(name), "rb") as file:
                 text = file.read()
@@ -145,10 +148,9 @@ class Code:
             self._parsed[name] = self._used[key] = self._remembered.get(key) or self._parse(name, text)
         return self._parsed[name]
 
-    def tree(self, name):
-        """A module's syntax tree."""
-        with open(self._file(name), "rb") as file:
-            return ast.parse(file.read())
+    def words(self, names):
+        """Words that stand in some modules and in all that they import: one of them may be the name of a keyword that is read."""
+        return set().union(*(self.parsed(name)["words"] for name in self.closure(names) - {LIMITS}))
 
     def remember(self):
         """Keep the digests for the next time."""
@@ -187,6 +189,7 @@ class Code:
             "digest": hashlib.sha256(_meaning(tree).encode()).hexdigest()[:16],
             "modules": sorted(found),
             "parts": parts,
+            "words": sorted({node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and _is_word(node.value)}),
             "libraries": sorted(outside - set(sys.stdlib_module_names) - {self.package.name}),
         }
 
@@ -202,6 +205,10 @@ class Code:
         inner = {"/".join([*within, name]) for name in names}
         files = {name for name in inner if self._file(name)}
         return files if files == inner or not within else files | {"/".join(within)}
+
+
+def _is_word(value):
+    return isinstance(value, str) and WORD.fullmatch(value) is not None
 
 
 def _label(name):

@@ -238,12 +238,8 @@ def _has_value(array):
 def _save_members(entry, members, recipe, write):
     """Write each member as it stands, one after the other; those of a source together."""
     (suffix,) = set(entry.suffixes.values())
-    makers = [entry.by] if isinstance(entry.by, str) else entry.by
-    if (
-        write is None
-        or any(members.steps[step][0] != COMPLETE for step in makers if step)
-        or (entry.optional and suffix not in recipe.save)
-    ):
+    made = all(members.steps[step][0] == COMPLETE for step in entry.makers)
+    if write is None or not made or (entry.optional and suffix not in recipe.save):
         return
     if entry.together:
         whole = members.together(entry.suffixes)
@@ -264,7 +260,7 @@ def _save_members(entry, members, recipe, write):
 def _nothing(entry, exposure, suffix):
     """The product of a step that was skipped, or had nothing to show: it says so, and holds nothing."""
     empty = exposure.aside(suffix)
-    status, why = exposure.steps[entry.by]
+    status, why = exposure.steps[entry.makers[-1]]
     if entry.format == "asdf":
         empty.tree = {"status": status, "why": why or "there was nothing to save"}
     return empty

@@ -56,6 +56,7 @@ class Chain:
     crds: str  # its name in CRDS: pars-<crds>
     group_flags: bool = True  # whether its ramps have flags for every group
     takes: str = "exposure"  # or "members": all of an association
+    needs: tuple = ()  # types of members of the association without which it makes nothing
 
     @cached_property
     def steps(self):
@@ -68,7 +69,7 @@ class Chain:
     @cached_property
     def keywords(self):
         """Keywords with limits (`limits`) that its steps read beside those that are always looked at."""
-        return tuple(dict.fromkeys(keyword for step in self.steps for keyword in facts.about(step.name).keywords))
+        return tuple(dict.fromkeys(keyword for step in self.steps for keyword in facts.keywords(step.name, step.arguments)))
 
     def products(self, start, wanted=(), skipped=()):
         """Suffixes of the products, in order.
@@ -188,7 +189,7 @@ def _chain(pipeline, keywords):
     header, row = dict(keywords), _row(pipeline, keywords)
     entries = tuple(_entry(item, header) for item in row["steps"] if not isinstance(item, dict) or matches(item.get("when"), header))
     reads = row["reads"]
-    defaults, more = row.get("defaults", {}), {name: row[name] for name in ("group_flags", "takes") if name in row}
+    defaults, more = row.get("defaults", {}), {name: row[name] for name in ("group_flags", "takes", "needs") if name in row}
     return Chain(pipeline, tuple(reads), entries, defaults, row["crds"], **more)
 
 

@@ -1,6 +1,5 @@
 """What the steps say about themselves, remembered: to import their modules, and numba with them, takes longer than to plan a program."""
 
-import ast
 from functools import cache
 from typing import NamedTuple
 
@@ -20,7 +19,6 @@ class Facts(NamedTuple):
     required: tuple  # reference types
     optional: tuple  # reference types that it can do without
     members: tuple  # types of the members of an association that it reads
-    keywords: tuple  # keywords with limits that it reads beside those that are always looked at
 
 
 @cache
@@ -29,7 +27,7 @@ def about(step):
     code, root = _code(), _root(step)
     if not step.isidentifier() or not code.has(root):
         return read(step)
-    key, known = code.digest([root, "vocabulary/parameters", "vocabulary/limits"]), storage.noted(CACHE)
+    key, known = code.digest([root, "vocabulary/parameters"]), storage.noted(CACHE)
     code.remember()
     try:
         remembered_key, plain = known[step]
@@ -54,7 +52,7 @@ def take_in(own):
     """
     if own:
         step_modules.OWN.update(own)
-        for remembered in (about, _code, step_modules.own_module, step_modules.parameters_of):
+        for remembered in (about, _code, _keywords, step_modules.own_module, step_modules.parameters_of):
             remembered.cache_clear()
 
 
@@ -71,14 +69,19 @@ def read(step):
     if step in step_modules.OWN:
         contract.check(step, module)
     types = (tuple(getattr(module, name, ())) for name in ("REFERENCES", "OPTIONAL", "MEMBERS"))
-    return Facts(step_modules.parameters_of(step), *types, _keywords(step))
+    return Facts(step_modules.parameters_of(step), *types)
 
 
-def _keywords(step):
-    """The keywords that stand in the code of a step or of what it imports."""
-    code, found = _code(), set()
-    for name in code.closure([_root(step)]) - {"vocabulary/limits"}:
-        found.update(node.value for node in ast.walk(code.tree(name)) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+def keywords(step, arguments):
+    """Keywords with limits that a step reads, called with the arguments of a chain, beside those that are always looked at."""
+    return _keywords(step, tuple(sorted((name, str(value)) for name, value in arguments.items())))
+
+
+@cache
+def _keywords(step, arguments):
+    """Those whose names stand in the code of the step, of its parts that the arguments choose, or of what these import."""
+    roots = _code().of_step(step, dict(arguments), step_modules.OWN.get(step, ""))
+    found = _code().words(roots)
     return tuple(keyword for keyword in limits.KNOWN if keyword in found and keyword not in limits.ALWAYS)
 
 

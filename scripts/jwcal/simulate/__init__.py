@@ -17,6 +17,8 @@ From the sky to the counts:
 `prism`            MIRI's low resolution spectra: nods along the slit, series without a slit
 `mrs`              light in the slices of MIRI's spectrometer, at the level of rates or calibrated images
 `integral_field`   the same as raw exposures of both detectors: dithers, a background, fringes, scattered light, showers
+`grism`            spectra behind grisms: wide fields with their direct images, NIRCam's time series
+`soss`             NIRISS's slitless spectra of one star, in three orders that overlap
 `nirspec`          slits, shutters, image slicer, lamps and images of NIRSpec, by its own optical model, as rates and as raw exposures
 `calibrated`       the same exposures as stage 2 would leave them, in memory or as files, for fast tests of stage 3
 `program`          many exposures from one description: `python -m jwcal.simulate demo FOLDER`
@@ -27,6 +29,6 @@ From the sky to the counts:
     >>> made = simulate_exposure("data", exp_type="NRC_IMAGE", detector="NRCB1", subarray="SUB160", ngroups=6)
     >>> references = write_references("references", made.detector, setup=made.setup)
 
-Not simulated: diffraction spikes, persistence, charge migration (brighter-fatter), amplifier glow, spectra (spectrographs get even light),
-NIRSpec's IRS2 readout, MIRI's electronic and reset effects.
+Not simulated: diffraction spikes, persistence, charge migration (brighter-fatter), amplifier glow, NIRSpec's IRS2 readout, MIRI's
+electronic and reset effects.
 """

@@ -9,7 +9,7 @@ from ..vocabulary.parameters import Range
 
 REFERENCES = ("cubepar",)
 NEEDS = ("err",)
-PARTS = {"kind": {"mrs": "arithmetic/cubes/mrs"}}
+PARTS = {"kind": {"mrs": "arithmetic/cubes/mrs", "nirspec": "arithmetic/cubes/nirspec"}}
 
 Band = Literal[
     "short", "medium", "long", "short-medium", "short-long", "medium-short", "medium-long", "long-short", "long-medium", "all"
@@ -84,7 +84,7 @@ def apply(
     wavemin, wavemax : float, optional
         Limits of the wavelengths, micron.
     skip_dqflagging : bool
-        Do not tell holes in the field from what is outside it.
+        Without effect: a voxel without a pixel is DO_NOT_USE and NON_SCIENCE, whether it is outside the field or a hole in it.
     offset_file : str, optional
         ASDF file with shifts of the exposures.
     debug_spaxel : str

@@ -534,6 +534,7 @@ def _wanted(chain, asked, parameters):
 def _job(exposure, stage, chain, reads, source, config, association=None, files=(), mosaic=0):
     """One job and its recipe. With an association its products have that one's name, and the steps read its members."""
     results = str(config.results)
+    members.check(chain, association, exposure.path)
     recipe = recipe_for(chain.pipeline, exposure.header, config, str(exposure.path))
     name = exposure.root
     if association is not None:

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 TORN = 0.75  # of the voxels that planes usually have: one with fewer lacks slices
 USUAL = 3  # percentile of the planes' voxels that is what they usually have
 NO_SPAXEL = (-1, -1, -1)
+UNSEEN = bits.DO_NOT_USE | bits.NON_SCIENCE
 
 
 @dataclass
@@ -40,8 +41,6 @@ class Cube:
     grid : grid.Grid
     sums : float64 (plane, row, col, 4)
         While it is summed up.
-    covered : bool (plane, row, col) or None
-        Where slices were looking.
     """
 
     bands: list
@@ -49,7 +48,6 @@ class Cube:
     settings: object
     grid: object
     sums: np.ndarray = None
-    covered: np.ndarray = None
 
     @property
     def exposures(self):
@@ -160,7 +158,7 @@ def _add(cube, exposure, number, optics, options, shifts):
             reach = 0.0 if by_area else float(np.max(cube.settings.reach))
             seen = seen.take((seen.wavelength >= low - reach) & (seen.wavelength <= high + reach))
         if not seen.index.size:
-            log.warning("%s: no pixel has a value in %s", exposure.name, "-".join(band))
+            log.warning("%s: no pixel has a value at the cube's wavelengths in %s", exposure.name, "-".join(band))
             continue
         if shifts is not None:
             seen.ra, seen.dec = offsets.shifted(seen.ra, seen.dec, shifts[number])
@@ -171,8 +169,6 @@ def _add(cube, exposure, number, optics, options, shifts):
             _drizzle(cube, seen, flux, error)
         else:
             _weigh(cube, seen, flux, error, options.weighting == "emsm")
-        if not options.skip_dqflagging:
-            _cover(cube, seen, optics)
 
 
 def _drizzle(cube, seen, flux, error):
@@ -197,18 +193,10 @@ def _weigh(cube, seen, flux, error, exponential):
     shepard(grid.axes, (grid.scale, grid.scale), grid.steps, places, flux, error, region, power, softness, exponential, cube.sums)
 
 
-def _cover(cube, seen, optics):
-    """Mark where slices were looking, for instruments whose field has holes."""
-    covering = getattr(optics, "covered", None)
-    if covering is not None:
-        found = covering(seen, cube.grid, cube.settings)
-        cube.covered = found if cube.covered is None else cube.covered | found
-
-
 def _finish(cube, exposures, optics, options):
     """A cube as an exposure."""
-    sci, err, number, flags = finished(cube.sums, cube.covered, bits.DO_NOT_USE, bits.NON_SCIENCE)
-    cube.sums = cube.covered = None
+    sci, err, number, flags = finished(cube.sums, UNSEEN)
+    cube.sums = None
     if optics.TORN:
         _mend(sci, err, number, flags)
     among = [exposures.shells[number] for number in cube.exposures]
@@ -216,8 +204,7 @@ def _finish(cube, exposures, optics, options):
     made.wcs = grids.gwcs_of(cube.grid)
     made.tables = {"WCS-TABLE": grids.wavelength_table(cube.grid)}
     _describe(made, among, len(exposures.shells) > 1, cube, optics, options)
-    holes = int(np.count_nonzero(flags == bits.DO_NOT_USE))
-    log.info("%s: %.1f %% of the voxels have a value, %d are holes", optics.name(cube.bands), 100 * float(np.mean(flags == 0)), holes)
+    log.info("%s: %.1f %% of the voxels have a value", optics.name(cube.bands), 100 * float(np.mean(flags == 0)))
     return made
 
 
@@ -227,7 +214,7 @@ def _mend(sci, err, number, flags):
     if not counts.any():
         return
     torn = np.flatnonzero((counts > 0) & (counts < TORN * np.percentile(counts[counts > 0], USUAL)))
-    sci[torn], err[torn], number[torn], flags[torn] = np.nan, np.nan, 0, bits.DO_NOT_USE | bits.NON_SCIENCE
+    sci[torn], err[torn], number[torn], flags[torn] = np.nan, np.nan, 0, UNSEEN
     if torn.size:
         log.info("%d planes at the ends of bands are left out: not all slices reach them", torn.size)
 

@@ -1,9 +1,11 @@
 """Spectra to surface brightness or flux: a factor that depends on the pixel's wavelength, slit by slit."""
 
 import logging
+from contextlib import nullcontext
 
 import numpy as np
 
+from ...machine import threads
 from ...vocabulary.errors import ReferenceError, Skip
 from ..spectra_calibration.apply_map import multiply
 from ..spectra_calibration.wavelengths import wavelengths
@@ -25,15 +27,18 @@ def convert(exposure, photom, area, *, kind, inverse, timed, source_type, **_):
     table, or where the response is not above 0, is NaN and DO_NOT_USE. A grism's is by the light of a micron.
     """
     known = [(slit, row) for slit in exposure.slits() if (row := _row(photom, slit)) is not None]
-    given = {"timed": timed, "source_type": source_type, "dispersed": kind == GRISM}
+    given = {"timed": timed, "source_type": source_type, "microns": to_microns(photom) if kind == GRISM else None}
     planned = [(slit, *_factor(slit, photom, area, row, **given)) for slit, row in known]  # before anything is changed
-    for slit, conversion, factor, unit in planned:
-        multiply(slit, factor, divide=inverse)
-        reference.set_areas(slit.header.sci, photom, area)
-        reference.set_conversion(slit.header.sci, conversion, "DN/s" if inverse else unit)
-        log.info("%s1 DN/s is %.6g %s times the relative response", _name(slit), conversion, unit)
+    with threads.alone() if len(planned) > 1 else nullcontext():
+        for slit, conversion, factor, unit in planned:
+            multiply(slit, factor, divide=inverse)
+            reference.set_areas(slit.header.sci, photom, area)
+            reference.set_conversion(slit.header.sci, conversion, "DN/s" if inverse else unit)
+            log.info("%s1 DN/s is %.6g %s times the relative response", _name(slit), conversion, unit)
     if area is not None and len(exposure.pixels) == 1:
-        exposure.extra["AREA"] = area.array("SCI")
+        image = area.array("SCI")
+        if image.shape == exposure.shape[-2:]:  # and no part that was cut out
+            exposure.extra["AREA"] = image
 
 
 def _row(photom, slit):
@@ -46,8 +51,8 @@ def _row(photom, slit):
         return None
 
 
-def _factor(slit, photom, area, row, *, timed, source_type, dispersed):
-    """(conversion, its map, the unit that it gives) of one slit."""
+def _factor(slit, photom, area, row, *, timed, source_type, microns):
+    """(conversion, its map, the unit that it gives) of one slit; `microns`: behind a grism, see `dispersed.to_microns`."""
     if not reference.is_spectral(photom, row):
         raise ReferenceError("the photom reference is for images, and this is a spectrum", photom.path, "Give one with wavelengths")
     conversion, unit = reference.conversion_of(photom, row), "MJy/sr"
@@ -58,8 +63,8 @@ def _factor(slit, photom, area, row, *, timed, source_type, dispersed):
     at, relative = reference.response(photom, row)
     wavelength = wavelengths(slit)
     factor = float(conversion) * np.interp(wavelength, at, relative, left=np.nan, right=np.nan)
-    if dispersed:
-        factor *= to_microns(photom) / micron_per_pixel(wavelength, slit.header["DISPAXIS"] == ALONG_COLUMNS)
+    if microns is not None:
+        factor *= microns / micron_per_pixel(wavelength, slit.header["DISPAXIS"] == ALONG_COLUMNS)
     factor[~(factor > 0)] = np.nan
     if not np.isfinite(factor).any():
         what = f"the photom reference is for {at[0]:.3f} to {at[-1]:.3f} micron, where this spectrum has no pixel"

@@ -83,7 +83,7 @@ def extract(exposure, refs, options):
     region = header.get("S_REGION")
     if region:
         slits[0].header["S_REGION"] = (region, "spatial extent of the observation")
-    new = exposure.derive(slits, "cal")
+    new = exposure.derive(slits, exposure.suffix)
     new.product, new.catalogue = exposure.product, exposure.catalogue
     log.info("%d spectra of %d of %d sources in orders %s", len(slits), len(order), len(every), ", ".join(map(str, ranges)))
     return new

@@ -13,7 +13,7 @@ PLACES = {"SOURCE_XPOS": "SRCXPOS", "SOURCE_YPOS": "SRCYPOS", "SOURCE_RA": "SRCR
 def extract(exposure, refs, place, options):
     """As `spectra.slits.extract`; all pixels of a cut-out are summed, whatever an extract1d reference says."""
     given = {kind: refs[kind] for kind in ("apcorr", "psf") if kind in refs}
-    found, shown = slits.extract(exposure, given, place, options)
+    found, shown = slits.extract(exposure, given, place, options, on_sky=False)
     by_name = {(str(p.header["SLTNAME"]), int(p.header["SPORDER"])): p.header for p in exposure.pixels}
     orders = {}
     for spectrum in found:

@@ -1,12 +1,14 @@
 """Spectra of slits and of slitless images: summed in a box, or fitted with the PSF's profile."""
 
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 
 from ...kernels.spectra import background_fit, box_sums, profile_fit
 from ...kernels.spectra.good_pixels import good_pixels
+from ...machine import threads
 from ...model.exposure import Pixels
 from ...model.spectra import Spectrum
 from ...vocabulary import dq as bits
@@ -63,7 +65,7 @@ class Light:
         return array[0] if array.ndim > ndim else array
 
 
-def extract(exposure, refs, place, options):
+def extract(exposure, refs, place, options, on_sky=True):
     """The spectra of all slits of an exposure.
 
     Parameters
@@ -73,6 +75,8 @@ def extract(exposure, refs, place, options):
     place : {"", "pointing", "slit"}
         How a source's place is known: see `source_place.find_source`.
     options : Options
+    on_sky : bool
+        Tell where the middle of each slit is on the sky (SLIT_RA, SLIT_DEC).
 
     Returns
     -------
@@ -81,20 +85,22 @@ def extract(exposure, refs, place, options):
         "profile", "scene_model", "residual" -> list of Pixels, one a spectrum; those that were asked for.
     """
     spectra, shown = [], {}
-    for slit in exposure.slits() if len(exposure.pixels) > 1 else [exposure]:
-        found = _extract_one(slit, refs, place, options)
-        if found is not None:
-            spectra.append(found[0])
-            for suffix, image in found[1].items():
-                header = slit.pixels[0].header.copy() if len(exposure.pixels) > 1 else None  # the exposure's own
-                shown.setdefault(suffix, []).append(Pixels(sci=image.astype(np.float32), header=header))
+    several = len(exposure.pixels) > 1
+    with threads.alone() if several else nullcontext():
+        for slit in exposure.slits() if several else [exposure]:
+            found = _extract_one(slit, refs, place, options, on_sky)
+            if found is not None:
+                spectra.append(found[0])
+                for suffix, image in found[1].items():
+                    header = slit.pixels[0].header.copy() if several else None  # the exposure's own
+                    shown.setdefault(suffix, []).append(Pixels(sci=image.astype(np.float32), header=header))
     if not spectra:
         what = "no spectrum could be extracted: no wavelength has a pixel in the aperture"
         raise InputError(what, exposure.name, "Look at the extract1d reference, at position_offset, and at the data")
     return spectra, shown
 
 
-def _extract_one(slit, refs, place, options):
+def _extract_one(slit, refs, place, options, on_sky):
     """One slit's spectrum, and what is shown beside; None where it has none, which is logged."""
     header = slit.header
     names = [str(name) for name in (header.get(NAME), header.get("FXD_SLIT"), header.get("EXP_TYPE")) if name]
@@ -145,6 +151,8 @@ def _extract_one(slit, refs, place, options):
     spectrum = _spectrum(slit, columns, units)
     regions = () if aperture.background is None else apertures.background_limits(aperture, light.shape, light.wavelength)
     _describe(spectrum.header, slit, name, order, light, centre, limits, rows, regions)
+    if on_sky:
+        _tell_place(spectrum.header, slit.wcs, centre[::-1] if light.vertical else centre)
     estimated = int((columns["DQ"] & bits.FLUX_ESTIMATED != 0).sum())
     log.info(
         "%s: %d wavelengths from %.3f to %.3f micron, %s%s",
@@ -376,12 +384,16 @@ def _describe(header, slit, name, order, light, centre, limits, rows, regions=()
     for number, pair in enumerate(regions, start=1):
         for end, comment, pixel in (("STR", "start", pair[0]), ("STP", "end", pair[1])):
             header[f"BKG{number}{end}"] = (float(pixel) + 1, f"{comment} of background region {number}, across")
-    place = slit.wcs(*(centre[::-1] if light.vertical else centre))
+    header["SPORDER"] = (order, "Spectral order number")
+    header["DISPAXIS"] = (ALONG_COLUMNS if light.vertical else ALONG_ROWS, "Dispersion direction")
+
+
+def _tell_place(header, wcs, pixel):
+    """Where the middle of the aperture is on the sky."""
+    place = wcs(*pixel)
     if np.isfinite(np.asarray(place[:2], float)).all():
         header["SLIT_RA"] = (float(place[0]), "[deg] Right Ascension at middle of slit")
         header["SLIT_DEC"] = (float(place[1]), "[deg] Declination at middle of slit")
-    header["SPORDER"] = (order, "Spectral order number")
-    header["DISPAXIS"] = (ALONG_COLUMNS if light.vertical else ALONG_ROWS, "Dispersion direction")
 
 
 def _shown(light, profiles, sums, rows, level, ndim, options):

@@ -52,7 +52,7 @@ def as_seen(exposure, refs, background):
     """A background on the pixels of each slitlet, DN/s, with the flags of its calibration: an Exposure, "masterbg2d"."""
     every = []
     for slit in exposure.slits():
-        values, outside = background_spectrum.on_pixels(slit, background)
+        values, outside, _ = background_spectrum.on_pixels(slit, background)
         zeros = {name: np.zeros_like(values) for name in ("err", "var_poisson", "var_rnoise")}
         flags = np.where(outside, np.uint32(bits.DO_NOT_USE), np.uint32(0))
         found = Pixels(sci=values, dq=flags, **zeros, extra=dict(slit.extra), header=slit.header.sci.copy(), wcs=slit.wcs, about=slit.about)

@@ -1,7 +1,7 @@
 """The open slits of one exposure: where each is on the detector, its wavelengths, its WCS."""
 
 import logging
-from math import floor
+from math import ceil, floor
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +33,17 @@ class Box(NamedTuple):
     x1: int
     y0: int
     y1: int
+
+    @classmethod
+    def of_cut_out(cls, bounds):
+        """The pixels that a bounding box touches by half, as those of a slit are cut out."""
+        return cls(*(floor(edge + 0.5) for pair in bounds for edge in pair))
+
+    @classmethod
+    def of_centres(cls, bounds):
+        """The pixels whose centres lie in a bounding box."""
+        (x0, x1), (y0, y1) = bounds
+        return cls(ceil(x0), floor(x1) + 1, ceil(y0), floor(y1) + 1)
 
     @property
     def slices(self):
@@ -83,23 +94,22 @@ class OnePath:
         """Pixels (x, y) of the subarray of light of a wavelength [m] at a place along the slit."""
         return self.optics.to_pixels(wavelength, *self._directions(np.array([float(y)]), wavelength))
 
-    def box(self, shape):
-        """The pixels around the slit's image, a `Box` within an image of that shape.
+    def bounds(self, shape):
+        """The bounding box ((x0, x1), (y0, y1)) around the slit's image, within an image of that shape, pixels counted from 0.
 
         The edges of the slit are followed through all wavelengths. A margin is left of MARGIN_X columns and MARGIN_Y rows; then the
         rows are cut to those in which light of the slit is seen, and the margin is left once more.
         """
         edges = [self._extent(y) for y in self.y_range]
         low, high = np.min([edge[0] for edge in edges], axis=0), np.max([edge[1] for edge in edges], axis=0)
-        x0, x1 = _span(low[0], high[0], MARGIN_X, shape[1])
-        y0, y1 = _span(low[1], high[1], MARGIN_Y, shape[0])
-        if x1 <= x0 or y1 <= y0:
-            return Box(x0, x1, y0, y1)
-        columns, rows = np.arange(x0, x1, dtype=float), np.arange(y0, y1, dtype=float)
-        seen = np.flatnonzero(np.isfinite(self.wavelength(*np.meshgrid(columns, rows))).any(axis=1))
-        if seen.size:
-            y0, y1 = _span(rows[seen[0]], rows[seen[-1]], MARGIN_Y, shape[0])
-        return Box(x0, x1, y0, y1)
+        x, y = _span(low[0], high[0], MARGIN_X, shape[1]), _span(low[1], high[1], MARGIN_Y, shape[0])
+        inside = Box.of_centres((x, y))
+        if min(inside.shape) > 0:
+            rows, columns = np.mgrid[inside.slices].astype(float)
+            seen = np.flatnonzero(np.isfinite(self.wavelength(columns, rows)).any(axis=1))
+            if seen.size:
+                y = _span(rows[seen[0], 0], rows[seen[-1], 0], MARGIN_Y, shape[0])
+        return x, y
 
     def _extent(self, y):
         """The least and the largest (x, y) of one end of the slit over all wavelengths: between coarse steps where they are, fine ones."""
@@ -115,8 +125,8 @@ class OnePath:
 
 
 def _span(low, high, margin, size):
-    """First pixel and the one after the last, with a margin, within an image. Below it is one wider: the archive counts from 1 there."""
-    return floor(max(0.0, low - 1 - margin)), floor(min(size - 1.0, high - 1 + margin) + 1)
+    """From the edge of the first pixel to that of the last, with a margin, within an image; one wider below, as the archive has it."""
+    return max(0.0, low - 1 - margin) - 0.5, min(size - 1.0, high - 1 + margin) + 0.5
 
 
 class ExposureSlits:
@@ -140,6 +150,9 @@ class ExposureSlits:
     slits : list of Slit
         Those that are seen on the detector, by quadrant.
     boxes : list of Box
+        What is cut out.
+    bounds : list of ((x0, x1), (y0, y1))
+        Their bounding boxes.
 
     Raises
     ------
@@ -149,16 +162,18 @@ class ExposureSlits:
 
     def __init__(self, optics, msa, slits, shape, of_shutters=False, may_miss=False):
         self.optics, self.shape, self.of_shutters = optics, tuple(shape[-2:]), of_shutters
-        self.slits, self.boxes, self.paths, self._places = [], [], [], []
+        self.slits, self.boxes, self.bounds, self.paths, self._places = [], [], [], [], []
         missed = []
         for slit, place, quadrant in _located(msa, slits):
             path = OnePath(optics, _to_plane(place, quadrant), (slit.ymin, slit.ymax))
-            box = path.box(self.shape)
+            bounds = path.bounds(self.shape)
+            box = Box.of_cut_out(bounds)
             if box.x1 - box.x0 < LEAST_COLUMNS or box.y1 - box.y0 < LEAST_ROWS:
                 missed.append(str(slit.name))
                 continue
-            for kept, value in zip((self.slits, self.boxes, self.paths, self._places), (slit, box, path, (place, quadrant)), strict=True):
-                kept.append(value)
+            of_it = {"slits": slit, "boxes": box, "bounds": bounds, "paths": path, "_places": (place, quadrant)}
+            for name, value in of_it.items():
+                getattr(self, name).append(value)
         if may_miss:
             return
         if missed:
@@ -177,8 +192,10 @@ class ExposureSlits:
     def mask(self):
         """Which pixels of the exposure see a slit, bool (row, col)."""
         seen = np.zeros(self.shape, bool)
-        for number, box in enumerate(self.boxes):
-            seen[box.slices] |= np.isfinite(self.wavelengths(number))
+        for path, bounds in zip(self.paths, self.bounds, strict=True):
+            inside = Box.of_centres(bounds)
+            y, x = np.mgrid[inside.slices].astype(float)
+            seen[inside.slices] |= np.isfinite(path.wavelength(x, y))
         return seen
 
     # --- as models -----------------------------------------------------------------------------------------------------
@@ -212,10 +229,7 @@ class ExposureSlits:
         named(to_plane, "slit2msa", ("name", "x_slit", "y_slit", "lam"), ("x_msa", "y_msa", "lam", "name"))
         steps = [(name, named(model & one, model.name, (*model.inputs, "name"), (*model.outputs, "name"))) for name, model in self._sky()]
         wcs = self._pipeline(first, camera, to_slit, to_plane, steps)
-        boxes = {
-            slit.slit_id: ((box.x0 - 0.5, box.x1 - 0.5), (box.y0 - 0.5, box.y1 - 0.5))
-            for slit, box in zip(self.slits, self.boxes, strict=True)
-        }
+        boxes = {slit.slit_id: bounds for slit, bounds in zip(self.slits, self.bounds, strict=True)}
         return with_boxes(wcs, boxes)
 
     def _pipeline(self, first, camera, to_slit, to_plane, sky):

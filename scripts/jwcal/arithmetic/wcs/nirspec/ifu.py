@@ -13,7 +13,7 @@ from ....files.reference_file import understood
 from ....vocabulary.errors import InputError
 from ..pixel_coordinates import edge_pixels, sky_box
 from ..plain_functions import as_function
-from .exposure_slits import OnePath, by_number, place_model, slit_model, with_boxes
+from .exposure_slits import Box, OnePath, by_number, place_model, slit_model, with_boxes
 from .frames import detector_frame, frame, grating_frame
 from .optics import MICRON, named
 
@@ -46,6 +46,7 @@ class Slices:
     labels : ndarray of int32, (row, col)
         Number of the slice, from 1, that a pixel sees; 0 where it sees none.
     boxes : list of exposure_slits.Box
+        The pixels around each slice.
 
     Raises
     ------
@@ -68,7 +69,8 @@ class Slices:
         with understood("ifupost", refs["ifupost"].path):
             self._posts = [_Post(refs["ifupost"].tree[f"slice_{number}"]) for number in range(SLICES)]
         self.paths = [OnePath(optics, _to_plane(*both), y_range) for both in zip(self._places, self._posts, strict=True)]
-        self.boxes = [path.box(self.shape) for path in self.paths]
+        self.bounds = [path.bounds(self.shape) for path in self.paths]
+        self.boxes = [Box.of_centres(bounds) for bounds in self.bounds]
         self.labels, self.seen = np.zeros(self.shape, np.int32), {}
         for number, (path, box) in enumerate(zip(self.paths, self.boxes, strict=True), start=1):
             if box.x1 <= box.x0 or box.y1 <= box.y0:
@@ -155,8 +157,7 @@ class Slices:
         for name, model in self._from_slicer():
             steps.append((frame(name), named(model & one, model.name, (*model.inputs, "name"), (*model.outputs, "name"))))
         wcs = WCS([*steps, self._last()])
-        boxes = {number: ((box.x0 - 0.5, box.x1 - 0.5), (box.y0 - 0.5, box.y1 - 0.5)) for number, box in enumerate(self.boxes)}
-        return with_boxes(wcs, boxes)
+        return with_boxes(wcs, dict(enumerate(self.bounds)))
 
     def _last(self):
         return frame("msa_frame" if self.optics.lamp else "world"), None

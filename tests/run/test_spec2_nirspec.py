@@ -1,0 +1,135 @@
+"""NIRSpec's slits through spec2 to spectra: against the peer's whole pipeline, and as stdatamodels opens them."""
+
+import json
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+import jwcal
+import nirspec
+from jwcal.simulate.nirspec import examples, write_msa, write_references
+from nirspec import needs_real
+from peer import needs_peer, peer_python
+
+pytestmark = [needs_real, needs_peer, pytest.mark.parity, pytest.mark.full]
+TIMES = {"EFFEXPTM": 100.0, "EXPSTART": 60000.0, "EXPMID": 60000.01, "EXPEND": 60000.02, "SRCTYAPT": "POINT", "TARGNAME": "A"}
+PEER = """
+import json, os
+os.makedirs(f"{folder}/config/jwst")
+names = ("operational_context", "latest_context", "edit_context", "versions_context")
+server = {"observatory": "jwst", "status": "cache", "connected": False, "bad_files": "", "bad_files_list": [], "force_remote_mode": False}
+server |= {"crds_version": {"str": "14.0.3"}, "reference_url": {}, "mapping_url": {}, "last_synced": "never", "checksum_mode": False}
+with open(f"{folder}/config/jwst/server_config", "w") as file:
+    file.write(repr({**server, **dict.fromkeys(names, "jwst_0001.pmap")}))
+os.environ.update(STPIPE_DISABLE_CRDS_STEPPARS="true", CRDS_PATH=str(folder), CRDS_SERVER_URL="https://127.0.0.1:9")
+from stpipe.step import Step
+files = json.loads(str(files))
+Step.get_reference_file = lambda self, given, kind: files.get(kind, "N/A")
+import jwst.pipeline
+pipe = jwst.pipeline.Spec2Pipeline()
+pipe.save_results, pipe.output_dir, pipe.prefetch_references = True, str(folder), False
+for name in json.loads(str(skip)):
+    getattr(pipe, name).skip = True
+os.chdir(str(folder))
+pipe.run(str(source))
+"""
+OPENED = """
+from stdatamodels.jwst import datamodels
+for path in paths:
+    with datamodels.open(str(path), strict_validation=True) as model:
+        model.validate()
+        out[str(path).split("/")[-1]] = type(model).__name__
+"""
+LIKE_THE_PEER = {"resample_spec": {"error_of": "area"}, "extract_1d": {"bad_pixels": "omit"}, "barshadow": {"least_light": 0.0}}
+CASES = {  # mode, rows and columns, keywords, our pipeline, products
+    "slits": ("fs", (256, 2048), {"SUBARRAY": "ALLSLITS", "SUBSTRT2": 897}, "spec2", ("cal", "s2d", "x1d")),
+    "grating": (
+        *("fs", (256, 2048), {"SUBARRAY": "ALLSLITS", "SUBSTRT2": 897, "GRATING": "G395H", "FILTER": "F290LP"}),
+        *("spec2", ("cal", "s2d", "x1d")),
+    ),
+    "series": (
+        "bots",
+        (3, 512, 512),
+        {"EXP_TYPE": "NRS_BRIGHTOBJ", "FXD_SLIT": "S1600A1", "OPMODE": "BRIGHTOBJ", "SUBARRAY": "SUB512", "SUBSTRT2": 897, "SUBSTRT1": 801}
+        | {"TSOVISIT": True, "NINTS": 3, "INTSTART": 1, "INTEND": 3, "EXSEGNUM": 1, "EXSEGTOT": 1},
+        "tso-spec2",
+        ("calints", "x1dints"),
+    ),
+    "lamp": (
+        "lamp",
+        (256, 2048),
+        {
+            "EXP_TYPE": "NRS_AUTOWAVE",
+            "FILTER": "OPAQUE",
+            "LAMP": "LINE4",
+            "SRCTYAPT": None,
+            "SUBARRAY": "ALLSLITS",
+            "SUBSTRT2": 897,
+            "FXD_SLIT": "NONE",
+        },
+        "nrslamp-spec2",
+        ("cal", "s2d", "x1d"),
+    ),
+    "shutters": ("mos", (2048, 2048), nirspec.SHUTTERS, "spec2", ("cal", "s2d", "x1d")),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_like_the_peer(tmp_path, case):
+    mode, shape, keywords, pipeline, products = CASES[case]
+    rng = np.random.default_rng(3)
+    exposure = nirspec.exposure(shape, rng.normal(20, 5, shape).astype(np.float32), **{**TIMES, **keywords})
+    exposure.only.var_poisson, exposure.only.var_rnoise = (rng.uniform(0.5, 1, shape).astype(np.float32) for _ in range(2))
+    exposure.only.err = np.sqrt(exposure.only.var_poisson + exposure.only.var_rnoise)
+    exposure.only.dq = rng.choice([0] * 200 + [1, 4], shape).astype(np.uint32)
+    files = write_references(tmp_path / "references", mode=mode, grating=keywords.get("GRATING", "PRISM"), real=nirspec.REAL)
+    files = {kind: str(path) for kind, path in files.items() if kind not in ("msaoper", "cubepar")}
+    if mode == "mos":
+        write_msa(tmp_path / keywords["MSAMETFL"], examples(None, None), configuration=keywords["MSAMETID"])
+    source = nirspec.save(exposure, tmp_path / f"made_rate{'ints' if len(shape) == 3 else ''}.fits")
+    if len(shape) == 3:
+        names = [f"int_{when}_{scale}" for scale in ("MJD_UTC", "BJD_TDB") for when in ("start", "mid", "end")]
+        rows = [(number, *(60000 + 0.001 * number + 0.0003 * k for k in range(6))) for number in range(1, shape[0] + 1)]
+        times = np.array(rows, [("integration_number", ">i4"), *((name, ">f8") for name in names)])
+        fits.append(source, times, fits.Header({"EXTNAME": "INT_TIMES"}))
+    skip = ["master_background_mos"] if mode == "mos" else []  # it leaves differences of large numbers
+    steps = {**LIKE_THE_PEER, **{name: {"skip": True} for name in skip}}
+    jwcal.run_pipeline(pipeline, source, steps, {**files, "msaoper": "N/A"}, out=tmp_path / "ours")
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    peer_python(PEER, files=json.dumps(files), source=str(source), folder=str(theirs), skip=json.dumps(skip))
+    for suffix in products:
+        with fits.open(tmp_path / f"ours/made_{suffix}.fits") as one, fits.open(theirs / f"made_{suffix}.fits") as other:
+            compare(one, other, 1e-6 if suffix.startswith("cal") else 1e-4, ignore=("PATHLOSS_UN",) if mode == "mos" else ())
+    paths = [str(tmp_path / f"ours/made_{suffix}.fits") for suffix in products]
+    models = peer_python(OPENED, paths=paths)
+    assert all("Model" in str(model) for model in models.values())
+
+
+def compare(one, other, rtol, ignore):
+    """Flags of calibrated pixels equal, 99.9 % of values; the end of the table of wavelengths is ours (docs/differences.md)."""
+    assert {(h.name, h.ver) for h in one} == {(h.name, h.ver) for h in other}
+    for hdu in one[1:]:
+        if hdu.name in ignore:
+            continue
+        its = other[hdu.name, hdu.ver]
+        if hdu.name == "EXTRACT1D":  # where there is no flux the peer's errors are 0
+            lit = np.isfinite(hdu.data["FLUX"]) & np.isfinite(its.data["FLUX"])
+            assert (lit == np.isfinite(its.data["FLUX"])).mean() > 0.999
+            lit[..., :2], lit[..., -3:] = False, False
+            columns = ("WAVELENGTH", "FLUX", "FLUX_ERROR", "SURF_BRIGHT", "NPIXELS")
+            pairs = [(hdu.data[name][lit], its.data[name][lit]) for name in columns]
+        elif isinstance(hdu, fits.ImageHDU):
+            pairs = [(hdu.data[..., :-3], its.data[..., :-3])]
+        else:
+            continue
+        for mine, its in pairs:
+            if hdu.name == "DQ":
+                np.testing.assert_array_equal(mine, its)
+                continue
+            good = np.isfinite(mine) & np.isfinite(its)
+            assert (np.isfinite(mine) == np.isfinite(its)).mean() > 0.999
+            power = 2 if hdu.name.startswith("VAR") else 1
+            close = np.abs(mine[good] - its[good]) <= power * rtol * np.abs(its[good])
+            assert not good.any() or close.mean() >= 0.999, (hdu.name, hdu.ver, close.mean())

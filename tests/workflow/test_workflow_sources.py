@@ -1,0 +1,73 @@
+"""Exposures of several slits in the workflow: from raw files to the products of each source, whose number no one knows before."""
+
+import warnings
+
+import numpy as np
+import pytest
+from stdatamodels.jwst import datamodels
+from test_workflow import snakemake
+
+from jwcal.products import stored
+from jwcal.simulate import nirspec
+from jwcal.simulate.nirspec.program import STAR
+
+pytestmark = pytest.mark.full
+SLITS = {"s200a1": 1, "s200a2": 12, "s400a1": 13, "s1600a1": 14}  # as the target's slit and the others are numbered
+NAME = "jw01234-o001_t001-s{:09d}_nirspec_clear-prism-{}-allslits"
+PRODUCTS = {f"{NAME.format(number, slit)}_{suffix}.fits" for slit, number in SLITS.items() for suffix in ("cal", "crf", "s2d", "x1d")}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sources")
+    nirspec.expose_slits(folder, subarray="ALLSLITS", nods=(-0.75, 0.75), ngroups=3, cosmic_rays=0.0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def first(folder):
+    config = {"data": "data", "results": "results", "references": {"crds_path": "crds"}}
+    return snakemake(folder, config=config)
+
+
+def again(folder, *arguments):
+    return snakemake(folder, "--configfile", "mine.yaml", *arguments)
+
+
+def made(folder):
+    return {path.name for path in (folder / "results/stage3").glob("*.fits")}
+
+
+def test_each_source_has_its_products(folder, first):
+    assert first.status == 0, first.text
+    assert made(folder) == PRODUCTS
+    for name in PRODUCTS:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with datamodels.open(folder / "results/stage3" / name) as model:
+                model.validate()
+    (spectrum,) = stored.read(folder / "results/stage3" / f"{NAME.format(1, 's200a1')}_x1d.fits").spectra
+    wavelength, flux = (np.asarray(spectrum.table[name], float) for name in ("WAVELENGTH", "FLUX"))
+    good = np.isfinite(flux) & (wavelength > 1) & (wavelength < 5)
+    assert abs(np.median(flux[good] / STAR.spectrum(wavelength[good])) - 1) < 0.01
+
+
+def test_a_second_run_makes_nothing(folder, first):
+    done = again(folder)
+    assert done.status == 0 and done.before == done.after, done.text
+
+
+def test_a_lost_source_is_made_again(folder, first):
+    lost = folder / "results/stage3" / f"{NAME.format(12, 's200a2')}_x1d.fits"
+    before = lost.read_bytes()
+    lost.unlink()
+    done = again(folder)
+    assert done.status == 0 and lost.read_bytes() == before, done.text
+    assert {path for path in done.after if "stage3" not in str(path)} == {path for path in done.before if "stage3" not in str(path)}
+
+
+def test_a_parameter_of_stage_3_leaves_stages_1_and_2_alone(folder, first):
+    done = again(folder, "--config", "steps={outlier_detection: {maskpt: 0.6}}")
+    assert done.status == 0, done.text
+    changed = {path.parent.name for path in done.after if done.after[path] != done.before.get(path)}
+    assert changed == {"stage3"}
