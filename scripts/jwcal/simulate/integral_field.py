@@ -390,7 +390,7 @@ def _frequencies(channels):
     kinds += [("min_nfringes", "i4", 2), ("max_nfringes", "i4", 2), ("min_snr", "f8", 2), ("pgram_res", "f8", 2)]
     table = np.zeros(len(slices), kinds)
     table["slice"], table["ffreq"] = slices, (PERIOD, 0.4 if channels == "34" else 0)
-    table["dffreq"], table["max_nfringes"], table["min_snr"], table["pgram_res"] = (1.0, 0.15), (10, 15), (10, 10), (0.01, 0.005)
+    table["dffreq"], table["max_nfringes"], table["min_snr"], table["pgram_res"] = (1.0, 0.15), (10, 15), (10, 10), (0.01, 0.0005)
     largest = np.zeros(5, [("Wavelength", "f4"), ("Amplitude", "f4")])
     largest["Wavelength"], largest["Amplitude"] = np.linspace(4.5, 30, 5), AMPLITUDE
     return {f"RFC_FREQ_{band}": table for band in LETTERS} | {"MAX_AMP": largest}
