@@ -21,7 +21,7 @@ from jwcal.model import ramp
 from jwcal.products import stored
 from jwcal.settings import chains
 from jwcal.settings.selector import select_for
-from jwcal.simulate import crds_cache, emicorr, instruments, irs2, spectrograph
+from jwcal.simulate import crds_cache, emicorr, grism, instruments, integral_field, irs2, nirspec, soss, spectrograph
 from jwcal.simulate.detector import make_detector
 from jwcal.simulate.exposures import simulate_exposure
 from jwcal.simulate.headers import Identity
@@ -79,6 +79,13 @@ NODS = [
     {"dither": {"x": x, "y": 0.0, "pattern": "ALONG-SLIT-NOD"}, "background": lambda wavelength: 25 + 0 * wavelength} for x in (-1.9, 1.9)
 ]
 SPECTRA = [*NODS, {"slitless": True, "nints": 5, "header": {"TSOVISIT": True}}]
+# Modes whose steps have kernels of their own, from raw files, and the parameters of steps.
+MODES = {
+    "slits": (nirspec.expose_slits, {"nods": (-0.75, 0.75), "ngroups": 3, "cosmic_rays": 0.0}, {}),
+    "orders": (soss.expose_series, {"nints": 3, "each": 2}, {}),
+    "field": (grism.expose_field, {"grisms": grism.NIRISS}, {"wfss_contam": ON}),
+    "slices": (integral_field.expose, {"channels": ("12",), "ngroups": 3}, {}),
+}
 
 
 def reach_all(folder):
@@ -89,6 +96,9 @@ def reach_all(folder):
         run_jobs(folder / f"program{number}")
     simulate_spectra(folder / "spectra")
     run_jobs(folder / "spectra")
+    for name, (expose, options, steps) in MODES.items():
+        expose(folder / name, **options)
+        run_jobs(folder / name, steps)
 
 
 def simulate(folder, table):
@@ -158,9 +168,10 @@ def _associate(folder, kind, product, members):
     (folder / f"{product}_{kind}_asn.json").write_text(json.dumps(about | {"products": [{"name": product, "members": members}]}))
 
 
-def run_jobs(folder):
-    """Run all jobs of `<folder>/data` in this process."""
+def run_jobs(folder, steps=None):
+    """Run all jobs of `<folder>/data` in this process, with parameters of steps."""
     config = {"data": str(folder / "data"), "results": str(folder / "results"), "references": {"crds_path": str(folder / "crds")}}
+    config["steps"] = steps or {}
     planned = plan.make(config)
     assert not planned.problems, planned.problems
     for job in in_order(planned.jobs):

@@ -195,3 +195,10 @@ def test_entries_of_the_table(monkeypatch):
     )
     second = chain("toy", {"EXP_TYPE": "BC", "DETECTOR": "Z", "N": 2})
     assert second.reads == ("rate",) and [step.arguments for step in second.steps] == [{}, {"a": 2}]
+
+
+def test_no_two_variants_are_for_the_same_exposures():
+    """The first one that fits is taken: a second one would never be."""
+    for row in table("pipelines").values():
+        conditions = [str(variant["when"]) for variant in row.get("variants", ())]
+        assert len(set(conditions)) == len(conditions)

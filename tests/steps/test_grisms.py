@@ -8,9 +8,14 @@ import pytest
 
 import grisms
 from grisms import Star
+from jwcal.arithmetic.flux import reference
 from jwcal.arithmetic.grism.dispersion import dispersion_of
+from jwcal.arithmetic.grism.footprint import united
+from jwcal.arithmetic.resample.output_wcs import sky_polygons
 from jwcal.model.exposure import Members
+from jwcal.model.references import References
 from jwcal.products import stored
+from jwcal.simulate import grism as simulated
 from jwcal.steps import (
     assign_wcs,
     bkg_subtract,
@@ -25,6 +30,8 @@ from jwcal.steps import (
 from jwcal.vocabulary.errors import InputError, ReferenceError
 from peer import needs_peer, peer_python
 
+REAL = grisms.sky.SHARED / "real/references/nircam"
+needs_real = pytest.mark.skipif(not REAL.exists(), reason="the real reference files (../shared/real) are not here")
 SOME = ("niriss", "nircam old", "miri")
 EVERY = [name if name in SOME else pytest.param(name, marks=pytest.mark.full) for name in grisms.MODES]
 KINDS = {"NIRISS": "niriss_wfss", "NIRCAM": "nircam_wfss", "MIRI": "miri_wfss"}
@@ -127,6 +134,43 @@ def test_wheel_turns_the_trace(tmp_path):
         np.testing.assert_allclose(dispersion.wavelengths(1, [float(x)], 100.0, 120.0), 1.5, atol=4e-5)  # a hundredth of a pixel
     dx = 1.0 + 0.5 * (100 + 2 + 1.2)
     assert boxes[354.0] - boxes[353.0] == round(-dx * np.sin(np.radians(1.0))) or abs(boxes[354.0] - boxes[353.0]) <= 1
+
+
+@pytest.mark.parametrize(("number", "name"), [(0, "niriss"), (1, "niriss columns")])
+def test_wheel_turns_the_trace_as_in_the_simulator(tmp_path, number, name):
+    """Its arithmetic is its own: traces turn clockwise by FWCPOS less the reference's."""
+    made = simulated.NIRISS[number]
+    field = grisms.field(tmp_path, grisms.MODES[name], [Star(100.0, 120.0, 1e-5)], rates=0.0, FWCPOS=made.angle + 1.0)
+    specwcs, *_ = simulated.write_references(tmp_path / "simulated", [made])
+    field.refs = References({**field.files, "specwcs": specwcs}, field.exposure.header)
+    dispersion = dispersion_of(with_wcs(field).wcs, made.vertical)
+    wavelength = np.array([1.35, 1.5, 1.65])
+    for order in made.orders:
+        truth = made.place(order, 100.0, 120.0, wavelength, 1.0)
+        np.testing.assert_allclose(dispersion.disperse(order.number, wavelength, 100.0, 120.0), truth, atol=1e-6)
+
+
+@needs_real
+@pytest.mark.parametrize(("name", "pupil"), [("0010", "GRISMR"), ("0011", "GRISMC")])
+def test_real_references(tmp_path, name, pupil):
+    """Of NIRCam's module A: about a nanometre a pixel, 3.937 micron undeflected; the conversions by filter, grism and order."""
+    field = grisms.field(tmp_path, grisms.NIRCAM, [Star(100.0, 120.0, 1e-5)], rates=0.0, PUPIL=pupil)
+    given = {"specwcs": REAL / f"jwst_nircam_specwcs_{name}.asdf", "photom": REAL / "jwst_nircam_photom_0064.fits"}
+    field.refs = References({**field.files, **given}, field.exposure.header)
+    dispersion = dispersion_of(with_wcs(field).wcs, pupil == "GRISMC")
+    wavelength = np.array([3.2, 3.937, 4.8])
+    for order, (zero, slope) in {1: (-1530.876494, 2589.64143426), 2: (859.56175297, 5179.28286853)}.items():
+        along, across = (0, 1) if pupil == "GRISMR" else (1, 0)
+        places = dispersion.disperse(order, wavelength, 100.0, 120.0)
+        np.testing.assert_allclose(places[along], (100.0, 120.0)[along] + zero + slope * (wavelength - 2.4) / 2.6, atol=1e-4)
+        np.testing.assert_allclose(places[across], (100.0, 120.0)[across], atol=1e-9)
+        np.testing.assert_allclose(dispersion.wavelengths(order, places[along], 100.0, 120.0), wavelength, atol=1e-7)
+    header = field.exposure.header
+    header["SPORDER"] = 1
+    row = reference.find_row(field.refs["photom"], header)
+    at, _ = reference.response(field.refs["photom"], row)
+    assert at.size > 1000 and at[0] < 3.1 < 4.0 < at[-1]
+    assert reference.conversion_of(field.refs["photom"], row) > 600
 
 
 def test_sky_is_scaled_to_where_no_source_is(tmp_path):
@@ -248,6 +292,21 @@ def test_exposures_are_combined(tmp_path):
         stored.write(product, path)
         again = stored.read(path)
         assert len(again.spectra) == len(product.spectra) and model
+
+
+def test_footprint_of_all_exposures():
+    """Two squares across 0h that overlap, and one beside them: their outlines together."""
+    squares = [
+        [(ra + i, dec + j) for i, j in ((0, 0), (0.01, 0), (0.01, 0.01), (0, 0.01))]
+        for ra, dec in ((359.995, 10), (0.0, 10.005), (0.1, 10))
+    ]
+    regions = ["POLYGON ICRS  " + " ".join(f"{ra % 360:.9f} {dec:.9f}" for ra, dec in square) for square in squares]
+    first, second = sky_polygons(united(regions))
+    assert len(first) >= 8 and len(second) == 4
+    for corner in (squares[0][0], squares[0][3], squares[1][1], squares[1][2]):
+        away = np.abs((first - np.array(corner) + 180) % 360 - 180).max(axis=1)
+        assert away.min() < 1e-8
+    np.testing.assert_allclose(sorted(map(tuple, second)), sorted(squares[2]), atol=1e-8)
 
 
 # --- time series -----------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ NEEDS = ("err",)
 SKIP = True
 KEPT = ("sci", "err", "dq", "var_poisson", "var_rnoise", "var_flat", "TRACEMODEL", "WAVELENGTH")
 
-SLICES = ("mrs",)  # kinds that are images of slices
+SLICES = ("mrs", "ifu", "ifu_backwards", "ifu_prism", "ifu_prism_backwards")  # kinds that are images of slices
 
 
 def apply(

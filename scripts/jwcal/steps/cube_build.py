@@ -43,6 +43,7 @@ def apply(
     wavemax: float | None = None,
     skip_dqflagging: bool = False,
     offset_file: str | None = None,
+    slicer_corners: Literal["own", "next"] = "own",
     debug_spaxel: str = "-1 -1 -1",
 ):
     """Make the cubes of one exposure, or of those of an association.
@@ -70,7 +71,8 @@ def apply(
         Size of the voxels, arcsec and micron; 0: as the reference says.
     weighting : {"drizzle", "emsm", "msm"}
     coord_system : {"skyalign", "world", "internal_cal", "ifualign"}
-        North up ("world" is the same), or along the slices.
+        North up ("world" is the same), or along the slices; "internal_cal" (NIRSpec, one exposure): places on the slicer, a column a
+        slice, where pixels count with the area that they share with a voxel along the slice and in wavelength.
     ra_center, dec_center : float, optional
         Middle of the cube, degrees.
     cube_pa : float, optional
@@ -87,6 +89,9 @@ def apply(
         Without effect: a voxel without a pixel is DO_NOT_USE and NON_SCIENCE, whether it is outside the field or a hole in it.
     offset_file : str, optional
         ASDF file with shifts of the exposures.
+    slicer_corners : {"own", "next"}
+        Of "internal_cal": a pixel reaches half of it to each side of its middle; or, as the peer has it, from its middle to that of the
+        next one, which moves all by half a pixel along the slice and in wavelength.
     debug_spaxel : str
         Column, row and plane of a voxel: the log says what each exposure gives to it.
 

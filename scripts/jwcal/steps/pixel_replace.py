@@ -19,7 +19,7 @@ SKIP = True
 KEPT = ("sci", "err", "dq", "var_poisson", "var_rnoise", "var_flat")
 THRESHOLD, SLOPE = 10.0, 0.1  # of a trace model that is made here: those that adaptive_trace_model has by default
 
-SLICES = ("mrs",)  # kinds that are images of slices
+SLICES = ("mrs", "ifu", "ifu_backwards", "ifu_prism", "ifu_prism_backwards")  # kinds that are images of slices
 
 
 def apply(

@@ -18,6 +18,7 @@ from . import grid as grids
 from . import offsets
 from .pixels import usable
 from .settings import settings_of
+from .slicer_cube import slicer_cube
 from .which import Exposures, groups, nearest, side_by_side
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,8 @@ def cubes(members, cubepar, optics, options):
         raise ConfigError(f"cube_build: cube_pa with coord_system {options.coord_system}, which has its own", do="Give one of the two")
     spaxel = _spaxel(options.debug_spaxel)
     exposures = Exposures(members, optics)
+    if options.coord_system == "internal_cal":
+        return [slicer_cube(exposures, cubepar, optics, options)]
     shifts = offsets.read(options.offset_file, exposures.shells) if options.offset_file else None
     planned = [_planned(bands, exposures, cubepar, optics, options, shifts) for bands in groups(exposures.bands, optics, options)]
     made = {}

@@ -29,4 +29,5 @@ class Options:
     wavemax: float | None
     skip_dqflagging: bool
     offset_file: str | None
+    slicer_corners: str
     debug_spaxel: str

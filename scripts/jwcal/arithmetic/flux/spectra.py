@@ -29,6 +29,13 @@ def convert(exposure, photom, area, *, kind, inverse, timed, source_type, **_):
     known = [(slit, row) for slit in exposure.slits() if (row := _row(photom, slit)) is not None]
     given = {"timed": timed, "source_type": source_type, "microns": to_microns(photom) if kind == GRISM else None}
     planned = [(slit, *_factor(slit, photom, area, row, **given)) for slit, row in known]  # before anything is changed
+    dark = [one for one in planned if not np.isfinite(one[2]).any()]
+    if dark and len(dark) == len(planned):
+        at, _ = reference.response(photom, known[0][1])
+        what = f"the photom reference is for {at[0]:.3f} to {at[-1]:.3f} micron, where this spectrum has no pixel"
+        raise ReferenceError(what, photom.path, "Give the photom reference of its mode")
+    for slit, *_ in dark:
+        log.warning("%sno pixel has a wavelength of the photom reference", _name(slit))
     with threads.alone() if len(planned) > 1 else nullcontext():
         for slit, conversion, factor, unit in planned:
             multiply(slit, factor, divide=inverse)
@@ -66,9 +73,6 @@ def _factor(slit, photom, area, row, *, timed, source_type, microns):
     if microns is not None:
         factor *= microns / micron_per_pixel(wavelength, slit.header["DISPAXIS"] == ALONG_COLUMNS)
     factor[~(factor > 0)] = np.nan
-    if not np.isfinite(factor).any():
-        what = f"the photom reference is for {at[0]:.3f} to {at[-1]:.3f} micron, where this spectrum has no pixel"
-        raise ReferenceError(what, photom.path, "Give the photom reference of its mode")
     return conversion, factor, unit
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from ...model.exposure import Header
 from ...model.spectra import CUT, Spectrum, empty_table
 from ..spectra import slits
+from .footprint import united
 
 OF_GROUP = ("OBSERVTN", "VISIT", "VISITGRP", "SEQ_ID", "ACT_ID", "EXPOSURE")
 PLACES = {"SOURCE_XPOS": "SRCXPOS", "SOURCE_YPOS": "SRCYPOS", "SOURCE_RA": "SRCRA", "SOURCE_DEC": "SRCDEC"}
@@ -66,7 +67,10 @@ def group_of(header: Header, order):
 
 
 def joined(spectra):
-    """The tables of several exposures and orders, each with a row for every source of all of them."""
+    """The tables of several exposures and orders, each with a row for every source of all of them; S_REGION is that of all exposures."""
+    regions = [spectrum.header["S_REGION"] for spectrum in spectra if spectrum.header.get("S_REGION")]
+    if len(regions) > 1:
+        spectra[0].header["S_REGION"] = (united(regions), "Spatial footprint of the observation")
     labels = np.unique(np.concatenate([spectrum.table["SOURCE_ID"] for spectrum in spectra]))
     for spectrum in spectra:
         old = spectrum.table

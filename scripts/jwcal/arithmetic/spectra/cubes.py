@@ -19,6 +19,7 @@ WAYS = {"exact": circles.EXACT, "subpixel": circles.SUBPIXEL, "center": circles.
 ARCSEC = 3600.0
 RED_END = 26.0  # micron: at longer wavelengths there is too little light to find a source by
 HOLE = 0.01  # of the aperture: more without a value is worth a warning
+COUNTS = "DN/s"
 UNITS = {f"{name}_VAR_{kind}": "(MJy/sr)^2" for name in ("SB", "BKGD") for kind in ("POISSON", "RNOISE", "FLAT")}
 
 
@@ -96,8 +97,10 @@ def extract(exposure, refs, place, options, instrument=Instrument()):  # noqa: B
     table = empty_table(instrument.columns, wavelength.size)
     for name, values in columns.items():
         table[name] = values
-    spectrum = Spectrum(table, units_header(table, "Jy", "MJy/sr"), wcs=_spectral_wcs(ra, dec, wavelength))
-    spectrum.set_units(UNITS | {"RF_FLUX": "Jy", "RF_SURF_BRIGHT": "MJy/sr", "RF_BACKGROUND": "MJy/sr"})
+    units = ("Jy", "MJy/sr") if _calibrated(header) else (COUNTS, COUNTS)
+    spectrum = Spectrum(table, units_header(table, *units), wcs=_spectral_wcs(ra, dec, wavelength))
+    if _calibrated(header):
+        spectrum.set_units(UNITS | {"RF_FLUX": "Jy", "RF_SURF_BRIGHT": "MJy/sr", "RF_BACKGROUND": "MJy/sr"})
     _describe(spectrum.header, exposure, "POINT" if point else "EXTENDED", place, (ra, dec), options)
     log.info("%d wavelengths from %.3f to %.3f micron, %s", wavelength.size, wavelength[0], wavelength[-1], _words(point, place))
     return [spectrum], {}
@@ -112,6 +115,11 @@ def _is_point(header, options):
 
 def _words(point, place):
     return f"in a circle at column {place[0]:.2f}, row {place[1]:.2f}" if point else "of the whole field"
+
+
+def _calibrated(header):
+    """Whether voxels are surface brightness, and not counts of a lamp."""
+    return header.get("BUNIT") != COUNTS
 
 
 def _scale(header):
@@ -211,7 +219,7 @@ def _in_circles(exposure, number, wavelength, place, refs, options, instrument):
 
 def _columns(exposure, sums, wavelength, point, options):
     """The table's columns. The errors are of voxels that do not share pixels; see ifu_covar_scale."""
-    to_flux = 1e6 * float(exposure.header["PIXAR_SR"])
+    to_flux = 1e6 * float(exposure.header["PIXAR_SR"]) if _calibrated(exposure.header) else 1.0
     area, ring = sums[circles.AREA], sums[circles.RING]
     used = sums[circles.BACK_AREA] if options.ifu_bkg_area == "used" else ring
     flux, variance = sums[circles.SUM].copy(), sums[circles.VARIANCE].copy()

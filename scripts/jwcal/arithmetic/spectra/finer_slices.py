@@ -1,6 +1,7 @@
 """The trace models of the slices of an image, and the image on finer pixels; see `finer_slit`."""
 
 import numpy as np
+from gwcs.selector import RegionsSelector
 
 from ...vocabulary.errors import InputError
 from ..resample.spectral_inputs import dispersion
@@ -98,11 +99,19 @@ def _finer(exposure, flux, alpha, labels, fits, optics, factor, slope_limit, opt
 
 def _along_slices(wcs, labels, x, y):
     """Place along its slice of every pixel, NaN between them; each slice's optics see their own pixels only."""
-    out, optics = np.full(labels.shape, np.nan), wcs.pipeline[0].transform.selector
+    out, (optics, axis, sign) = np.full(labels.shape, np.nan), _optics(wcs)
     for number in np.unique(labels[labels > 0]).tolist():
         there = labels == number
-        out[there] = optics[number](x[there], y[there])[0]
+        out[there] = sign * optics[number](x[there], y[there])[axis]
     return out
+
+
+def _optics(wcs):
+    """The optics of the slices, and which of their outputs is the place along a slice, with the sign that has it rise with the row."""
+    first = wcs.pipeline[0].transform
+    if isinstance(first, RegionsSelector):
+        return first.selector, 0, 1
+    return wcs.pipeline[1].transform.selector, 1, -1
 
 
 def _turned(image, vertical):

@@ -181,7 +181,8 @@ def _finer_wcs(wcs, factor, vertical):
     to_detector = Scale(1 / factor) | Shift(-(factor - 1) / (2 * factor))
     to_detector = to_detector & Identity(1) if vertical else Identity(1) & to_detector
     to_detector.inputs = to_detector.outputs = ("x", "y")
-    made = gwcs.WCS([(Frame2D(name="coordinates", axes_order=(0, 1)), to_detector), *wcs.pipeline])
+    further = wcs.pipeline[1:] if wcs.available_frames[0] == "coordinates" else wcs.pipeline  # its first step does nothing
+    made = gwcs.WCS([(Frame2D(name="coordinates", axes_order=(0, 1)), to_detector), *further])
     if wcs.bounding_box is not None:
         (x1, x2), (y1, y2) = wcs.bounding_box.bounding_box(order="F")
         (x1, y1), (x2, y2) = to_detector.inverse(x1, y1), to_detector.inverse(x2, y2)

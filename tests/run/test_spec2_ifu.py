@@ -1,0 +1,216 @@
+"""NIRSpec's slicer from rates to cubes and spectra, by spec2 and spec3: the truth, bad input, the peer on the same exposures."""
+
+import json
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+import nirspec_ifu as ifu
+from jwcal.products import stored
+from jwcal.simulate import nirspec as simulate
+from jwcal.simulate.nirspec.references import write_references
+from jwcal.vocabulary import dq
+from jwcal.vocabulary.errors import ReferenceError
+from nirspec import needs_real
+from peer import needs_peer, peer_python
+from sky import SHARED
+
+pytestmark = needs_real
+NARROW = {"cube_build": {"wavemin": 2.0, "wavemax": 2.2}}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return ifu.references(tmp_path_factory.mktemp("references"))
+
+
+def off(table, low=0.8, high=5.2):
+    """How far the flux of the star is from what was put in, in parts of it, between two wavelengths."""
+    there = (table["WAVELENGTH"] > low) & (table["WAVELENGTH"] < high)
+    return table["FLUX"][there] / ifu.STAR.spectrum(table["WAVELENGTH"][there]) - 1
+
+
+def beside(cube, spaxels=14):
+    """The spaxels of a cube that are far from its brightest one, and not at the end of a slice."""
+    planes, rows, columns = cube.sci.shape
+    y, x = np.mgrid[:rows, :columns]
+    image = np.nan_to_num(cube.sci).mean(axis=0)
+    image[image == 0] = np.nan
+    top, right = np.unravel_index(np.nanargmax(image), image.shape)
+    lit = np.isfinite(image)
+    inner = lit.copy()
+    for axis in (0, 1):
+        for step in (-3, 3):
+            inner &= np.roll(lit, step, axis=axis)
+    return inner & (np.hypot(y - top, x - right) > spaxels)
+
+
+def test_from_a_rate_to_a_spectrum(files, tmp_path):
+    """The flux of a star within 0.5 %, the sky beside it too."""
+    _, path = ifu.rate(files, tmp_path)
+    made = ifu.run("spec2", path, files, tmp_path, steps=NARROW)
+    cal, cube, spectrum = made["cal"], made["s3d"], made["x1d"]
+    root = path.name.removesuffix("_rate.fits")
+    assert {f"{root}_{suffix}.fits" for suffix in ("cal", "s3d", "x1d")} <= {found.name for found in tmp_path.iterdir()}
+    header = stored.read(tmp_path / f"{root}_cal.fits").header
+    assert header["DATAMODL"] == "IFUImageModel" and header["SRCTYPE"] == "POINT" and header["BUNIT"] == "MJy/sr"
+    status = [header.get(key) for key in ("S_WCS", "S_MSAFLG", "S_IMPRNT", "S_BKDSUB", "S_SRCTYP", "S_FLAT", "S_PTHLOS", "S_PHOTOM")]
+    assert status == ["COMPLETE", "COMPLETE", "SKIPPED", "SKIPPED", *["COMPLETE"] * 4]
+    assert set(np.unique(cal.extra["REGIONS"])) == set(range(31)) and {"PATHLOSS_PS", "PATHLOSS_UN"} <= set(cal.extra)
+    (found,) = spectrum.spectra
+    assert np.abs(off(found.table)).max() < 5e-3
+    level = cube.sci[:, beside(cube)]
+    at = found.table["WAVELENGTH"]
+    assert np.abs(np.nanmedian(level, axis=1) / ifu.sky(at) - 1).max() < 5e-3
+
+
+@pytest.mark.full
+def test_a_cubepar_without_the_band(files, tmp_path):
+    other = write_references(tmp_path / "G140M", mode="ifu", grating="G140M", types=("cubepar",))
+    _, path = ifu.rate(files, tmp_path, sources=())
+    with pytest.raises(ReferenceError, match="has 0 rows for prism clear in CUBEPAR, one is needed"):
+        ifu.run("spec2", path, files | other, tmp_path)
+
+
+@pytest.mark.full
+def test_dithers(files, tmp_path):
+    """Three dithers with noise: a hit in one of them is found, good pixels are not; flux and sky within 0.5 %."""
+    hits = [(1024 + 9 * n, 600 + 37 * n, 400.0) for n in range(12)]
+    members, seen = [], []
+    for number in (1, 2, 3):
+        _, path = ifu.rate(files, tmp_path, number, noise=True, cosmic_rays=hits if number == 2 else ())
+        labels = ifu.run("spec2", path, files, tmp_path, steps=NARROW)["cal"].extra["REGIONS"]
+        seen = [(y, x) for y, x, _ in hits if labels[y, x]] if number == 2 else seen
+        members.append((path.with_name(path.name.replace("rate", "cal")), "science"))
+    source = ifu.association(tmp_path, "jw01234-c1001_t001_nirspec", members)
+    ifu.run("spec3", source, files, tmp_path / "out", steps={"outlier_detection": {"save_intermediate_results": False}})
+    root = tmp_path / "out" / "jw01234-c1001_t001_nirspec_prism-clear"
+    assert len(seen) > 5
+    for number, path in enumerate(sorted(tmp_path.rglob("*_c1001_crf.fits")), start=1):
+        flagged = (fits.getdata(path, "DQ") & dq.OUTLIER) != 0
+        good = (fits.getdata(path, "REGIONS") > 0) & ~flagged
+        if number == 2:
+            assert all(flagged[place] for place in seen)
+        assert flagged.sum() < 1e-4 * good.sum() + 3 * len(seen)
+    away = off(ifu.table(f"{root}_x1d.fits"))
+    assert abs(np.median(away)) < 2e-3 and np.percentile(np.abs(away), 95) < 1e-2  # with its noise
+    cube = stored.read(f"{root}_s3d.fits")
+    wavelength = cube.header["CRVAL3"] + cube.header["CDELT3"] * np.arange(len(cube.sci))
+    inner = (wavelength > 0.8) & (wavelength < 5.2)
+    level = np.nanmedian(cube.sci[:, beside(cube)], axis=1) / ifu.sky(wavelength) - 1
+    assert abs(np.median(level[inner])) < 1e-3 and np.abs(level[inner]).max() < 5e-3
+
+
+@pytest.mark.full
+def test_imprints_by_dither(files, tmp_path):
+    """What leaks through a shutter is the imprint's of the same dither, in a background too."""
+    shutter = {"failed": ((4, 330, 85),), "leak": lambda wavelength: 3000 + 0 * wavelength}
+    other = {"failed": ((4, 320, 85),), "leak": shutter["leak"]}
+    _, path = ifu.rate(files, tmp_path, 2, **shutter)
+    _, clean = ifu.rate(files, tmp_path / "clean", 2)
+    imprints = [ifu.rate(files, tmp_path, n, imprint=True, activity="02", **how)[1] for n, how in ((1, other), (2, shutter))]
+    members = [(path, "science"), *((imprint, "imprint") for imprint in imprints)]
+    source = ifu.association(tmp_path, path.name.removesuffix("_rate.fits"), members, "spec2")
+    cal = ifu.run("spec2", source, files, tmp_path / "out", steps=NARROW)["cal"]
+    want = ifu.run("spec2", clean, files, tmp_path / "wanted", steps=NARROW)["cal"]
+    assert cal.header["S_IMPRNT"] == "COMPLETE"
+    good = np.isfinite(cal.sci) & np.isfinite(want.sci)
+    np.testing.assert_allclose(cal.sci[good], want.sci[good], rtol=1e-4, atol=0.02)
+
+
+@pytest.mark.full
+def test_a_grating(tmp_path):
+    files = ifu.references(tmp_path, "G140M", filter="F100LP")
+    _, path = ifu.rate(files, tmp_path, grating="G140M", filter="F100LP")
+    made = ifu.run("spec2", path, files, tmp_path, {"GRATING": "G140M"}, steps={"cube_build": {"wavemin": 1.2, "wavemax": 1.3}})
+    assert np.abs(off(made["x1d"].spectra[0].table)).max() < 1e-2
+    assert abs(np.median(off(made["x1d"].spectra[0].table))) < 5e-3
+
+
+@pytest.mark.full
+def test_a_lamp(tmp_path):
+    """The peer fails in extract_2d: a lamp through the slicer goes down the way of slits. Lines within a tenth of a pixel."""
+    files = write_references(tmp_path / "refs", mode="lamp", lamp_mode="IFU", real=ifu.REAL)
+    one = simulate.simulate_lamp(files, opmode="IFU", noise=False)
+    path = stored.write(one.exposure, tmp_path / "jw01234001001_02101_00001_nrs1_rate.fits")
+    keys = {"EXP_TYPE": "NRS_AUTOWAVE", "OPMODE": "IFU", "LAMP": "LINE4", "FILTER": "OPAQUE"}
+    made = ifu.run("nrslamp-spec2", path, files, tmp_path / "out", keys)
+    cube, (spectrum,) = made["s3d"], made["x1d"].spectra
+    assert cube.sci.shape[2] == 30 and cube.header["CTYPE1"] == "NRSSLICERX" and cube.header["BUNIT"] == "DN/s"
+    assert spectrum.header["TUNIT2"] == "DN/s"
+    lines = simulate.lines()
+    at, flux = spectrum.table["WAVELENGTH"], spectrum.table["SURF_BRIGHT"] - lines.continuum
+    for line in lines.at[1:-1]:
+        near = np.abs(at - line) < 0.02 * line
+        middle = (at * flux)[near].sum() / flux[near].sum()
+        assert abs(middle - line) < 1.5e-3  # micron; pixels are of 5 to 20e-3, the peer's cubes are 4 to 11e-3 off
+
+
+PEER = """
+import logging, sys
+sys.path.insert(0, {helpers!r})
+import run_peer
+run_peer.offline()
+run_peer.give_references(json.loads(str(files)))
+logging.disable(logging.CRITICAL)
+from jwst.pipeline import Spec2Pipeline, Spec3Pipeline
+def run(kind, source):
+    pipe = kind()
+    pipe.save_results, pipe.output_dir, pipe.prefetch_references = True, str(folder), False
+    for name in ("outlier_detection", "badpix_selfcal"):
+        if hasattr(pipe, name):
+            getattr(pipe, name).skip = True
+    pipe.run(source)
+for path in json.loads(str(rates)):
+    run(Spec2Pipeline, path)
+run(Spec3Pipeline, str(source))
+"""
+PLANES = ("SCI", "ERR", "VAR_POISSON", "VAR_RNOISE", "VAR_FLAT", "WAVELENGTH", "PATHLOSS_PS", "PATHLOSS_UN")
+
+
+@needs_peer
+@pytest.mark.parity
+@pytest.mark.full
+def test_as_the_peer(files, tmp_path):
+    """Two dithers with noise and bad pixels, spec2 and spec3: images 1e-6, voxels and spectra 1e-4 but for the best 0.1 %."""
+    rng = np.random.default_rng(5)
+    paths = [ifu.rate(files, tmp_path, number, noise=True, failed=((4, 330, 85),))[1] for number in (1, 2)]
+    for path in paths:
+        with fits.open(path, mode="update") as hdus:
+            hdus["DQ"].data |= rng.choice([0] * 400 + [dq.DO_NOT_USE], hdus["DQ"].shape).astype(np.uint32)
+    theirs, ours = tmp_path / "peer", tmp_path / "ours"
+    name = "jw01234-c1001_t001_nirspec"
+    members = [(path.with_name(path.name.replace("rate", "cal")), "science") for path in paths]
+    for folder in (theirs, ours):
+        folder.mkdir()
+        ifu.association(folder, name, members)
+    given = {"files": json.dumps({kind: str(path) for kind, path in files.items()}), "folder": str(theirs)}
+    source = theirs / f"{name}_spec3_asn.json"
+    peer_python(PEER.format(helpers=str(SHARED / "peer")), **given, rates=json.dumps([str(path) for path in paths]), source=str(source))
+    as_theirs = {"extract_1d": {"ifu_centre": "spaxel", "ifu_bkg_area": "ring"}}
+    for path in paths:
+        ifu.run("spec2", path, files, ours, steps=as_theirs)
+    ifu.run("spec3", ours / source.name, files, ours, steps={**as_theirs, "outlier_detection": {"skip": True}})
+    for path, _ in members:
+        _compare(ours / path.name, theirs / path.name, PLANES, 1e-6, ("DQ", "REGIONS"))
+    for root in (*(path.name.removesuffix("_rate.fits") for path in paths), f"{name}_prism-clear"):
+        _compare(ours / f"{root}_s3d.fits", theirs / f"{root}_s3d.fits", ("SCI", "ERR"), 1e-4, ("WMAP",))
+        mine, its = (ifu.table(folder / f"{root}_x1d.fits") for folder in (ours, theirs))
+        assert np.array_equal(mine["WAVELENGTH"], its["WAVELENGTH"])
+        for column in ("FLUX", "FLUX_ERROR", "SURF_BRIGHT", "BACKGROUND", "NPIXELS"):
+            away = np.abs(mine[column] - its[column]) / np.maximum(np.abs(its[column]), 1e-30)
+            assert np.percentile(away, 99.9) < 1e-4, column
+
+
+def _compare(mine, its, planes, limit, same):
+    """99.9 % of the values within a limit, and of the flags equal; NaN in the same places as often."""
+    with fits.open(mine) as ours, fits.open(its) as theirs:
+        for plane in planes:
+            one, other = ours[plane].data, theirs[plane].data
+            there = np.isfinite(other)
+            assert (there != np.isfinite(one)).mean() < 1e-3, plane
+            both = there & np.isfinite(one) & (other != 0)
+            assert np.percentile(np.abs(one[both] / other[both] - 1), 99.9) < limit, plane
+        for plane in same:
+            assert (ours[plane].data != theirs[plane].data).mean() < 1e-3, plane
