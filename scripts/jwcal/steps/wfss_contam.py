@@ -1,6 +1,6 @@
 """Take the light of other sources out of the spectra of a field."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from ..arithmetic.grism import contamination
 from ..vocabulary.parameters import Range
@@ -27,6 +27,7 @@ def apply(
     n_iterations: Annotated[int, Range(min=1)] = 1,
     l2_alpha: Annotated[float, Range(min=0)] = 0.1,
     rejection_threshold: Annotated[float, Range(min=0)] | None = 0.1,
+    own_light: Literal["whole", "cut"] = "whole",
 ):
     """Model all sources of the direct image through the grism, and subtract from each cut-out what is not its own.
 
@@ -61,6 +62,10 @@ def apply(
         Added to the diagonal of the fit's normal matrix: keeps the coefficients small.
     rejection_threshold : float, optional
         A fit that changes a source's brightness by more than this part is not used.
+
+    own_light : {"whole", "cut"}
+        What of a cut-out is its source's own, and is not subtracted: all that the model has there; or not the last rows and columns, where
+        the model begins within the cut-out, as many as lie before it; if nothing is left so, nothing is subtracted.
 
     Raises
     ------

@@ -66,6 +66,8 @@ def correct(exposure, refs, options):
         light = scene.sources.get(name)
         mine = np.zeros(slit.sci.shape) if light is None else light.part(*cut, light.image).astype(float)
         contamination = scene.total[cut] - mine
+        if light is not None and light.is_lost(*cut):
+            contamination[:] = 0
         slit.pixels[0].sci = (slit.sci - contamination).astype(np.float32)
         contaminations.append(contamination)
         own.append(None if light is None else mine)
@@ -147,6 +149,8 @@ def _scene(exposure, slits, refs, image, segments, side, options):
         wavelengths = sampled_wavelengths(dispersion, order, ranges[order], place, options["wl_oversample"])
         weights = _weights(wavelengths, waves, sensitivity, ranges[order], options["polyfit_degree"] or 0)
         found = dispersed_sources(some, dispersion, order, wavelengths, weights, shape, kept.get(order, ()), scene.total)
+        for light in found.values():
+            light.detector = shape if options["own_light"] == "cut" else None
         scene.sources |= {(label, order): light for label, light in found.items()}
         log.info("Order %d: %d sources at %d wavelengths", order, len(some.labels), len(wavelengths))
     if not done:

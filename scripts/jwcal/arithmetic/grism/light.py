@@ -59,12 +59,16 @@ class Dispersed:
         Of a flat spectrum, and of the Legendre polynomials from the first on.
     image : float32 (row, col)
         As it is thought to be now.
+    detector : (int, int), optional
+        Rows and columns of the detector. A part of it lacks then as many rows and columns at its end as there are before the first with
+        light, where the light ends on the detector: the peer's way.
     """
 
     rows: slice
     columns: slice
     basis: np.ndarray
     image: np.ndarray = field(default=None)
+    detector: tuple | None = None
 
     def __post_init__(self):
         if self.image is None:
@@ -78,7 +82,24 @@ class Dispersed:
         if low < top and left < right:
             own = image[low - self.rows.start : top - self.rows.start, left - self.columns.start : right - self.columns.start]
             out[low - rows.start : top - rows.start, left - columns.start : right - columns.start] = own
+        if self.detector:
+            for axis, (_, size) in enumerate(self._extents()):
+                out[(slice(None),) * axis + (slice(size, None),)] = 0
         return out
+
+    def is_lost(self, rows, columns):
+        """Whether, where it is cut short, nothing of it is left in a part of the detector."""
+        starts = rows.start, columns.start
+        return self.detector is not None and any(
+            first - start >= size for start, (first, size) in zip(starts, self._extents(), strict=True)
+        )
+
+    def _extents(self):
+        """First row and number of rows with light, then the same of columns; so many as the detector has where the light goes beyond it."""
+        for start, axis, size in ((self.rows.start, 1, self.detector[0]), (self.columns.start, 0, self.detector[1])):
+            lit = np.flatnonzero(self.basis[0].any(axis=axis))
+            first, end = (start + lit[0], start + lit[-1] + 1) if lit.size else (start, start)
+            yield first, end - first if end < size else size
 
 
 def direct_pixels(wcs, image_wcs, image, segments, side):
