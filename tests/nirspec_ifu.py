@@ -62,7 +62,11 @@ def rate(files, folder=None, number=1, sources=(STAR,), background=sky, noise=Fa
     dither = {"x": x, "y": y, "number": number, "total": len(DITHERS), "pattern": "4-POINT-DITHER"}
     known = {"identity": headers.Identity(exposure=number, activity=activity), "dither": dither, "noise": noise, "failed": failed}
     one = simulate.simulate_slicer(files, sources=sources, background=background, **known, **more)
-    return one, None if folder is None else stored.write(one.exposure, Path(folder) / Path(one.exposure.header.name).name)
+    if folder is None:
+        return one, None
+    path = stored.write(one.exposure, Path(folder) / Path(one.exposure.header.name).name)
+    fits.setval(path, "DATAMODL", value="IFUImageModel")  # as the peer wants it
+    return one, path
 
 
 def overrides(files, pipeline, **header):
@@ -76,7 +80,7 @@ def run(pipeline, source, files, folder, header=None, **more):
     """Run a pipeline: suffix -> product; these are in `folder` too."""
     cache = Path(folder) / "crds"
     if not cache.exists():
-        crds_cache.build(cache, [files["photom"]])
+        crds_cache.build(cache, [files.get("photom", files["sflat"])])
     given = overrides(files, pipeline, **(header or {}))
     return jwcal.run_pipeline(pipeline, source, overrides=given, every=True, crds_path=str(cache), out=folder, **more)
 

@@ -25,7 +25,7 @@ def frequencies(path, slices, period=(2.8, 0.4), most=(10, 15)):
     table["slice"] = slices
     table["ffreq"] = period
     table["ffreq"][table["slice"] < 300, 1] = 0
-    table["dffreq"], table["max_nfringes"], table["min_snr"], table["pgram_res"] = (1.0, 0.15), most, (10, 10), (0.01, 0.005)
+    table["dffreq"], table["max_nfringes"], table["min_snr"], table["pgram_res"] = (1.0, 0.15), most, (10, 10), (0.01, 0.0005)
     amplitude = np.zeros(5, [("Wavelength", "f8"), ("Amplitude", "f8")])
     amplitude["Wavelength"], amplitude["Amplitude"] = np.linspace(4.5, 30, 5), 0.2
     content = {f"RFC_FREQ_{band}": table for band in ("SHORT", "MEDIUM", "LONG")} | {"MAX_AMP": amplitude}

@@ -15,6 +15,8 @@ From the sky to the counts:
 `crds_cache`       a small real CRDS cache around them
 `from_rates`       any rates, of spectra too, as raw exposures with references and a CRDS cache: where every mode's light becomes counts
 `prism`            MIRI's low resolution spectra: nods along the slit, series without a slit
+`mrs`              light in the slices of MIRI's spectrometer, at the level of rates or calibrated images
+`integral_field`   the same as raw exposures of both detectors: dithers, a background, fringes, scattered light, showers
 `grism`            spectra behind grisms: wide fields with their direct images, NIRCam's time series
 `soss`             NIRISS's slitless spectra of one star, in three orders that overlap
 `nirspec`          slits, shutters, image slicer, lamps and images of NIRSpec, by its own optical model, as rates and as raw exposures

@@ -20,6 +20,7 @@ from astropy.table import Table
 
 from ..kernels.detector.scattered_rows import scatter
 from ..vocabulary import dq
+from ..vocabulary.errors import InputError
 from . import crds_cache, cube_references, exposures, mrs, references
 from .detector import make_detector
 from .from_rates import Exposed, Shot
@@ -126,7 +127,15 @@ def expose(
     Returns
     -------
     Field
+
+    Raises
+    ------
+    InputError
+        Channels or bands that there are not, or too many dithers.
     """
+    if not (set(channels) <= set(CHANNELS) and set(bands) <= set(LETTERS) and 1 <= dithers <= len(STEP)):
+        what = f"channels {', '.join(channels)}, bands {', '.join(bands)}, {dithers} dithers"
+        raise InputError(f"{what}: that can't be", do=f"Channels are 12 and 34, bands {', '.join(LETTERS)}, dithers 1 to {len(STEP)}")
     out, options = Path(out), {"ngroups": 6, **options}
     sensors = {name: make_detector("MIRI", name) for name in (mrs.DETECTORS[one] for one in channels)}
     common = write_common_references(out / "references", channels, bands, artefact, leak)
@@ -381,7 +390,7 @@ def _frequencies(channels):
     kinds += [("min_nfringes", "i4", 2), ("max_nfringes", "i4", 2), ("min_snr", "f8", 2), ("pgram_res", "f8", 2)]
     table = np.zeros(len(slices), kinds)
     table["slice"], table["ffreq"] = slices, (PERIOD, 0.4 if channels == "34" else 0)
-    table["dffreq"], table["max_nfringes"], table["min_snr"], table["pgram_res"] = (1.0, 0.15), (10, 15), (10, 10), (0.01, 0.005)
+    table["dffreq"], table["max_nfringes"], table["min_snr"], table["pgram_res"] = (1.0, 0.15), (10, 15), (10, 10), (0.01, 0.0005)
     largest = np.zeros(5, [("Wavelength", "f4"), ("Amplitude", "f4")])
     largest["Wavelength"], largest["Amplitude"] = np.linspace(4.5, 30, 5), AMPLITUDE
     return {f"RFC_FREQ_{band}": table for band in LETTERS} | {"MAX_AMP": largest}

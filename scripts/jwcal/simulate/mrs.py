@@ -49,6 +49,7 @@ MODELS = {
     "wavelengthrange": "WavelengthrangeModel",
 }
 OUTPUTS = {"distortion": "arcsec"}  # units
+FALLING = (3, 4)  # channels whose wavelengths become shorter from row to row
 LEAN = 0.004  # columns by which a slice leans a row
 TILT = 0.04  # rows by which a wavelength is higher a column on
 TURN = (0.98921, -0.14650)  # cosine and sine between alpha and V2
@@ -130,7 +131,7 @@ def slice_models(channel, number, band):
     step = (high - low) / (SHAPE[0] + 2)
     middle = column + (long - 1) / 2
     # alpha = scale (x - middle - LEAN y), wavelength = start + step (y + TILT (x - middle))
-    start = low + step
+    start, step = (high - step, -step) if channel in FALLING else (low + step, step)
     alpha = Identity(1) & Shift(-middle) | _plane(0.0, -scale * LEAN, scale)
     wavelength = Identity(1) & Shift(-middle) | _plane(start, step, step * TILT)
     # so that (wavelength - start) / step = y (1 + TILT LEAN) + TILT alpha / scale

@@ -520,7 +520,7 @@ def _wanted(chain, asked, parameters):
     wanted = list(asked)
     for save in chain.saves:
         step, _, name = save.asked.partition(".")
-        if not name or parameters.get(step, {"skip": True})["skip"]:  # some exposures do not have the step
+        if not name or step not in parameters or parameters[step]["skip"]:
             continue
         suffixes = set(save.suffixes.values())
         asked_for = parameters[step][name] or not suffixes.isdisjoint(wanted)

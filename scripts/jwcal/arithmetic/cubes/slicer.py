@@ -21,6 +21,8 @@ class Slicer:
     ----------
     pixels : dict
         Number of the slice, from 1 -> flat indices of its pixels.
+    micron : float
+        What its wavelengths are multiplied with to be in micron: those of the sky are in metres, those of lamps are not.
     """
 
     def __init__(self, wcs, labels=None):
@@ -29,6 +31,7 @@ class Slicer:
         if first is None:
             raise InputError("the WCS has no slices", do="Run assign_wcs, without nrs_ifu_slice_wcs")
         self._before, self._optics, self._after = steps[:first], steps[first].selector, steps[first + 1 :]
+        self.micron = 1e6 if wcs.output_frame.name == "world" else 1.0
         self.labels = labels_of(wcs) if labels is None else labels
         flat = np.flatnonzero(self.labels)
         flat = flat[np.argsort(self.labels.ravel()[flat], kind="stable")]
@@ -37,7 +40,7 @@ class Slicer:
         self.pixels = {number: part for number, part in parts if number in self._optics}
 
     def at(self, number, right=0.0, up=0.0):
-        """Across [m], along [m] and wavelength [m] of the pixels of a slice, or of places so many pixels beside their middles."""
+        """Across [m], along [m] and wavelength of the pixels of a slice, or of places so many pixels beside their middles."""
         y, x = (values.astype(float) for values in np.divmod(self.pixels[number], self.labels.shape[1]))
         values = x + right, y + up
         for step in self._before:
@@ -52,5 +55,5 @@ class Slicer:
         return np.asarray(values)
 
     def middle(self):
-        """The median wavelength of the first slice [m]."""
+        """The median wavelength of the first slice."""
         return float(np.nanmedian(self.at(next(iter(self.pixels)))[2]))

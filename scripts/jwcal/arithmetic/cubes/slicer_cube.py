@@ -19,7 +19,6 @@ log = logging.getLogger(__name__)
 
 SLICES = 30
 HALF = 0.5  # of a pixel
-MICRON = 1e6  # in a metre
 ARCSEC = 3600.0
 DROPPED = ("S_REGION", "PIXAR_A2", "PIXAR_SR")  # keywords of the exposure that the cube has not
 
@@ -145,7 +144,7 @@ def _lay(slicer, number, pixels, good, axes, own, sums):
         for right, up in ((sides[0], sides[0]), (sides[1], sides[0]), (sides[1], sides[1]), (sides[0], sides[1]))
     ]
     along = np.stack([place[1] for place in corners], axis=1)
-    wavelength = np.stack([place[2] for place in corners], axis=1) * MICRON
+    wavelength = np.stack([place[2] for place in corners], axis=1) * slicer.micron
     index = slicer.pixels[number]
     take = np.isfinite(along).all(axis=1) & np.isfinite(wavelength).all(axis=1) & np.isfinite(slicer.at(number)[1]) & good[index]
     u = (along[take] - axes.along[0]) / axes.step + HALF
