@@ -30,7 +30,7 @@ PROGRAM = {
     "exposures": [
         {"exp_type": "NRC_IMAGE", "detectors": ["NRCB1"], "filter": "F200W", "subarray": "SUB64P", "ngroups": 4},
         {"exp_type": "NRC_IMAGE", "detectors": ["NRCB1"], "filter": "F200W", "subarray": "SUB64P", "ngroups": 4},
-        {"exp_type": "NIS_SOSS", "subarray": "SUBSTRIP96", "ngroups": 3, "nints": 2},
+        {"exp_type": "NIS_LAMP", "subarray": "SUBSTRIP96", "ngroups": 3, "nints": 2},
         {"exp_type": "MIR_IMAGE", "subarray": "SUB64", "ngroups": 5},
         {"exp_type": "FGS_ACQ1"},
     ],
@@ -40,7 +40,7 @@ NUMBERS = (1, 2, 3)
 # The second set of NIRCam exposures becomes observation 2, the background of observation 1.
 SCIENCE = [f"jw01234001001_02101_{n:05}_nrcb1" for n in NUMBERS]
 BACKGROUND = [f"jw01234002001_02102_{n:05}_nrcb1" for n in NUMBERS]
-SERIES = [f"jw01234001001_02103_{n:05}_nis" for n in NUMBERS]
+LAMP = [f"jw01234001001_02103_{n:05}_nis" for n in NUMBERS]
 MIRI = [f"jw01234001001_02104_{n:05}_mirimage" for n in NUMBERS]
 OWN_FLAT = "my_flat.fits"  # of MIRI
 # What becomes of the exposures together.
@@ -235,7 +235,7 @@ def associate(program):
 
 ADDED = SCIENCE[0].replace("_00001_", "_00004_")
 IMAGES = [*SCIENCE, *BACKGROUND, *MIRI]
-STAGE1 = {**{("detector1", root): "" for root in IMAGES}, **{("tso1", root): "" for root in SERIES}}
+STAGE1 = {("detector1", root): "" for root in [*IMAGES, *LAMP]}
 STAGE2 = {("image2", root): "" for root in IMAGES}
 STAGE3 = {("image3", name): "" for name in MOSAICS}
 
@@ -381,7 +381,7 @@ def test_an_incremental_run_gives_the_bytes_of_a_clean_one(program, tmp_path):
     assert run.status == 0 and set(run.jobs) == set(jobs("detector1", MIRI, "") | again(*MIRI) | mosaics(MIRI_MOSAIC))
     assert snakemake(program).jobs == {}
     clean = program._replace(
-        config={**program.config, "results": "clean", "links": [], "data": [f"data/{root}_uncal.fits" for root in [*MIRI, SERIES[0]]]}
+        config={**program.config, "results": "clean", "links": [], "data": [f"data/{root}_uncal.fits" for root in [*MIRI, LAMP[0]]]}
     )
     assert snakemake(clean).status == 0
     compared = sorted(program.folder.glob("clean/stage*/*.fits"))
@@ -390,7 +390,7 @@ def test_an_incremental_run_gives_the_bytes_of_a_clean_one(program, tmp_path):
         assert path.read_bytes() == (program.folder / "results" / path.parent.name / path.name).read_bytes(), path.name
     same = {path for path, node in files.items() if path.stat().st_ino == node}
     others = {path.name for path in files.keys() - same}  # what comes out the same stays
-    assert {f"{root}_rate.fits" for root in MIRI} <= others <= {path.name for path in compared if SERIES[0] not in path.name}
+    assert {f"{root}_rate.fits" for root in MIRI} <= others <= {path.name for path in compared if LAMP[0] not in path.name}
 
 
 def test_a_clock_that_is_ahead_does_not_matter(program):
