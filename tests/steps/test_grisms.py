@@ -335,6 +335,19 @@ def test_series_has_the_light_of_the_star(tmp_path):
     np.testing.assert_allclose(curve / curve[0], light, rtol=1e-6)
 
 
+def test_a_single_integration_is_a_spectrum(tmp_path):
+    field = grisms.series(tmp_path, STAR, [1])
+    pixels = field.exposure.only
+    for name in ("sci", "err", "dq", "var_poisson", "var_rnoise"):
+        setattr(pixels, name, getattr(pixels, name)[0])
+    field.exposure.suffix, field.exposure.tables = "rate", {}
+    (x1d,) = extract_1d.apply(series_calibrated(field), field.refs)
+    assert x1d.suffix == "x1d"
+    wavelength, flux = (x1d.spectra[0].table[name] for name in ("WAVELENGTH", "FLUX"))
+    inside = (wavelength > 3.15) & (wavelength < 3.95)
+    np.testing.assert_allclose(flux[inside], STAR.flux * red(wavelength[inside]), rtol=1e-4)
+
+
 def test_peers_reference_pixel(tmp_path):
     """Its wavelengths are one pixel too blue."""
     waves = []
