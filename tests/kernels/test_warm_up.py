@@ -17,15 +17,14 @@ from jwcal.workflow import kernels as needs
 
 # Kernels of options that are seldom switched on, or take long to compile.
 OF_OPTIONS = {
+    "cubes/shepard",  # cube_build.weighting: emsm, msm
     "detector/emi_sequential",  # emicorr.algorithm: sequential
     "detector/persistence",
     "images/coadd_variance",  # resample.error_of: area
-    "images/median_along",  # badpix_selfcal, which is off by default
     "jumps/likelihood_jump",  # jump.detection: likelihood
     "ramps/likely_ramp",  # ramp_fit.algorithm: LIKELY, and stripes that are read several times a frame
     "ramps/ramp_segments",  # ramp_fit.save_opt
     "spectra/background_fit",  # extract_1d.smoothing_length
-    "spectra/common_wavelengths",  # combine_1d, which is in no chain yet
 }
 TABLE = signatures.table()
 # What is compiled for exposures of the modes' own sizes: [kernel...]
