@@ -17,7 +17,7 @@ from ..model.exposure import Exposure, Header, Pixels, in_ascii
 from ..provenance.records import KEYWORD, record_path
 from ..settings import chains, forms
 from ..settings.chains import Save, Step
-from ..settings.tables import table
+from ..settings.tables import matches, table
 from ..version import VERSION
 from ..vocabulary import keywords
 from ..vocabulary.errors import InputError
@@ -371,7 +371,9 @@ def _set(header, keyword, value, comment):
 
 def model(exposure):
     """The name of stdatamodels' class for a product."""
-    found = _named_model(exposure) or table("products")[exposure.suffix]["model"]
+    row = table("products")[exposure.suffix]
+    special = (case["model"] for case in row.get("cases", ()) if matches(case["when"], exposure.header))
+    found = _named_model(exposure) or next(special, row["model"])
     return found if isinstance(found, str) else found[exposure.pixels[0].sci.ndim if exposure.pixels else 2]
 
 
