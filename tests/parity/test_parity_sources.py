@@ -109,7 +109,7 @@ def test_as_the_peer(made, tmp_path):
     assert ours.sci.shape == peers.sci.shape
     assert np.mean(np.isnan(ours.sci) == np.isnan(peers.sci)) > 0.999
     both = np.isfinite(ours.sci) & np.isfinite(peers.sci)
-    both[:, -LAST:] = False  # where the grid ends a pixel's edge is worth half a value
+    both[:, -LAST:] = False  # they differ there; why was not found out
     scale = np.maximum(np.abs(peers.sci), peers.err)[both]
     off = np.abs(ours.sci - peers.sci)[both] / scale
     assert np.mean(off < 1e-4) > 0.999 and np.median(off) < 1e-5
@@ -119,4 +119,4 @@ def test_as_the_peer(made, tmp_path):
     good = np.isfinite(theirs_flux) & (theirs_flux != 0)
     good[-LAST:] = False
     off = np.abs(flux - theirs_flux)[good] / np.maximum(np.abs(theirs_flux), b.table["FLUX_ERROR"])[good]
-    assert np.mean(off < 1e-4) > 0.98 and np.median(off) < 1e-5
+    assert np.mean(off < 1e-4) > 0.99 and np.median(off) < 1e-5

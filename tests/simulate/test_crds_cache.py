@@ -210,7 +210,7 @@ def test_keywords_of_selection_are_the_archives(tmp_path):
         for kind, users in crds_cache.SELECTED_BY.items():
             rmap = imap.get(kind.upper(), "N/A")
             keywords = next((words for names, words in users.items() if instrument in names.split()), None)
-            if rmap != "N/A" and kind != "photom":  # whose files have been split by EXP_TYPE since then
+            if rmap != "N/A" and kind != "photom":  # the simulated cache chooses it by EXP_TYPE too, these rules do not
                 parkeys = _assigned(tmp_path, rmap, "header")["parkey"][0]
                 assert {crds_cache.PARKEYS[k] for k in keywords.split()} == set(parkeys), (instrument, kind)
                 compared += 1

@@ -199,14 +199,10 @@ def _entry(item, header):
     if "save" in item:
         what = item["save"]
         pairs = what if isinstance(what, dict) else dict.fromkeys([what] if isinstance(what, str) else what)
-        more = {name: value for name, value in item.items() if name not in ("save", "when", "cases")}
-        return Save({old: new or old for old, new in pairs.items()}, **more | _case(item, header))
-    return Step(item["step"], {**item.get("with", {}), **_case(item, header)})
-
-
-def _case(item, header):
-    """What the first case of an entry that fits has."""
-    return next((case["with"] for case in item.get("cases", ()) if matches(case["when"], header)), {})
+        more = {name: value for name, value in item.items() if name not in ("save", "when")}
+        return Save({old: new or old for old, new in pairs.items()}, **more)
+    case = next((case["with"] for case in item.get("cases", ()) if matches(case["when"], header)), {})
+    return Step(item["step"], {**item.get("with", {}), **case})
 
 
 def reference_types(steps):

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit, prange
 
-FEW = 64  # values that are sorted fastest by insertion
+from .median_image import middle
 
 
 @njit(cache=True, nogil=True)
@@ -23,23 +23,6 @@ def box_values(image, y, x, up, left, padded, values):
                 values[count] = value
                 count += 1
     return count
-
-
-@njit(cache=True, nogil=True)
-def middle_of(values, count):
-    """Median of the first values, which are sorted in place; NaN where there are none."""
-    if count == 0:
-        return np.nan
-    if count > FEW:
-        values[:count].sort()
-    else:
-        for i in range(1, count):
-            value, place = values[i], i
-            while place and values[place - 1] > value:
-                values[place] = values[place - 1]
-                place -= 1
-            values[place] = value
-    return (values[(count - 1) // 2] + values[count // 2]) / 2
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -64,5 +47,5 @@ def box_median(image, height, width, padded):
     for y in prange(rows):
         values = np.empty(height * width)
         for x in range(columns):
-            out[y, x] = middle_of(values, box_values(image, y, x, height // 2, width // 2, padded, values))
+            out[y, x] = middle(values, box_values(image, y, x, height // 2, width // 2, padded, values))
     return out

@@ -3,7 +3,8 @@
 import numpy as np
 from numba import njit, prange
 
-from .box_median import box_values, middle_of
+from .box_median import box_values
+from .median_image import middle
 
 BESIDE = ((-1, 0), (1, 0), (0, -1), (0, 1))
 
@@ -44,6 +45,6 @@ def sharpness(sci, err, height, width, snr):
             least = low if low > 0 else (-high if high < 0 else 0.0)
             in_noise[y, x] = least / err[y, x] if err[y, x] > 0 else 0.0
             if in_noise[y, x] > snr:
-                above = abs(sci[y, x] - middle_of(values, box_values(sci, y, x, height // 2, width // 2, False, values)))
+                above = abs(sci[y, x] - middle(values, box_values(sci, y, x, height // 2, width // 2, False, values)))
                 in_height[y, x] = least / above if above > 0 else 0.0
     return in_noise, in_height
