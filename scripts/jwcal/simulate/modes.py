@@ -21,6 +21,7 @@ import yaml
 from astropy.io import fits
 from astropy.table import Table, vstack
 
+from ..vocabulary import nearest
 from ..vocabulary.errors import InputError
 from . import crds_cache, exposures, grism, instruments, integral_field, nirspec, prism, references, soss
 from .from_rates import Shot, expose
@@ -137,7 +138,9 @@ class Mode:
         known |= {*instruments.OPTIONS, *OF_PROGRAM, *ALSO.get(self.by, ())}
         for name in options:
             if name not in known and not name.isupper():
-                raise InputError(f"{self.name} has no option {name}", do=f"Its options are {', '.join(sorted(known - set(self.fixed) - HIDDEN))}")
+                raise InputError(
+                    f"{self.name} has no option {name}", do=f"Its options are {', '.join(sorted(known - set(self.fixed) - HIDDEN))}"
+                )
 
 
 HIDDEN = {"folder", "exp_type", "options", "like"}
@@ -176,7 +179,11 @@ def find(name):
     """A mode by its name or EXP_TYPE, in capitals or not; raises InputError with the names that there are."""
     mode = MODES.get(name.lower()) or next((m for m in MODES.values() if m.exp_type == name.upper()), None)
     if mode is None:
-        raise InputError(f"no mode {name} is simulated", do=f"Choose one of {', '.join(MODES)}")
+        near = nearest.nearest(name.lower(), MODES)
+        raise InputError(
+            f"no mode {name} is simulated",
+            do=f"The nearest is {near}; all are: {', '.join(MODES)}" if near else f"There are {', '.join(MODES)}",
+        )
     return mode
 
 
@@ -200,10 +207,17 @@ def coronagraph(folder, exp_type, *, separation=1.3, contrast=1e-3, star=1.0, ro
     own, options = _apart(options)
     shot, planet = {"exp_type": exp_type, **options}, [separation, 60.0, contrast]
     shots = [
-        {**shot, "observation": 1 + n, "roll": 30.0 + roll, "coronagraph": {"star": star, "planets": [planet]}} for n, roll in enumerate(rolls)
+        {**shot, "observation": 1 + n, "roll": 30.0 + roll, "coronagraph": {"star": star, "planets": [planet]}}
+        for n, roll in enumerate(rolls)
     ]
     shots += [
-        {**shot, "observation": 1 + len(rolls) + n, "IS_PSF": True, "TARGPROP": "CALIBRATOR", "coronagraph": {"star": 2 * star, "offset": at}}
+        {
+            **shot,
+            "observation": 1 + len(rolls) + n,
+            "IS_PSF": True,
+            "TARGPROP": "CALIBRATOR",
+            "coronagraph": {"star": 2 * star, "offset": at},
+        }
         for n, at in enumerate(([0.01, 0.0], [0.0, 0.01]))
     ]
     return _program(folder, {"sky": EMPTY, "exposures": shots, **own}) | {"companion": tuple(planet)}
