@@ -11,7 +11,7 @@ import lrs
 import make
 from jwcal.products import stored
 from jwcal.settings import chains, facts
-from jwcal.simulate import crds_cache, spectrograph
+from jwcal.simulate import crds_cache, prism, spectrograph
 from jwcal.simulate.spectrograph import Dip, Source, Spectrum, simulate_lrs
 from jwcal.vocabulary import dq
 from jwcal.vocabulary.errors import ConfigError, InputError
@@ -135,6 +135,47 @@ def test_flux_of_a_star_in_the_slit(tmp_path, files, cache):
     assert again.wcs is not None
 
 
+LINES = ((6.5, 0.5, 0.08), (9.0, 0.6, 0.08), (11.0, 0.7, 0.08))  # micron, of the continuum, micron
+
+
+def extracted(folder, cache, slitless, series, lines):
+    """The x1d of a star with lines, from a rate without noise (or two integrations of it): wavelength, Jy; its truth; all products."""
+    files = prism.write_references(folder / "references", width=17)  # the box does not follow the trace, which bends by two pixels
+    star = Source(Spectrum(flux=0.02, slope=-1.0, lines=lines))
+    known = {"nints": 1} if slitless else {}
+    one = simulate_lrs(files, slitless=slitless, sources=[star], noise=False, **known).exposure
+    planes = {name: plane.reshape(plane.shape[-2:]) for name, plane in one.pixels[0].planes()}
+    if series:
+        planes = {name: np.stack([plane] * 2) for name, plane in planes.items()}
+    taken = one.derive([type(one.pixels[0])(**planes, header=one.pixels[0].header)], "rateints" if series else "rate")
+    taken.header["TSOVISIT"], taken.header["NINTS"], taken.header["SRCTYAPT"] = series, 1 + series, "POINT"
+    path = written(folder, taken, f"{len(lines):05d}")
+    steps = {"extract_1d": {"subtract_background": False}}  # which would take the star's wings for sky
+    products = run("tso-spec2" if series else "spec2", path, files | {"flat": "N/A"}, cache, out=folder / "out", steps=steps)
+    (spectrum,) = products["x1dints" if series else "x1d"].spectra
+    table = spectrum.table[-1] if series else spectrum.table
+    return np.asarray(table["WAVELENGTH"]), np.asarray(table["FLUX"]), star.spectrum, products
+
+
+@pytest.mark.parametrize("series", [False, True], ids=["image", "series"])
+@pytest.mark.parametrize("slitless", [False, True], ids=["slit", "slitless"])
+def test_spectrum_of_a_star(tmp_path, cache, slitless, series):
+    """From a rate to an x1d: flux within 0.5 % over the band, lines within a tenth of a pixel."""
+    at, flux, truth, products = extracted(tmp_path, cache, slitless, series, ())
+    assert [products[name].steps["pathloss"][0] for name in list(products)[:1] if not slitless] == ["COMPLETE"] * (not slitless)
+    band = (at > 5.5) & (at < 12.5)
+    assert band.sum() > 150
+    off = np.abs(flux[band] / truth(at[band]) - 1)
+    assert np.percentile(off, 99) < 5e-3, np.percentile(off, [50, 99, 100])
+    _, lined, _, _ = extracted(tmp_path, cache, slitless, series, LINES)
+    pixel = np.abs(np.gradient(at))
+    for middle, _, width in LINES:
+        near = np.abs(at - middle) < 6 * width
+        excess = (lined - flux)[near] * pixel[near]
+        off = ((at[near] * excess).sum() / excess.sum() - middle) / pixel[near].mean()
+        assert abs(off) < 0.1, (middle, off)
+
+
 def test_nods_leave_the_star_without_its_sky(tmp_path, files, cache):
     made, _, association = nods(tmp_path, files, noise=False)
     cal = run("spec2", association, files, cache)["cal"]
@@ -191,12 +232,12 @@ def test_columns_without_a_value(tmp_path, files, cache):
 
 
 def test_segments_through_tso3(tmp_path, files, cache):
-    """Two segments of a series: a cosmic ray is flagged in its integration, and nothing of the transit is."""
+    """Segments of unlike length without times: a cosmic ray is flagged in its integration, nothing of the transit is."""
     shape = np.repeat([0.0, 1.0, 0.0], 4)
     made = simulate_lrs(files, slitless=True, sources=[STAR], dip=Dip(shape=shape, depth=0.01), header={"TSOVISIT": True}, seed=5)
     rates, members = made.exposure, []
     rates.sci[5, 200, 30] += 500
-    for number, part in enumerate((slice(0, 6), slice(6, 12)), start=1):
+    for number, part in enumerate((slice(0, 7), slice(7, 12)), start=1):
         planes = {name: plane[part].copy() for name, plane in rates.pixels[0].planes()}
         segment = rates.derive([type(rates.pixels[0])(**planes)], "rateints")
         segment.tables = {}
@@ -208,9 +249,11 @@ def test_segments_through_tso3(tmp_path, files, cache):
     about |= {"products": [{"name": "jw01234-o001_t001_miri_p750l-slitlessprism", "members": members}]}
     association = tmp_path / "jw01234-o001_tso3_00001_asn.json"
     association.write_text(json.dumps(about))
-    run("tso3", association, files, cache, out=tmp_path / "out")
+    curve = run("tso3", association, files, cache, out=tmp_path / "out")["whtlt"].catalogue["whitelight_flux"].value
+    depth = 1 - curve / curve[shape == 0].mean()
+    assert depth.size == 12 and np.abs(depth - 0.01 * shape).max() < 2e-3  # the hit is in integration 6
     flagged = [stored.read(path).dq & dq.OUTLIER > 0 for path in sorted((tmp_path).rglob("*crfints.fits"))]
-    assert [one.shape for one in flagged] == [(6, 416, 72)] * 2
+    assert [one.shape for one in flagged] == [(7, 416, 72), (5, 416, 72)]
     assert flagged[0][5, 200, 30] and np.concatenate(flagged).mean() < 1e-4
 
 
