@@ -10,6 +10,8 @@ from .vocabulary.errors import JwcalError
 # Command -> its module, whose `main` takes the words after it, and what it is for. What is no command is a pipeline or a step.
 COMMANDS = {
     "run": ("commands.run", "a whole program, stage by stage, as `snakemake` does it in the checkout"),
+    "plan": ("commands.plan", "what would be made from what, with which references; what is missing"),
+    "status": ("commands.status", "what a run has done, what failed and why, what waits"),
     "select": ("commands.select", "which pipelines a file goes through, and why"),
     "report": ("report.__main__", "a run as one HTML page"),
     "associations": ("associations.__main__", "which exposures become one product"),
