@@ -310,8 +310,10 @@ def make(settings, alone=False):
 
 def kind_of(header):
     """What an exposure is, in words: "NRC_IMAGE F200W", "NRS_FIXEDSLIT F170LP G235H"."""
-    words = [str(header.get(keyword) or "").strip() for keyword in OPTICS]
-    return " ".join(word for word in words if word not in ("", "N/A", "CLEAR", "None"))
+    words = {keyword: str(header.get(keyword) or "").strip() for keyword in OPTICS}
+    if not words["CHANNEL"].isdecimal():  # of NIRCam, whose detectors tell it
+        words["CHANNEL"] = ""
+    return " ".join(word for word in words.values() if word not in ("", "N/A", "CLEAR", "None"))
 
 
 def _judge(plan):
@@ -455,7 +457,7 @@ def _starts(chain, association):
     return chain.reads if association is None else (chains.root_and_suffix(association.science.expname)[1],)
 
 
-def recipe_for(pipeline, header, config, name=""):
+def recipe_for(pipeline, header, config, name="", chain=None):
     """All that one pipeline needs to know for the exposure with this header.
 
     Parameters
@@ -466,6 +468,8 @@ def recipe_for(pipeline, header, config, name=""):
     config : config.Config
     name : str
         The exposure's file, for messages.
+    chain : chains.Chain, optional
+        In place of the pipeline's own: a part of it.
 
     Returns
     -------
@@ -476,7 +480,7 @@ def recipe_for(pipeline, header, config, name=""):
     JwcalError
         A parameter is wrong or a reference is missing.
     """
-    chain = config.chain(pipeline, header)
+    chain = chain or config.chain(pipeline, header)
     steps = [step.name for step in chain.steps]
     ours = [step.name for step in chain.steps if not step.own]  # CRDS knows no others
     where = {**config.crds, "overrides": config.overrides(header), "file": name, "known": config.known}
