@@ -2,18 +2,17 @@
 
 from fnmatch import fnmatchcase
 from functools import cache
-from pathlib import Path
 
 import yaml
 
-FOLDER = Path(__file__).resolve().parents[3] / "config"
+from ..files.home import home
 
 
 @cache
 def table(name):
     """One YAML table of `config/`, parsed."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return yaml.load((FOLDER / f"{name}.yaml").read_bytes(), Loader=loader)
+    return yaml.load((home() / "config" / f"{name}.yaml").read_bytes(), Loader=loader)
 
 
 def matches(when, header):

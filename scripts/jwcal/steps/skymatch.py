@@ -70,6 +70,8 @@ def apply(
         Range of pixel values that count.
     nclip : int
         Rounds of clipping at `lsigma` below and `usigma` above the mean.
+    lsigma, usigma : float
+        Standard deviations below and above the mean beyond which values are clipped.
     binwidth : float
         Of the histogram for mode and midpt, in standard deviations.
     in_memory : bool

@@ -25,6 +25,7 @@ from .verdicts import Verdicts
 
 ALONE = {"table": "singleton", "pool": "singleton"}  # of an exposure without an association
 REASONS = 4  # that are shown of a job
+OPTICS = ("EXP_TYPE", "FILTER", "PUPIL", "GRATING", "CHANNEL", "BAND")  # what tells kinds of exposures apart
 NAMED = 3  # exposures that are named of those that one cause concerns
 START = {"uncal": 0, "rate": 1, "cal": 2}  # level of an exposure's files -> the first of these stages that it still needs
 
@@ -71,6 +72,7 @@ class Plan:
     remarks: list = field(default_factory=list)  # messages about requests that do nothing, or not what they say
     associations: dict = field(default_factory=dict)  # "stage2", "stage3" -> number of associations
     waits: dict = field(default_factory=dict)  # "stage 3" -> {what its associations wait for: their number}
+    kinds: dict = field(default_factory=dict)  # exposure -> what it is, in words: "NRC_IMAGE F200W"
     recipes: dict = field(default_factory=dict)  # path -> Recipe; this and the lock only the main process has
     lock: object = None  # an open file
 
@@ -275,6 +277,7 @@ def make(settings, alone=False):
         problems=[f"{path}: {message}" for path, message in found.problems],
         left_out=[f"{path}: {message}" for path, message in found.left_out],
         unusable=[chains.root_and_suffix(path)[0] for path, _ in found.problems],
+        kinds={exposure.root: kind_of(exposure.header) for exposure in found.exposures},
     )
     headers = {exposure.root: exposure.header for exposure in found.exposures}
     associations = _associate(plan, found, headers, config)
@@ -305,6 +308,12 @@ def make(settings, alone=False):
     plan.index()
     plan.save()
     return plan
+
+
+def kind_of(header):
+    """What an exposure is, in words: "NRC_IMAGE F200W", "NRS_FIXEDSLIT F170LP G235H"."""
+    words = [str(header.get(keyword) or "").strip() for keyword in OPTICS]
+    return " ".join(word for word in words if word not in ("", "N/A", "CLEAR", "None"))
 
 
 def _judge(plan):
