@@ -14,7 +14,9 @@ from ..settings import chains, forms, pars
 from ..settings import config as configuration
 from ..settings.recipe import Recipe
 from ..settings.selector import ORDER, STAGES, select_for
+from ..settings.tables import Like
 from ..vocabulary.errors import ConfigError, JwcalError
+from ..vocabulary.reference_types import as_for
 from . import requests, stale
 from .patterns import apart
 from .resources import mosaic_pixels, resources
@@ -481,7 +483,6 @@ def recipe_for(pipeline, header, config, name="", chain=None):
         A parameter is wrong or a reference is missing.
     """
     chain = chain or config.chain(pipeline, header)
-    steps = [step.name for step in chain.steps]
     ours = [step.name for step in chain.steps if not step.own]  # CRDS knows no others
     where = {**config.crds, "overrides": config.overrides(header), "file": name, "known": config.known}
     from_crds = pars.parameter_references(header, pipeline, ours, **where)
@@ -491,10 +492,13 @@ def recipe_for(pipeline, header, config, name="", chain=None):
         parameters, origins = config.chain_parameters(chain, header.get("EXP_TYPE"), values)
         origins = {step: {name: o for name, o in by_name.items() if o != configuration.DEFAULT} for step, by_name in origins.items()}
         wanted = _wanted(chain, config.save, parameters)
-        types = chains.reference_types([step for step in steps if not parameters[step]["skip"]])
+        running = [step for step in chain.steps if not parameters[step.name]["skip"]]
+        types = chains.reference_types([step.name for step in running]), chains.other_reference_types(running)
         config.known[kind] = chain, from_crds, parameters, origins, wanted, types
-    *_, parameters, origins, wanted, (required, optional) = config.known[kind]
+    *_, parameters, origins, wanted, ((required, optional), others) = config.known[kind]
     found = choose.resolve(header, required, optional=optional, **where)
+    if others:
+        found = _with_others(found, others, header, config, where)
     own = {kind: found.files[kind] for kind in where["overrides"] if kind in found.files}
     return Recipe(
         pipeline,
@@ -512,6 +516,19 @@ def recipe_for(pipeline, header, config, name="", chain=None):
         doubts=requests.contradictions(own, header, config.known),
         origins=origins,
     )
+
+
+def _with_others(found, others, header, config, where):
+    """The references of an exposure, and those of some of its slits, which are chosen as for exposures of another type."""
+    more = []
+    for exp_type, types in others.items():
+        like = Like(header, EXP_TYPE=exp_type)
+        more.append((exp_type, choose.resolve(like, (), optional=types, **{**where, "overrides": config.overrides(like)})))
+    kind = "others", id(found), *(id(its) for _, its in more)
+    if kind not in config.known:
+        files, names = ({as_for(t, exp_type): value for exp_type, its in more for t, value in its[k].items()} for k in (0, 1))
+        config.known[kind] = choose.Resolved(found.files | files, found.names | names, found.context), found, more
+    return config.known[kind][0]
 
 
 def forms_of(chain, header):
