@@ -52,7 +52,7 @@ def apply(
     refs
         None are needed.
     skymethod : str
-        Which levels are found. local: the level of each image by itself. global: the lowest of these for all. match: levels above
+        Which levels are found. As named: local, of each image by itself; global, the lowest of these for all; match, levels above
         the lowest image's that make the sky the same where images overlap. global+match: these, and what is then left of the sky.
         user: levels from a file.
     match_down : bool
