@@ -1,8 +1,8 @@
 """Make an environment: `python3 scripts/environment.py .venv envs/requirements.txt [--own]`.
 
-It says now and then how far it is, and what it makes may be moved with the checkout: the programs in bin/ look for Python beside themselves,
-`activate` for the folder that it lies in, and with --own the checkout's package is found by a relative path, and the program `jwcal`
-is there. Needs nothing but Python's own library: it runs before anything is installed.
+It says now and then how far it is, and what it makes may be moved with the checkout: the programs in bin/ look for Python beside
+themselves, `activate` for the folder that it lies in, and with --own the checkout's package is found by a relative path, and the
+program `jwcal` is there. It needs nothing but Python's own library: it runs before anything is installed.
 """
 
 import argparse
@@ -19,6 +19,8 @@ SHELL = b"""#!/bin/sh
 '''exec' "$(dirname -- "$(realpath -- "$0")")/python" "$0" "$@"
 ' '''
 """
+# What pip begins a program with, where the path of Python is short and without a space, and where it is not.
+PIPS = rb"#!PYTHON[\d.]*\n|#!/bin/sh\n'''exec' \"?PYTHON[\d.]*\"? .*\n' '''\n"
 JWCAL = b"""import sys
 
 from jwcal.__main__ import program
@@ -35,7 +37,7 @@ def main():
     parser.add_argument("requirements", type=Path)
     parser.add_argument("--own", action="store_true", help="the checkout's package and its program are to be found")
     options = parser.parse_args()
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - it is started with whatever Python there is
         sys.exit("jwcal needs Python 3.11 or newer: make PYTHON=python3.11 ...")
     folder = options.folder.absolute()
     say(f"Making {options.folder} with Python {'.'.join(map(str, sys.version_info[:3]))}")
@@ -60,7 +62,7 @@ def site_packages(folder):
 def install(folder, requirements):
     """Install what is listed; ends this program with pip's last lines where that fails."""
     wanted = sum(1 for line in requirements.read_text().splitlines() if line.strip() and not line.startswith("#"))
-    before, started, state = installed(folder), time.monotonic(), {"seen": set(), "lines": [], "last": ""}
+    before, started, state = installed(folder), time.monotonic(), {"seen": set(), "lines": [], "new": 0}
     say(f"Installing the {wanted} packages of {requirements}; on a slow network that takes some minutes")
     command = [folder / "bin/python", "-m", "pip", "install", "--progress-bar", "off", "--disable-pip-version-check", "-r", requirements]
     pip = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -80,15 +82,16 @@ def read(lines, state):
     """Take note of what pip says."""
     for line in lines:
         state["lines"].append(line.rstrip())
-        state["last"] = line.strip()
+        if line.startswith("Installing collected packages"):
+            state["new"] = line.count(",") + 1
         if found := re.match(r"\s*(?:Collecting|Requirement already satisfied:) ([\w.-]+)", line):
             state["seen"].add(found[1].lower())
 
 
 def progress(folder, state, wanted, before):
     """How far pip is, in words."""
-    if state["last"].startswith("Installing collected packages"):
-        return f"installing, {max(0, installed(folder) - before)} of {state['last'].count(',') + 1} packages are there"
+    if state["new"]:
+        return f"installing, {min(max(0, installed(folder) - before), state['new'])} of {state['new']} packages are there"
     return f"fetching, {len(state['seen'])} of {wanted} packages so far"
 
 
@@ -112,10 +115,9 @@ def make_movable(folder):
     for path in sorted((folder / "bin").iterdir()):
         if path.is_symlink() or not path.is_file():
             continue
-        text = path.read_bytes()
-        first, newline, rest = text.partition(b"\n")
-        if re.fullmatch(rb"#!(?:\S*/)?bin/python[\d.]*", first) and first.startswith(b"#!" + os.fsencode(folder)):
-            program(path, SHELL + rest)
+        text, old = path.read_bytes(), re.escape(os.fsencode(folder / "bin/python"))
+        if own := re.match(PIPS.replace(b"PYTHON", old), text):
+            program(path, SHELL + text[own.end() :])
     activate = folder / "bin/activate"
     old = re.escape(str(folder))
     activate.write_text(re.sub(rf'VIRTUAL_ENV=("?{old}"?)$', lambda m: "VIRTUAL_ENV=" + HERE % m[1], activate.read_text(), flags=re.M))

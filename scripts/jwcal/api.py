@@ -35,8 +35,8 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
         members where it says, or beside it.
     steps : dict, optional
         step -> {parameter: value}; `skip` is one of the parameters.
-    overrides : dict, optional
-        Reference type -> path, or "N/A".
+    overrides : dict or list, optional
+        Reference type -> path, or "N/A"; or a list of them with what exposures they are for, as in the configuration.
     out : path, optional
         Folder to write the products to; without one nothing is written.
     every : bool
@@ -84,7 +84,7 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
     if association:
         members.add(recipe, association)
     members.add_named(recipe, header, source.name if given else source)
-    for request in requests.unused(recipe, steps or {}, overrides or {}):
+    for request in requests.unused(recipe, steps or {}, _plain(overrides)):
         log.warning("%s", request)
     made, of_members = {}, {}
 
@@ -132,6 +132,13 @@ def open(path):  # noqa: A001 - what it is called outside: jwcal.open
             raise InputError(f"it can't be read ({error.strerror or error})", path) from None
         return notebook.product(made)
     return notebook.product(stored.read(path))
+
+
+def _plain(overrides):
+    """Reference type -> path, of all exposures."""
+    if isinstance(overrides, list):
+        return {kind: file for entry in overrides for kind, file in entry["files"].items()}
+    return overrides or {}
 
 
 def _association(path):

@@ -34,3 +34,13 @@ def _fits(wanted, value):
 
 def _text(value):
     return str(value).strip().upper() if value is not None else ""
+
+
+class Like:
+    """A header with other values of some keywords."""
+
+    def __init__(self, header, **others):
+        self._header, self._others = header, others
+
+    def get(self, keyword, default=None):
+        return self._others[keyword] if keyword in self._others else self._header.get(keyword, default)
