@@ -25,9 +25,8 @@ class Product(Exposure):
     @property
     def filename(self):
         """The archive's name of the product: where it was read from, or what it would be called."""
-        if self.product:
-            return chains.placed(self.product, self.suffix)
-        return chains.placed(chains.root_and_suffix(self.name)[0], self.suffix)
+        root = self.product or chains.root_and_suffix(self.name)[0]
+        return chains.placed(root, f"_{self.suffix}.{'ecsv' if self.catalogue is not None else 'fits' if self.tree is None else 'asdf'}")
 
     def __repr__(self):
         return f"<{self.suffix} of {chains.root_and_suffix(self.name)[0]}: {', '.join(self._about())}>"
