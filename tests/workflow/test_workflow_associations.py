@@ -90,7 +90,8 @@ def test_backgrounds_are_subtracted_from_the_science_alone(first, folder):
         used = json.loads((folder / "results/associations" / header["ASNTABLE"]).read_text())
         (product,) = used["products"]
         assert product["name"] == name
-        assert [(m["expname"], m["exptype"]) for m in product["members"]] == [
+        assert all((folder / "results/associations" / member["expname"]).is_file() for member in product["members"])
+        assert [(Path(m["expname"]).name, m["exptype"]) for m in product["members"]] == [
             (f"{name}_rate.fits", "science"),
             (f"{SKY}_rate.fits", "background"),
         ]
