@@ -17,7 +17,7 @@ from jwcal.steps import assign_wcs, extract_1d, extract_2d, photom, srctype, wfs
 from jwcal.vocabulary.errors import InputError, Skip
 from peer import needs_peer, peer_python
 
-KINDS = {"NIRISS": ("niriss_wfss", "PUPIL"), "NIRCAM": ("nircam_wfss", "FILTER")}
+KINDS = {"NIRISS": ("niriss_wfss", "PUPIL"), "NIRCAM": ("nircam_wfss", "FILTER"), "MIRI": ("miri_wfss", "FILTER")}
 
 
 def cut(field, members=("sourcecat", "segmap", "direct_image"), **parameters):
@@ -91,7 +91,7 @@ def test_solved_for_the_wavelength():
     np.testing.assert_allclose(images[1], images[0], atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["niriss", "niriss columns", "nircam field"])
+@pytest.mark.parametrize("name", ["niriss", "niriss columns", "nircam field", "miri"])
 def test_blended_sources(tmp_path, name):
     """Flat spectra: blended sources come out to 2 %, an isolated one as without the step."""
     mode = grisms.MODES[name]

@@ -23,6 +23,7 @@ from .light import disperse
 from .optics import MIRI, NIRCAM, NIRISS, SERIES, Grism, Order
 from .references import look_references, sky_template, write_references
 from .series import SeriesMade, expose_series
+from .stripes import StripesMade, expose_stripes
 
 __all__ = [
     "FIELDS",
@@ -34,10 +35,12 @@ __all__ = [
     "Grism",
     "Order",
     "SeriesMade",
+    "StripesMade",
     "Target",
     "disperse",
     "expose_field",
     "expose_series",
+    "expose_stripes",
     "look_references",
     "sky_template",
     "write_references",

@@ -36,9 +36,9 @@ def write_references(folder, grisms, *, sky=None, response=None):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     stem = grisms[0].exp_type.lower()
-    files = [_write_asdf(folder / f"{stem}_{g.filter}_{g.pupil}_specwcs.asdf".lower(), "specwcs", g, _specwcs(g)) for g in grisms]
-    files.append(_write_asdf(folder / f"{stem}_wavelengthrange.asdf", "wavelengthrange", grisms[0], _wavelengthrange(grisms), general=True))
-    files.append(_photom(folder / f"{stem}_photom.fits", grisms))
+    files = [write_asdf(folder / f"{stem}_{g.filter}_{g.pupil}_specwcs.asdf".lower(), "specwcs", g, _specwcs(g)) for g in grisms]
+    files.append(write_asdf(folder / f"{stem}_wavelengthrange.asdf", "wavelengthrange", grisms[0], wavelength_limits(grisms), general=True))
+    files.append(spectral_photom(folder / f"{stem}_photom.fits", grisms))
     if sky is not None:
         files += [_sky(folder / f"{stem}_{g.filter}_{g.pupil}_bkg.fits".lower(), g, sky, response) for g in grisms]
     return files
@@ -82,7 +82,7 @@ def _plane(grism, coefficient, depends=True):
     return Polynomial2D(1, c0_0=coefficient * (1 - slope * CENTRE / 2), c1_0=coefficient * slope, c0_1=-coefficient * slope / 2)
 
 
-def _wavelengthrange(grisms):
+def wavelength_limits(grisms):
     """Which wavelengths of which orders there are, and which orders are extracted."""
     series = grisms[0].exp_type == "NRC_TSGRISM"
     ranges, extracted = [], {}
@@ -102,7 +102,7 @@ def _wavelengthrange(grisms):
     }
 
 
-def _photom(path, grisms):
+def spectral_photom(path, grisms):
     """(MJy/sr) micron for a DN/s, by wavelength and order."""
     points = 400
     elements = {"MIRI": ("filter",)}.get(grisms[0].instrument, ("filter", "pupil"))
@@ -153,7 +153,7 @@ def _write_fits(path, header, hdus):
     return Path(path)
 
 
-def _write_asdf(path, kind, grism, tree, general=False):
+def write_asdf(path, kind, grism, tree, general=False):
     meta = {"telescope": "JWST", "reftype": kind, "author": "jwcal.simulate", "pedigree": "DUMMY", "useafter": references.USEAFTER}
     meta |= {"description": "made by jwcal.simulate", "exposure": {"type": grism.exp_type}, "instrument": {"name": grism.instrument}}
     if not general:
@@ -174,9 +174,14 @@ def extract1d(path, grism, setup, y0, height):
     half = (height or 2 * min(y0, setup.subarray.ysize - 1 - y0, 22)) / 2
     entry = {"id": grism.exp_type, "region_type": "target", "dispaxis": 1, "bkg_order": 0, "spectral_order": 1, "use_source_posn": False}
     entry |= {"xstart": 0, "xstop": setup.subarray.xsize - 1, "ystart": round(34 - half), "ystop": round(34 + half)}
+    entry |= {"bkg_coeff": [[4.5], [10.5], [57.5], [62.5]]}
+    return apertures(path, grism, entry)
+
+
+def apertures(path, grism, entry):
+    """Write one aperture as an extract1d reference."""
     about = {"reftype": "EXTRACT1D", "instrume": grism.instrument, "telescope": "JWST", "exp_type": grism.exp_type}
     about |= {"useafter": references.USEAFTER, "author": "jwcal.simulate", "pedigree": "DUMMY", "description": "made by jwcal.simulate"}
-    entry |= {"bkg_coeff": [[4.5], [10.5], [57.5], [62.5]]}
     path.write_text(json.dumps(about | {"apertures": [entry]}, indent=1))
     return path
 
@@ -198,6 +203,6 @@ def _for_mode(path, exp_type):
         tree = {key: value for key, value in file.tree.items() if key not in ("asdf_library", "history")}
         tree["meta"]["exposure"] = {"type": exp_type}
         if "p_pupil" in tree["meta"]["instrument"]:
-            tree["meta"]["instrument"]["p_pupil"] = "CLEAR|GRISMR|GRISMC|"
+            tree["meta"]["instrument"]["p_pupil"] = "CLEAR|GRISMR|GRISMC|GDHS0|"
         with storage.replaced(path) as temporary:
             asdf.AsdfFile(tree).write_to(temporary)
