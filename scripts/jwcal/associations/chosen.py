@@ -83,7 +83,7 @@ def choose(exposures, config, found=()):
 def _needed(associations):
     """Products of stage 3 that exposures of stage 2 take: a field's spectra the catalogue of its direct images."""
     members = [member for association in associations if association.stage == 2 for member in association.members]
-    return {root(member.expname) for member in members if member.exptype != "science"}
+    return {member.expname.rpartition("_")[0] for member in members if member.exptype != "science"}
 
 
 def _is_made(association, exposures):
