@@ -18,6 +18,7 @@ from ..settings.tables import Like
 from ..vocabulary.errors import ConfigError, JwcalError
 from ..vocabulary.reference_types import as_for
 from . import requests, stale
+from .jobs import ENDED, STOPPED, failure_file
 from .patterns import apart
 from .resources import mosaic_pixels, resources
 from .stale import STATE
@@ -209,6 +210,14 @@ class Plan:
     def keep(self):
         """Keep the products that may turn out to be up to date; see `stale.keep`."""
         stale.keep(self.jobs)
+
+    def failure(self, log):
+        """What went wrong with the job of a log, where it was stopped before it could say it itself; "" otherwise."""
+        for job in self.jobs:
+            if self.log_pattern(job.rule).format(exposure=job.exposure) == log and failure_file(job.recipe).exists():
+                said = failure_file(job.recipe).read_text(errors="replace").strip()
+                return said if said in (STOPPED, ENDED) else ""
+        return ""
 
     def remember(self):
         """Keep what the run has made known; see `stale.remember`."""
