@@ -62,6 +62,7 @@ class Screen(logging.StreamHandler):
     def __init__(self, stream, to_do, failure):
         super().__init__(stream)
         self.to_do, self.failure, self.told = to_do, failure, False
+        self.names = {}  # number of a job -> its rule and exposure
 
     def emit(self, record):
         """Say what a record means; one that is not what we know of Snakemake must not end the run."""
@@ -80,19 +81,18 @@ class Screen(logging.StreamHandler):
             self.told = True
             return self.to_do()
         if event == "job_info":
+            if record.rule_msg:
+                self.names[record.jobid] = record.rule_msg.partition(": ")[0]
             return [record.rule_msg] if record.rule_msg else []
         if event == "job_error":
-            return failed(
-                record.rule_name, dict(record.wildcards or {}) if hasattr(record, "wildcards") else {}, list(record.log), self.failure
-            )
+            return failed(self.names.get(record.jobid, record.rule_name), list(record.log), self.failure)
         return []
 
 
-def failed(rule, wildcards, logs, failure):
+def failed(name, logs, failure):
     """Two lines about a job that has failed: what, and why where the job could not say it itself; where its log is."""
     log = str(logs[0]) if logs else ""
     said = failure(log)
-    name = " ".join([rule, *wildcards.values()])
     return [f"failed: {name}{f': {said}' if said else ''}", *([f"    its log is {log}"] if log else [])]
 
 
