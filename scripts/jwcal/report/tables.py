@@ -22,6 +22,11 @@ def state(results):
     for job in results.jobs:
         if job.stage != "stage3":
             exposures[job.exposure].add(job.state)
+    combined = defaultdict(set)  # those that are calibrated already: what becomes of the products that they are in
+    for job in results.jobs:
+        for name in job.reads if job.stage == "stage3" else ():
+            combined[name].add(job.state)
+    exposures = {**combined, **exposures}
     return {
         "exposures": len(exposures.keys() | set(results.unusable)),
         "finished": sum(states == {remains.DONE} and name not in results.unusable for name, states in exposures.items()),
