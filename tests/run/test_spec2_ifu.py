@@ -7,6 +7,7 @@ import pytest
 from astropy.io import fits
 
 import nirspec_ifu as ifu
+import readers
 from jwcal.products import stored
 from jwcal.simulate import nirspec as simulate
 from jwcal.simulate.nirspec.references import write_references
@@ -52,6 +53,8 @@ def test_from_a_rate_to_a_spectrum(files, tmp_path):
     cal, cube, spectrum = made["cal"], made["s3d"], made["x1d"]
     root = path.name.removesuffix("_rate.fits")
     assert {f"{root}_{suffix}.fits" for suffix in ("cal", "s3d", "x1d")} <= {found.name for found in tmp_path.iterdir()}
+    for suffix in ("s3d", "x1d"):
+        readers.check(tmp_path / f"{root}_{suffix}.fits")
     header = stored.read(tmp_path / f"{root}_cal.fits").header
     assert header["DATAMODL"] == "IFUImageModel" and header["SRCTYPE"] == "POINT" and header["BUNIT"] == "MJy/sr"
     status = [header.get(key) for key in ("S_WCS", "S_MSAFLG", "S_IMPRNT", "S_BKDSUB", "S_SRCTYP", "S_FLAT", "S_PTHLOS", "S_PHOTOM")]

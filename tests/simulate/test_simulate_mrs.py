@@ -15,6 +15,7 @@ from astropy.table import Table
 from scipy.optimize import curve_fit
 from stdatamodels.jwst import datamodels
 
+import readers
 from jwcal.simulate import integral_field, mrs
 from jwcal.simulate.spectrograph import Source, Spectrum
 from jwcal.vocabulary.errors import InputError
@@ -142,7 +143,7 @@ def test_from_raw_files_to_spectra_of_all_channels(tmp_path):
     for channel, tolerance in ((1, 0.01), (2, 0.01), (3, 0.01), (4, 0.02)):
         for product in ("jw01234-o001_t001", "jw01234-c1000_t001", "jw01234-o002_t002"):
             for suffix in ("s3d", "x1d"):
-                assert (results / f"stage3/{product}_miri_ch{channel}-short_{suffix}.fits").exists()
+                readers.check(results / f"stage3/{product}_miri_ch{channel}-short_{suffix}.fits")
         for product in ("o001", "c1000"):
             check(table(results / f"stage3/jw01234-{product}_t001_miri_ch{channel}-short_x1d.fits")[0], channel, truth, tolerance)
         sky, header = table(results / f"stage3/jw01234-o002_t002_miri_ch{channel}-short_x1d.fits")
