@@ -68,7 +68,7 @@ def snakemake(folder, settings, *arguments):
     (folder / "mine.yaml").write_text(yaml.safe_dump(settings))
     command = [Path(sys.executable).parent / "snakemake", "-s", ROOT / "Snakefile", "--cores", "1", "--configfile", "mine.yaml", *arguments]
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    jobs = re.findall(r"^Job \d+: ([a-z]+\d?)\w* (\S+): (.*)$", done.stdout, flags=re.MULTILINE)
+    jobs = re.findall(r"^([a-z]+\d?)\w* (jw\S+): (.*)$", done.stdout, flags=re.MULTILINE)
     return done, {(pipeline, exposure): why for pipeline, exposure, why in jobs}
 
 

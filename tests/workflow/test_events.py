@@ -73,7 +73,7 @@ class Run(NamedTuple):
     @property
     def jobs(self):
         """(pipeline, exposure) -> why."""
-        found = re.findall(r"^Job \d+: ([a-z]+\d?)\w* (\S+): (.*)$", self.text, flags=re.MULTILINE)
+        found = re.findall(r"^([a-z]+\d?)\w* (jw\S+): (.*)$", self.text, flags=re.MULTILINE)
         return {(pipeline, exposure): why for pipeline, exposure, why in found}
 
 

@@ -127,6 +127,21 @@ def test_an_association_that_is_none_is_told_and_the_rest_is_made(planned, tmp_p
     assert jobs(made) == IMAGE
 
 
+@pytest.mark.parametrize(("there", "total", "lost"), [((1, 3), 3, (2,)), ((2, 4), 6, (1, 3, 5, 6)), ((1, 2), 2, ()), ((1, 2), None, ())])
+def test_a_segment_of_a_series_that_was_not_fetched(tiny, planned, tmp_path, there, total, lost):
+    """It is named, and the rest of the series is put together."""
+    begin, end = "jw01234001001_02101_00001-seg", "_nrcb1"
+    paths = [like(tiny.series, tmp_path / "data", f"{begin}{n:03}{end}", EXSEGNUM=n, EXSEGTOT=total) for n in there]
+    made = planned(*paths, until="stage3")
+    (last,) = [job for job in made.jobs if job.stage == "stage3"]
+    assert last.pipeline == "tso3" and len(last.members) == len(there) - 1 and not made.problems
+    said = [remark for remark in made.remarks if "not among the data" in remark]
+    assert len(said) == bool(lost)
+    for text in said:
+        assert text.startswith(last.exposure) and text.endswith(f"the series has {total} segments")
+        assert all(f"{begin}{n:03}{end}" in text for n in lost[:3]) and ("and 1 more" in text) == (len(lost) > 3)
+
+
 def test_optional_products_and_skipped_steps(planned):
     assert jobs(planned(save=["ramp"]))[0] == ("stage1", "detector1", ["ramp", "rate", "rateints"])
     assert jobs(planned(steps={"resample": {"skip": True}}))[1] == ("stage2", "image2", ["cal"])

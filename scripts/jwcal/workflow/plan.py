@@ -19,6 +19,7 @@ from ..settings.tables import Like
 from ..vocabulary.errors import ConfigError, JwcalError
 from ..vocabulary.reference_types import as_for
 from . import requests, stale
+from .jobs import ENDED, STOPPED, failure_file
 from .patterns import apart
 from .resources import mosaic_pixels, resources
 from .stale import STATE
@@ -211,6 +212,14 @@ class Plan:
         """Keep the products that may turn out to be up to date; see `stale.keep`."""
         stale.keep(self.jobs)
 
+    def failure(self, log):
+        """What went wrong with the job of a log, where it was stopped before it could say it itself; "" otherwise."""
+        for job in self.jobs:
+            if self.log_pattern(job.rule).format(exposure=job.exposure) == log and failure_file(job.recipe).exists():
+                said = failure_file(job.recipe).read_text(errors="replace").strip()
+                return said if said in (STOPPED, ENDED) else ""
+        return ""
+
     def remember(self):
         """Keep what the run has made known; see `stale.remember`."""
         stale.remember(self.jobs, self.results)
@@ -301,6 +310,7 @@ def make(settings, alone=False):
             if not _plan_stage(plan, exposure, stage, files, associations, config, asked, refusals):
                 del going[exposure.root]
     plan.remarks += _incomplete(plan, associations)
+    plan.remarks += _lost_segments(associations.of_stage(3), headers, plan.unusable)
     plan.refuse(refusals)
     plan.remarks += asked.remarks(whole=not refusals)
     place = {exposure.root: number for number, exposure in enumerate(found.exposures)}
@@ -477,6 +487,28 @@ def _incomplete(plan, associations):
 def _lack(names, why):
     some = ", ".join(names[:NAMED]) + f" and {len(names) - NAMED} more" * (len(names) > NAMED)
     return f"without {some}, which {'is' if len(names) == 1 else 'are'} {why}"
+
+
+def _lost_segments(associations, headers, unusable):
+    """What is said of series of which a segment was not fetched: EXSEGTOT tells how many there are."""
+    said = []
+    for association in associations:
+        names = [chains.root_and_suffix(member.expname)[0] for member in association.of_type("science")]
+        series = {}  # names of a series, but for the segment's number -> numbers
+        for name in names if not association.given else ():  # those that are given name all their members
+            parsed = index.parse_name(name)
+            if parsed and parsed.segment:
+                series.setdefault(tuple(name.split(f"-seg{parsed.segment}_")), []).append(int(parsed.segment))
+        for (start, end), found in sorted(series.items()):
+            totals = [headers.get(f"{start}-seg{number:03}_{end}", {}).get("EXSEGTOT") or 0 for number in found]
+            total = max(*totals, *found)
+            every = [f"{start}-seg{number:03}_{end}" for number in range(1, total + 1) if number not in found]
+            lost = [name for name in every if name not in unusable]
+            if lost:
+                lacking = ", ".join(lost[:NAMED]) + f" and {len(lost) - NAMED} more" * (len(lost) > NAMED)
+                are = "is" if len(lost) == 1 else "are"
+                said.append(f"{association.product}: without {lacking}, which {are} not among the data: the series has {total} segments")
+    return said
 
 
 def _places(names):
