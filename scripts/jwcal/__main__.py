@@ -12,6 +12,9 @@ COMMANDS = {
     "run": ("commands.run", "a whole program, stage by stage, as `snakemake` does it in the checkout"),
     "plan": ("commands.plan", "what would be made from what, with which references; what is missing"),
     "status": ("commands.status", "what a run has done, what failed and why, what waits"),
+    "init": ("commands.init", "a commented configuration for the data in a folder"),
+    "parameters": ("commands.parameters", "steps with their parameters, types and defaults"),
+    "schema": ("commands.schema", "the JSON schema of the configuration, for editors"),
     "select": ("commands.select", "which pipelines a file goes through, and why"),
     "report": ("report.__main__", "a run as one HTML page"),
     "associations": ("associations.__main__", "which exposures become one product"),
@@ -50,6 +53,7 @@ def usage():
     ]
     commands = [(f"jwcal {name} ...", text) for name, (_, text) in COMMANDS.items()]
     commands.insert(0, ("jwcal PIPELINE FILE...", "one pipeline on files, or on an association"))
+    commands.insert(1, ("jwcal STEP FILE...", "one step of it: jwcal jump jw..._uncal.fits"))
     lines = [__doc__, "", *(f"  {name:{WIDTH}}{text}" for name, text in [*commands, *rows])]
     return "\n".join([*lines, "", f"pipelines: {', '.join(table('pipelines'))}", "Each tells more with --help."])
 

@@ -45,7 +45,8 @@ def _found(folder):
 
 
 def _job(job, late):
-    before = dict.fromkeys(late[Path(path).name] for path in job.inputs if Path(path).name in late) if job.state == remains.WAITING else {}
+    names = [Path(path).name for path in job.inputs] if job.state == remains.WAITING else []
+    before = {other.log: other for other in (late[name] for name in names if name in late)}.values()
     return {
         "exposure": job.exposure,
         "stage": job.stage,

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import pkgutil
 import re
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from ..vocabulary.errors import ConfigError
 from ..workflow.jobs import start_logging
 
 PARAMETER = re.compile(r"--(?:steps\.)?(\w+\.\w+)(?:=(.*))?", re.DOTALL)
+NO_COMMANDS = ("described", "pipeline", "words")
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -23,6 +25,11 @@ def parser(name, description, **more):
     made = argparse.ArgumentParser(prog=f"jwcal {name}", description=description, formatter_class=form, allow_abbrev=False, **more)
     made.add_argument("--version", action="version", version=f"jwcal {VERSION}")
     return made
+
+
+def names():
+    """The commands."""
+    return sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.name not in NO_COMMANDS)
 
 
 def spelled_out(arguments):

@@ -8,13 +8,14 @@ from io import StringIO
 from pathlib import Path
 
 from ..files.storage import replaced
+from ..settings.chains import root_and_suffix
 from ..vocabulary.errors import ConfigError
 from . import outlook
 
 FORMATS = ("svg", "png", "pdf", "html")
 COLOURS = {outlook.TO_BE_MADE: "#cfe3f7", outlook.DEPENDS: "#e5ddf3", outlook.CURRENT: "#d5edd4", "data": "#f3f3f0", "trouble": "#f8d3cf"}
 COLUMNS = ("data", "stage 1", "stage 2", "stage 3")
-WIDTH, GAP, LETTERS = 3.0, 0.9, 36  # inches of a box, and between columns; letters of a line
+WIDTH, GAP, LETTERS = 3.7, 0.9, 45  # inches of a box, and between columns; letters of a line
 LINE, MARGIN = 0.175, 0.22  # inches of a line of text, and around it
 MOST = 40  # boxes of a column that are drawn one by one
 
@@ -91,12 +92,22 @@ def boxes(found):
     for path in sorted(path for path in users if isinstance(path, str)):
         data.setdefault(frozenset(maker[user] for user in users[path]), []).append(path)
     for users_of, paths in data.items():
-        made.append(Box(0, _wrapped(os.path.basename(paths[0]), f"and {len(paths) - 1} more files" * (len(paths) > 1)), COLOURS["data"]))
+        made.append(Box(0, _files(paths), COLOURS["data"]))
         for user in users_of:
             made[user].before.add(len(made) - 1)
     for number, paths in enumerate(inputs):
         made[maker[number]].before.update(maker[makers[path]] for path in paths if path in makers)
     return made + _troubles(found)
+
+
+def _files(paths):
+    """Words for files of the data."""
+    names = [os.path.basename(path) for path in paths]
+    if len(names) == 1:
+        root, suffix = root_and_suffix(names[0])
+        return _wrapped(suffix and f"1 {suffix} file" or "1 file", root)
+    kinds = sorted({root_and_suffix(name)[1] for name in names})
+    return _wrapped(f"{len(names)} {', '.join(kinds)} files", root_and_suffix(names[0])[0], f"to {root_and_suffix(names[-1])[0]}")
 
 
 def _rank(number, inputs, makers, known):

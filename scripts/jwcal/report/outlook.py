@@ -1,6 +1,7 @@
 """What a run would make from what, as plain data: jobs with their references and parameters, and what is missing or can't be used."""
 
 import os
+import textwrap
 
 from ..settings import facts
 from ..settings.chains import root_and_suffix
@@ -70,6 +71,7 @@ def _parameters(recipe):
 
 # --- as text ---
 
+INDENTED = {"initial_indent": " " * 6, "subsequent_indent": " " * 10, "break_long_words": False, "break_on_hyphens": False}
 SHOWN, MESSAGES = 4, 8  # exposures of a group, and messages of a kind, that are shown
 
 
@@ -111,12 +113,12 @@ def _group(jobs, whole):
     for job in jobs:
         for kind, name in job["references"].items():
             references.setdefault(kind, {})[name.removeprefix("crds://")] = True
-    named = [f"{kind} {_several(list(names), whole)}" for kind, names in references.items() if list(names) != ["N/A"]]
-    lines += [f"      references: {', '.join(named)}"] * bool(named)
     absent = [kind for kind, names in references.items() if list(names) == ["N/A"]]
-    lines += [f"      CRDS has none (N/A) of: {', '.join(absent)}"] * bool(absent)
+    named = [f"{kind} {_several(list(names), whole)}" for kind, names in references.items() if kind not in absent]
+    lines += textwrap.wrap(f"references: {', '.join(named)}", 120, **INDENTED) if named else []
+    lines += textwrap.wrap(f"not applicable (N/A): {', '.join(absent)}", 120, **INDENTED) if absent and whole else []
     parameters = [f"{name} = {value['value']!r} ({value['from']})" for name, value in first["parameters"].items()]
-    lines += [f"      parameters that are not the defaults: {', '.join(parameters)}"] * bool(parameters)
+    lines += textwrap.wrap(f"parameters that are not the defaults: {', '.join(parameters)}", 120, **INDENTED) if parameters else []
     return lines
 
 

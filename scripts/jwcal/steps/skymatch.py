@@ -52,8 +52,9 @@ def apply(
     refs
         None are needed.
     skymethod : str
-        local: the level of each image by itself. global: the lowest of these for all. match: levels above the lowest image's that make
-        the sky the same where images overlap. global+match: these, and what is then left of the sky. user: levels from a file.
+        Which levels are found. As named: local, of each image by itself; global, the lowest of these for all; match, levels above
+        the lowest image's that make the sky the same where images overlap. global+match: these, and what is then left of the sky.
+        user: levels from a file.
     match_down : bool
         Whether matching leaves the lowest image as it is; else the highest.
     subtract : bool

@@ -28,7 +28,7 @@ DATES = {  # ISO 8601, in the years of the telescope
     **_each(("a date of the form 20YY-MM-DDTHH:MM:SS.sss", r"20\d\d-\d\d-\d\d([T ]\d\d:\d\d:\d\d(\.\d+)?)?", "{}"), "DATE-BEG", "DATE-END"),
 }
 WHOLE = {  # keyword -> least and most
-    **_each((1, MANY), "NINTS", "NGROUPS", "INTSTART", "INTEND", "NSAMPLES", "NOUTPUTS", "FRMDIVSR"),
+    **_each((1, MANY), "NINTS", "NGROUPS", "INTSTART", "INTEND", "EXSEGTOT", "NSAMPLES", "NOUTPUTS", "FRMDIVSR"),
     **_each((1, MANY), "SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2"),
     **_each((-2, 2), "FASTAXIS", "SLOWAXIS"),
     "NFRAMES": (1, 1000),
