@@ -26,6 +26,7 @@ class Chosen:
     remarks: list = field(default_factory=list)  # what comes of links that is less than they say, or not what the archive does
     problems: list = field(default_factory=list)  # messages about files that can't be used
     left_out: list = field(default_factory=list)  # messages about files that are not needed
+    lacking: list = field(default_factory=list)  # associations of stage 3 that are not used because some of their members are not there
 
     def __post_init__(self):
         self._of_exposure = defaultdict(list)
@@ -150,6 +151,7 @@ def _given(exposures, loaded, chosen):
     for association, asked in loaded:
         fault = _fault(association, known)
         if fault:
+            chosen.lacking += [association] * (association.stage == 3 and bool(_absent(association, known)))
             (chosen.problems if asked else chosen.left_out).append(f"{association.given}: {association.product}: {fault}")
         else:
             order = asked, len(association.members), str(association.given)
@@ -197,10 +199,15 @@ def _fault(association, known):
             return f"a product of stage 2 has one science member, this one has {len(science)}. Give each a product of its own."
         if set("{}") & set(association.product):
             return "a product of stage 2 has no placeholders in its name. Write the name itself."
-    missing = [member.expname for member in science if root(member.expname) not in known]
+    missing = _absent(association, known)
     if missing:
         return f"there is no exposure {', '.join(missing)} among the data. Add it, or leave the association out."
     return None
+
+
+def _absent(association, known):
+    """The science members that neither the data have nor a run makes."""
+    return [member.expname for member in association.of_type("science") if root(member.expname) not in known]
 
 
 # --- files that say which were used
