@@ -69,7 +69,8 @@ def choose(exposures, config, found=()):
     made = [association for association in generate(pool) if _is_made(association, by_root)]
     chosen = Chosen(notes=list(pool.notes), remarks=list(pool.remarks))
     loaded = _loaded(config, found, chosen)
-    needed = _needed([*made, *(association for association, _ in loaded)])
+    users = {association.product: association for association, _ in loaded}
+    needed = _needed([*users.values(), *(association for association in made if association.product not in users)])
     made = [association for association in made if association.stage <= last or association.product in needed]
     loaded = [(one, asked) for one, asked in loaded if one.stage <= last or one.product in needed]
     given = _given(exposures, loaded, chosen)
