@@ -66,15 +66,25 @@ def choose(exposures, config, found=()):
         return Chosen()
     pool = from_exposures(exposures, config.links)
     by_root = {exposure.root: exposure for exposure in exposures}
-    made = [association for association in generate(pool) if association.stage <= last and _is_made(association, by_root)]
+    made = [association for association in generate(pool) if _is_made(association, by_root)]
     chosen = Chosen(notes=list(pool.notes), remarks=list(pool.remarks))
-    given = _given(exposures, config, found, last, chosen)
+    loaded = _loaded(config, found, chosen)
+    needed = _needed([*made, *(association for association, _ in loaded)])
+    made = [association for association in made if association.stage <= last or association.product in needed]
+    loaded = [(one, asked) for one, asked in loaded if one.stage <= last or one.product in needed]
+    given = _given(exposures, loaded, chosen)
     products = {association.product for association in given}
     made = _one_each_science([association for association in made if association.product not in products], chosen)
     chosen.remarks += linked.widen(pool, made, by_root)
     chosen.remarks += linked.idle(pool, [*given, *made], by_root, last)
     _name([*given, *made])
     return replace(chosen, associations=[*given, *made])
+
+
+def _needed(associations):
+    """Products of stage 3 that exposures of stage 2 take: a field's spectra the catalogue of its direct images."""
+    members = [member for association in associations if association.stage == 2 for member in association.members]
+    return {member.expname.rpartition("_")[0] for member in members if member.exptype != "science"}
 
 
 def _is_made(association, exposures):
@@ -123,14 +133,19 @@ def _key(association):
 # --- files that the user gives
 
 
-def _given(exposures, config, found, last, chosen):
-    """The associations that the user gives, one for each product; what can't be used is noted."""
+def _loaded(config, found, chosen):
+    """The associations that the user gives, and whether the configuration names their file; what can't be read is noted."""
     loaded = []
     for path, asked in _files(() if config.associations == "generate" else config.associations, found):
         try:
-            loaded += [(association, asked) for association in _load(path) if association.stage <= last]
+            loaded += [(association, asked) for association in _load(path)]
         except InputError as error:
             chosen.problems.append(str(error))
+    return loaded
+
+
+def _given(exposures, loaded, chosen):
+    """Of the associations that the user gives one for each product; what can't be used is noted."""
     known = {exposure.root for exposure in exposures} | {association.product for association, _ in loaded if association.stage == 2}
     by_product = defaultdict(list)
     for association, asked in loaded:

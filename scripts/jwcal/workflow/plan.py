@@ -295,12 +295,14 @@ def make(settings, alone=False):
     files = {exposure.root: dict(exposure.files) for exposure in found.exposures} | found.named  # suffix -> path, as found among the data
     going = {exposure.root: exposure for exposure in found.exposures}
     for stage, group in ORDER:
-        if STAGES.index(stage) > STAGES.index(config.until):
-            continue
-        if stage == "stage3":
+        beyond = STAGES.index(stage) > STAGES.index(config.until)
+        if stage == "stage3":  # until stage 2 there are only those that stage 2 needs
             for association in associations.of_stage(3):
                 if association.pipeline in group and not _missing(association, headers):
                     _plan_association(plan, association, going, files, config, asked, refusals)
+        if beyond:
+            continue
+        if stage == "stage3":
             _tell_singles(plan, associations, going, group)
             for exposure in going.values():
                 if exposure.chain.stage3 in group and not chains.is_built(exposure.chain.stage3, exposure.header):
