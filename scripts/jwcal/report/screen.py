@@ -55,7 +55,7 @@ def is_its_own(record):
     event = getattr(record, "event", None)
     if event in OURS or event in SILENT:
         return False
-    if event is not None or record.levelno in (logging.WARNING, logging.CRITICAL):
+    if event not in (None, "error") or record.levelno in (logging.WARNING, logging.CRITICAL):
         return True
     return not str(record.msg).strip().startswith(TOLD_BY_THE_JOB if record.levelno > logging.INFO else BUSTLE)
 
