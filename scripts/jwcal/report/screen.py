@@ -14,7 +14,7 @@ BUSTLE = (
     "Complete log",
     "Conda environments: ignored",
     "Execute ",
-    "Exiting because a job execution failed",
+    "Elapsed time",
     "Provided ",
     "Reasons:",
     "Rules claiming more threads",
@@ -25,6 +25,8 @@ BUSTLE = (
     "Using shell:",
     "host: ",
 )
+# Errors that say of a job that it has failed: it has said why itself, in a line.
+TOLD_BY_THE_JOB = ("RuleException:\nCalledProcessError in file", "Exiting because a job execution failed")
 FEW, MOST = 3, 8  # jobs with one reason that are not counted; reasons that are shown
 
 
@@ -53,7 +55,9 @@ def is_its_own(record):
     event = getattr(record, "event", None)
     if event in OURS or event in SILENT:
         return False
-    return event is not None or record.levelno > logging.INFO or not str(record.msg).strip().startswith(BUSTLE)
+    if event not in (None, "error") or record.levelno in (logging.WARNING, logging.CRITICAL):
+        return True
+    return not str(record.msg).strip().startswith(TOLD_BY_THE_JOB if record.levelno > logging.INFO else BUSTLE)
 
 
 class Screen(logging.StreamHandler):
