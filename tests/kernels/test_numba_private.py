@@ -70,4 +70,4 @@ def test_a_kernel_is_kept_there(tmp_path):
     code = "from jwcal.kernels import ahead; ahead.compile_one('files/byte_order')"
     done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"JWCAL_KERNELS": str(tmp_path)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert {path.suffix for path in tmp_path.glob("byte_order-*/*")} == {".nbi", ".nbc"}
+    assert {".nbi", ".nbc"} <= {path.suffix for path in tmp_path.glob("byte_order-*/*")}  # an index, and the code

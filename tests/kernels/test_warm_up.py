@@ -157,9 +157,13 @@ def test_a_run_says_what_it_compiles(tmp_path, monkeypatch):
     monkeypatch.setattr(keep, "folder", lambda: tmp_path)
     monkeypatch.setenv("JWCAL_KERNELS", str(tmp_path))
     needs.compile_missing([], said.append, 1)
-    assert len(said) == 2 and said[0].startswith("Compiling 2 of 2 modules") and str(tmp_path) in said[0] and said[1].endswith(" s.")
+    first, *between, last = said
+    assert (
+        first.startswith("Compiling 2 of 2 modules") and str(tmp_path) in first and last.startswith("Compiled in") and last.endswith(" s.")
+    )
+    assert all(line.startswith("  kernels: ") for line in between)  # on a slow machine
     needs.compile_missing([], said.append, 1)
-    assert len(said) == 2
+    assert len(said) == 2 + len(between)
 
 
 TOLD = """

@@ -105,7 +105,7 @@ def workflow(folder, *arguments):
 
 
 def jobs(said):
-    return re.findall(r"^Job \d+: ([a-z]+\d?)\w* (\S+): ", said, flags=re.MULTILINE)
+    return re.findall(r"^([a-z]+\d?)\w* (jw\S+): ", said, flags=re.MULTILINE)
 
 
 def table(path):

@@ -79,6 +79,19 @@ def test_routing(tiny, planned, tmp_path, keywords, wanted, stops):
     assert stops is None or list(made.stops) == stops
 
 
+def test_half_of_a_pair(tiny, planned, tmp_path):
+    """Once it vanished after stage 2, without a word."""
+    keywords = {"VISITYPE": "PRIME_WFSC_ROUTINE", "PATTTYPE": "WFSC"}
+    first = like(tiny.image, tmp_path / "data", **keywords)
+    root = first.name.replace("_uncal.fits", "")
+    alone = planned(first, until="stage3")
+    assert alone.stops == {f"stage 2: wfs-image3 combines two exposures, and the other one of {root} is not there": 1}
+    assert any(line.startswith("  1 exposure stops after stage 2: wfs-image3 combines two") for line in summary(alone, 0).splitlines())
+    second = root.replace("_00001_", "_00002_")
+    both = planned(first, like(tiny.image, tmp_path / "data", second, **keywords, EXPOSURE="00002"), until="stage3")
+    assert both.stops == {} and [job.pipeline for job in both.jobs if job.stage == "stage3"] == ["wfs-image3"]
+
+
 GRISMS = [f"jw01234001001_0410{n}_00001_nrcb1" for n in range(3)]
 
 

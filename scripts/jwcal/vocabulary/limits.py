@@ -18,7 +18,7 @@ def _each(limit, *keywords):
 
 # Planning and every pipeline read these, or write them to their products: they are looked at in each exposure.
 WORDS = (
-    *("EXP_TYPE", "DETECTOR", "SUBARRAY", "READPATT"),
+    *("EXP_TYPE", "DETECTOR", "SUBARRAY", "READPATT", "PPS_APER"),
     *("FILTER", "PUPIL", "GRATING", "BAND", "CHANNEL", "MODULE", "CORONMSK", "OPMODE", "LAMP", "VISITYPE", "FXD_SLIT"),
 )
 CHOICES = {"INSTRUME": INSTRUMENTS}
