@@ -420,7 +420,7 @@ def test_names_with_placeholders_are_files(tiny_rate, tmp_path):
         "{source_id}" in association.product
         and association.table == f"{association.product.replace('{', '').replace('}', '')}_spec3_asn.json"
     )
-    chosen.save([association], tmp_path / "out")
+    chosen.save([association], tmp_path / "out", {})
     assert json.loads((tmp_path / "out" / association.table).read_text())["products"][0]["name"] == association.product
 
 
