@@ -11,59 +11,54 @@ CORES ?= all
 JOBS ?= 2
 RESULTS ?= demo/results
 export RESULTS
-BIN := .venv/bin
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+PY := .venv/bin/python
 
 .PHONY: demo report test test-slurm parity lint signatures peer envs clean
 
 demo: .venv/kernels
-	$(BIN)/python -m jwcal.simulate demo demo
-	$(SNAKEMAKE) --configfile config/demo.yaml
-	$(BIN)/python -m jwcal.report.preview demo/results
-	$(BIN)/python -m jwcal.report demo/results
+	$(PY) -m jwcal.simulate demo demo
+	$(PY) -m snakemake --cores $(CORES) --configfile config/demo.yaml
+	$(PY) -m jwcal.report.preview demo/results
+	$(PY) -m jwcal.report demo/results
 	@echo "The products are in demo/results, pictures of them in demo/results/previews, and a page on the run is demo/results/report.html."
 
 report: .venv/ready
-	$(BIN)/python -m jwcal.report -- "$$RESULTS"
+	$(PY) -m jwcal.report -- "$$RESULTS"
 
 test: .venv/kernels .venv-peer/ready lint
-	$(BIN)/python -m jwcal.warm_up --all
-	$(BIN)/python -m pytest -m "not full and not slurm" -n $(JOBS) --dist loadfile --durations=10 $(ARGS)
+	$(PY) -m jwcal.warm_up --all
+	$(PY) -m pytest -m "not full and not slurm" -n $(JOBS) --dist loadfile --durations=10 $(ARGS)
 
 test-slurm: .venv/kernels
-	$(BIN)/python -m pytest -m slurm tests/workflow/test_slurm.py $(ARGS)
+	$(PY) -m pytest -m slurm tests/workflow/test_slurm.py $(ARGS)
 
 parity: .venv/kernels .venv-peer/ready
-	$(BIN)/python -m jwcal.warm_up --all
-	$(BIN)/python -m pytest -m "parity or full" -n $(JOBS) --dist loadfile $(ARGS)
+	$(PY) -m jwcal.warm_up --all
+	$(PY) -m pytest -m "parity or full" -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: .venv/ready
-	$(BIN)/ruff check scripts tests benchmarks
-	$(BIN)/ruff format --check scripts tests benchmarks
-	$(BIN)/snakefmt --check Snakefile rules
+	$(PY) -m ruff check scripts tests benchmarks
+	$(PY) -m ruff format --check scripts tests benchmarks
+	$(PY) -m snakefmt --check Snakefile rules
 
 # what the kernels are called with, after one was added or its arguments have changed: takes minutes
 signatures: .venv/ready
-	$(BIN)/python tests/small_exposures.py
+	$(PY) tests/small_exposures.py
 
 peer: .venv-peer/ready
 
-# The project's own environment; the .pth file makes `import jwcal` find this checkout.
-.venv/ready: envs/requirements.txt
-	$(PYTHON) -c 'import sys; sys.exit("jwcal needs Python 3.11 or newer: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else 0'
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements.txt
-	echo "$(CURDIR)/scripts" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/jwcal.pth"
+# The project's own environment: the checkout's package is found in it, wherever both are moved.
+.venv/ready: envs/requirements.txt scripts/environment.py
+	$(PYTHON) scripts/environment.py .venv envs/requirements.txt --own
 	touch $@
 
 # The kernels that the demo needs are compiled here, and kept outside the checkout. Other runs compile what they need before their first job.
 .venv/kernels: .venv/ready $(wildcard scripts/jwcal/kernels/*.py scripts/jwcal/kernels/*/*.py scripts/jwcal/kernels/*.json)
-	$(BIN)/python -m jwcal.warm_up
+	$(PY) -m jwcal.warm_up
 	touch $@
 
-.venv-peer/ready: envs/peer.txt
-	$(PYTHON) -m venv .venv-peer
-	.venv-peer/bin/python -m pip install --quiet --disable-pip-version-check -r envs/peer.txt
+.venv-peer/ready: envs/peer.txt scripts/environment.py
+	$(PYTHON) scripts/environment.py .venv-peer envs/peer.txt
 	touch $@
 
 # envs/jwcal.yaml from envs/requirements.txt

@@ -21,9 +21,13 @@ from snakemake.settings.enums import Quietness
 
 STARTED = time.time()
 SCRIPTS = os.path.join(workflow.basedir, "scripts")
-sys.path.insert(0, SCRIPTS)
-# for the jobs: this checkout's package, whatever else is installed, and this Python, unless conda has one for them
-for variable, folder in ("PYTHONPATH", SCRIPTS), ("PATH", os.path.dirname(sys.executable)):
+OWN = os.path.isdir(
+    os.path.join(SCRIPTS, "jwcal")
+)  # a checkout: its package, whatever else is installed. A wheel has put it where Python looks
+if OWN:
+    sys.path.insert(0, SCRIPTS)
+# for the jobs: the same package, and this Python, unless conda has one for them
+for variable, folder in [("PYTHONPATH", SCRIPTS)] * OWN + [("PATH", os.path.dirname(sys.executable))]:
     os.environ[variable] = os.pathsep.join(filter(None, [folder, os.environ.get(variable)]))
 JOB = "python -m jwcal.jobs {input.recipe:q} --log {log:q} --threads {threads} --scratch {resources.tmpdir:q}"
 

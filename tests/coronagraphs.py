@@ -4,7 +4,7 @@ import numpy as np
 
 import make
 from jwcal.model.exposure import Members
-from jwcal.simulate import coronagraph
+from jwcal.simulate import coronagraph, occulters
 from jwcal.steps import align_refs, klip, outlier_detection, resample, stack_refs
 
 SIZE = 64
@@ -23,7 +23,7 @@ def members(made, **options):
 def references(folder, made, mask=None):
     """psfmask: the simulator's own, or an image."""
     one = made[0][0]
-    mask = coronagraph.transmission(one.setup) if mask is None else mask
+    mask = occulters.transmission(one.setup) if mask is None else mask
     sub = one.setup.subarray
     keywords = {"SUBSTRT1": sub.xstart, "SUBSTRT2": sub.ystart}
     return make.references(folder, one.exposure, psfmask={"SCI": np.asarray(mask, np.float32), **keywords})

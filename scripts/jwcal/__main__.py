@@ -1,148 +1,68 @@
-"""One pipeline on files, or the chain of files: `python -m jwcal detector1 FILE`, `python -m jwcal select FILE`."""
+"""The command `jwcal`: JWST exposures from uncal to calibrated products."""
 
-import argparse
 import sys
-
-import yaml
+from importlib import import_module
 
 from .machine import process
-from .vocabulary.errors import ConfigError, JwcalError
-from .workflow.jobs import start_logging
+from .version import VERSION
+from .vocabulary.errors import JwcalError
 
-DOORS = """\
-other doors:
-  snakemake --cores N --config data=DIR   a whole program, stage by stage (README.md)
-  python -m jwcal select FILE             which pipelines a file goes through, and why
-  python -m jwcal.simulate                raw exposures with known truth, and references for them
-  python -m jwcal.associations            which exposures become one product
-  python -m jwcal.report RESULTS          a run as one HTML page
-  python -m jwcal.jobs RECIPE             one job of a run again, with a debugger
-  jwcal.run_pipeline                      the same pipelines in Python
-
-Each tells more with --help.
-"""
+# Command -> its module, whose `main` takes the words after it, and what it is for. What is no command is a pipeline or a step.
+COMMANDS = {
+    "run": ("commands.run", "a whole program, stage by stage, as `snakemake` does it in the checkout"),
+    "plan": ("commands.plan", "what would be made from what, with which references; what is missing"),
+    "status": ("commands.status", "what a run has done, what failed and why, what waits"),
+    "init": ("commands.init", "a commented configuration for the data in a folder"),
+    "parameters": ("commands.parameters", "steps with their parameters, types and defaults"),
+    "schema": ("commands.schema", "the JSON schema of the configuration, for editors"),
+    "select": ("commands.select", "which pipelines a file goes through, and why"),
+    "report": ("report.__main__", "a run as one HTML page"),
+    "associations": ("associations.__main__", "which exposures become one product"),
+    "simulate": ("simulate.__main__", "raw exposures with known truth, and references for them"),
+}
+OF_FILES = "commands.pipeline"
+WIDTH = 30
 
 
 def main(arguments=None):
-    """Run a pipeline on files, or tell the chain of files; returns the exit status."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if not arguments:
-        _parser().print_help()
-        return 2
-    options = _parser().parse_args(arguments)
-    start_logging()
-    failed = 0
+    """Do what a command line asks for; returns the exit status."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if words else 2
+    if words[0] == "--version":
+        print(f"jwcal {VERSION}")
+        return 0
+    name, *rest = words
+    module, rest = (COMMANDS[name][0], rest) if name in COMMANDS else (OF_FILES, words)
     try:
-        asked = None if options.pipeline == "select" else _asked(options)
+        return import_module(f".{module}", __package__).main(rest)
     except JwcalError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 1
-    for file in options.files:
-        try:
-            _run(file, options, *asked) if asked else _select(file)
-        except JwcalError as error:
-            print(f"ERROR: {error}", file=sys.stderr)
-            failed += 1
-    return 1 if failed else 0
 
 
-def _parser():
+def usage():
+    """All commands, with a line each."""
     from .settings.tables import table
 
-    form = argparse.RawDescriptionHelpFormatter  # the doors are a table
-    parser = argparse.ArgumentParser(prog="python -m jwcal", description=__doc__, epilog=DOORS, formatter_class=form)
-    pipelines = ", ".join(table("pipelines"))
-    parser.add_argument("pipeline", help=f"{pipelines}; calwebb_... names are understood. Or: select")
-    parser.add_argument("files", nargs="+", metavar="FILE")
-    parser.add_argument("--out", default=".", metavar="DIR", help="folder for the products (default: the current one)")
-    parser.add_argument("--set", action="append", default=[], metavar="STEP.PARAMETER=VALUE", help="a step's parameter")
-    parser.add_argument("--skip", action="append", default=[], metavar="STEP", help="leave a step out")
-    parser.add_argument("--run", action="append", default=[], metavar="STEP", help="run a step that is off by default")
-    parser.add_argument("--override", action="append", default=[], metavar="TYPE=PATH", help="a reference file, or N/A")
-    parser.add_argument(
-        "--params", metavar="FILE", help="parameters: YAML {step: {parameter: value}, insert: {...}}, or a pars- reference (ASDF)"
-    )
-    parser.add_argument("--save", action="append", default=[], metavar="SUFFIX", help="an optional product: ramp, fitopt...")
-    parser.add_argument("--crds-path", metavar="DIR", help="CRDS cache (default: CRDS_PATH)")
-    parser.add_argument("--crds-context", metavar="PMAP", help="CRDS context (default: CRDS_CONTEXT, else the cache's)")
-    return parser
+    rows = [
+        ("snakemake --cores N", "the same as `jwcal run`, in the checkout (README.md)"),
+        ("python -m jwcal.jobs RECIPE", "one job of a run again, with a debugger"),
+        ("jwcal.run_pipeline", "the same pipelines in Python"),
+    ]
+    commands = [(f"jwcal {name} ...", text) for name, (_, text) in COMMANDS.items()]
+    commands.insert(0, ("jwcal PIPELINE FILE...", "one pipeline on files, or on an association"))
+    commands.insert(1, ("jwcal STEP FILE...", "one step of it: jwcal jump jw..._uncal.fits"))
+    lines = [__doc__, "", *(f"  {name:{WIDTH}}{text}" for name, text in [*commands, *rows])]
+    return "\n".join([*lines, "", f"pipelines: {', '.join(table('pipelines'))}", "Each tells more with --help."])
 
 
-def _asked(options):
-    """Steps' parameters, steps of the user's own and references of the options; raises ConfigError where they can only be a mistake.
-
-    A file of parameters may hold those of other pipelines, an option may not.
-    """
-    from .settings import config, selector
-    from .settings.chains import is_built
-    from .workflow import requests
-
-    pipeline, steps = selector.pipeline_name(options.pipeline), step_parameters(options)
-    overrides = dict(_pair(item, "--override") for item in options.override)
-    insert = steps.pop("insert", {})
-    known = config.load({"steps": steps, "save": options.save, "references": {"overrides": overrides}, "insert": insert})
-    if is_built(pipeline):
-        named = {step: f"--{option} {step}" for option in ("skip", "run") for step in getattr(options, option)}
-        own = [item.step for item in known.insert.get(pipeline, ())]
-        named |= {item.partition(".")[0]: f"--set {item}" for item in options.set}
-        requests.check(pipeline, named, {kind: f"--override {kind}={path}" for kind, path in overrides.items()}, own)
-    return steps, insert, overrides
-
-
-def _run(file, options, steps, insert, overrides):
-    from .api import run_pipeline
-
-    crds = {"crds_path": options.crds_path, "crds_context": options.crds_context}
-    made = run_pipeline(
-        options.pipeline,
-        file,
-        steps,
-        overrides,
-        out=options.out,
-        every=True,
-        save=options.save,
-        insert=insert,
-        **{k: v for k, v in crds.items() if v is not None},
-    )
-    print(f"{file}: {', '.join(made)} written to {options.out}")
-
-
-def step_parameters(options):
-    """{step: {parameter: value}} of --params, --skip, --run and --set, the later ones winning; and `insert` of --params as it is."""
-    from .settings.pars import read_parameters
-
-    steps = {step: dict(values) for step, values in (read_parameters(options.params) if options.params else {}).items()}
-    for step in options.skip:
-        steps.setdefault(step, {})["skip"] = True
-    for step in options.run:
-        steps.setdefault(step, {})["skip"] = False
-    for item in options.set:
-        key, value = _pair(item, "--set")
-        step, dot, parameter = key.partition(".")
-        if not dot:
-            raise ConfigError(f"--set {item}: STEP.PARAMETER=VALUE is wanted")
-        steps.setdefault(step, {})[parameter] = yaml.safe_load(value)
-    return steps
-
-
-def _pair(item, option):
-    key, equals, value = item.partition("=")
-    if not equals:
-        raise ConfigError(f"{option} {item}: NAME=VALUE is wanted")
-    return key, value
-
-
-def _select(file):
-    """Print the chain of a file, and why."""
-    from .products import stored
-    from .settings import selector
-
-    chain = selector.select_for(stored.header(file), file)
-    print(f"{file}: {' -> '.join(stage or '-' for stage in chain)}")
-    for why in chain.why:
-        print(f"  {why}")
+def program():
+    """The console script."""
+    process.own()
+    sys.exit(main())
 
 
 if __name__ == "__main__":
-    process.own()
-    sys.exit(main())
+    program()

@@ -32,8 +32,8 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
         members beside it.
     steps : dict, optional
         step -> {parameter: value}; `skip` is one of the parameters.
-    overrides : dict, optional
-        Reference type -> path, or "N/A".
+    overrides : dict or list, optional
+        Reference type -> path, or "N/A"; or a list of them with what exposures they are for, as in the configuration.
     out : path, optional
         Folder to write the products to; without one nothing is written.
     every : bool
@@ -80,7 +80,7 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
     if association:
         members.add(recipe, association)
     members.add_named(recipe, header, source.name if given else source)
-    for request in requests.unused(recipe, steps or {}, overrides or {}):
+    for request in requests.unused(recipe, steps or {}, _plain(overrides)):
         log.warning("%s", request)
     made, of_members = {}, {}
 
@@ -113,6 +113,13 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
         if suffix not in made:
             log.warning("%s made no %s: no step of it does, or it was skipped", pipeline, suffix)
     return made if every else next(iter(made.values()))
+
+
+def _plain(overrides):
+    """Reference type -> path, of all exposures."""
+    if isinstance(overrides, list):
+        return {kind: file for entry in overrides for kind, file in entry["files"].items()}
+    return overrides or {}
 
 
 def _association(path):

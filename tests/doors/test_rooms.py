@@ -30,8 +30,10 @@ ROOMS = (
     "workflow",
     "simulate",
     "report",
+    "api",
+    "commands",
 )
-DOORS = ("__init__", "__main__", "api", "jobs", "warm_up")  # they come after all rooms
+DOORS = ("__init__", "__main__", "jobs", "warm_up")  # they come after all rooms
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NAMES = [path.relative_to(PACKAGE).with_suffix("").as_posix() for path in MODULES]
 

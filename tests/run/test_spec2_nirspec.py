@@ -8,11 +8,10 @@ from astropy.io import fits
 
 import jwcal
 import nirspec
-from jwcal.simulate.nirspec import examples, write_msa, write_references
+from jwcal.simulate.nirspec import Slitlet, examples, write_msa, write_references
 from nirspec import needs_real
 from peer import needs_peer, peer_python
 
-pytestmark = [needs_real, needs_peer, pytest.mark.parity, pytest.mark.full]
 TIMES = {"EFFEXPTM": 100.0, "EXPSTART": 60000.0, "EXPMID": 60000.01, "EXPEND": 60000.02, "SRCTYAPT": "POINT", "TARGNAME": "A"}
 PEER = """
 import json, os
@@ -25,7 +24,9 @@ with open(f"{folder}/config/jwst/server_config", "w") as file:
 os.environ.update(STPIPE_DISABLE_CRDS_STEPPARS="true", CRDS_PATH=str(folder), CRDS_SERVER_URL="https://127.0.0.1:9")
 from stpipe.step import Step
 files = json.loads(str(files))
-Step.get_reference_file = lambda self, given, kind: files.get(kind, "N/A")
+def get_reference_file(self, given, kind):
+    return files.get(f"{kind}@{given.meta.exposure.type}", files.get(kind, "N/A"))
+Step.get_reference_file = get_reference_file
 import jwst.pipeline
 pipe = jwst.pipeline.Spec2Pipeline()
 pipe.save_results, pipe.output_dir, pipe.prefetch_references = True, str(folder), False
@@ -71,10 +72,21 @@ CASES = {  # mode, rows and columns, keywords, our pipeline, products
         "nrslamp-spec2",
         ("cal", "s2d", "x1d"),
     ),
+    "lamp through shutters": (
+        "lamp",
+        (2048, 2048),
+        nirspec.SHUTTERS | {"EXP_TYPE": "NRS_AUTOWAVE", "FILTER": "OPAQUE", "LAMP": "LINE4", "SRCTYAPT": None},
+        "nrslamp-spec2",
+        ("cal", "s2d", "x1d"),
+    ),
     "shutters": ("mos", (2048, 2048), nirspec.SHUTTERS, "spec2", ("cal", "s2d", "x1d")),
 }
 
 
+@needs_real
+@needs_peer
+@pytest.mark.parity
+@pytest.mark.full
 @pytest.mark.parametrize("case", CASES)
 def test_like_the_peer(tmp_path, case):
     mode, shape, keywords, pipeline, products = CASES[case]
@@ -83,10 +95,22 @@ def test_like_the_peer(tmp_path, case):
     exposure.only.var_poisson, exposure.only.var_rnoise = (rng.uniform(0.5, 1, shape).astype(np.float32) for _ in range(2))
     exposure.only.err = np.sqrt(exposure.only.var_poisson + exposure.only.var_rnoise)
     exposure.only.dq = rng.choice([0] * 200 + [1, 4], shape).astype(np.uint32)
-    files = write_references(tmp_path / "references", mode=mode, grating=keywords.get("GRATING", "PRISM"), real=nirspec.REAL)
+    given = {"grating": keywords.get("GRATING", "PRISM"), "lamp_mode": keywords.get("OPMODE", "FIXEDSLIT")}
+    files = write_references(tmp_path / "references", mode=mode, real=nirspec.REAL, **given)
     files = {kind: str(path) for kind, path in files.items() if kind not in ("msaoper", "cubepar")}
-    if mode == "mos":
-        write_msa(tmp_path / keywords["MSAMETFL"], examples(None, None), configuration=keywords["MSAMETID"])
+    overrides = {**files, "msaoper": "N/A"}
+    if mode == "mos":  # with a source in a fixed slit, which is calibrated as in its own mode
+        slitlets = [*examples(None, None), Slitlet(0, 5, 0, 0, source=21, x=0.45, y=0.6, stellarity=1.0, slit="S400A1")]
+        of_slits = {kind: str(path) for kind, path in write_references(tmp_path / "slits", mode="fs", real=nirspec.REAL).items()}
+        by_type = {"NRS_MSASPEC": overrides, "NRS_FIXEDSLIT": of_slits}
+        overrides = [{"match": {"EXP_TYPE": name}, "files": its} for name, its in by_type.items()]
+        files |= {f"{kind}@NRS_FIXEDSLIT": path for kind, path in of_slits.items()}
+    elif "MSAMETFL" in keywords:
+        slitlets = examples(None, None)
+        for kinds in (files, overrides):
+            kinds["fflat"] = "N/A"  # by shutter, which the peer does not read for lamps
+    if "MSAMETFL" in keywords:
+        write_msa(tmp_path / keywords["MSAMETFL"], slitlets, configuration=keywords["MSAMETID"])
     source = nirspec.save(exposure, tmp_path / f"made_rate{'ints' if len(shape) == 3 else ''}.fits")
     if len(shape) == 3:
         names = [f"int_{when}_{scale}" for scale in ("MJD_UTC", "BJD_TDB") for when in ("start", "mid", "end")]
@@ -95,7 +119,7 @@ def test_like_the_peer(tmp_path, case):
         fits.append(source, times, fits.Header({"EXTNAME": "INT_TIMES"}))
     skip = ["master_background_mos"] if mode == "mos" else []  # it leaves differences of large numbers
     steps = {**LIKE_THE_PEER, **{name: {"skip": True} for name in skip}}
-    jwcal.run_pipeline(pipeline, source, steps, {**files, "msaoper": "N/A"}, out=tmp_path / "ours")
+    jwcal.run_pipeline(pipeline, source, steps, overrides, out=tmp_path / "ours")
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     peer_python(PEER, files=json.dumps(files), source=str(source), folder=str(theirs), skip=json.dumps(skip))

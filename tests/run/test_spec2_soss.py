@@ -7,6 +7,7 @@ import pytest
 from astropy.io import fits
 
 import jwcal
+import readers
 import soss
 from jwcal.products import stored
 from jwcal.settings import chains, facts
@@ -78,6 +79,8 @@ def test_segments_through_tso3(tmp_path, files, cache):
     assert [status[step][0] for step in ("assign_wcs", "bkg_subtract", "flat_field", "extract_1d", "photom")] == ["COMPLETE"] * 5
     assert products["calints"].header["BUNIT"] == "DN/s" and products["x1dints"].spectra[1].header["TUNIT3"] == "MJy"
     products = run("tso3", association(tmp_path, "tso3", members), files, cache, out=tmp_path / "out", steps=BOX)
+    (made,) = (tmp_path / "out").glob("*x1dints.fits")
+    assert len(readers.check(made)) == 12 and products["x1dints"].spectra[1].header["TUNIT5"] == "MJy^2"
     curve = products["whtlt"].catalogue
     assert len(curve) == 4 and curve.colnames[2:] == [f"whitelight_flux_order_{n}" for n in (1, 2, 3)]
     for order, (low, high) in {1: (0.9, 2.0), 2: (0.6, 1.2), 3: (0.62, 0.8)}.items():
@@ -107,6 +110,7 @@ def test_products_open_in_the_peer(tmp_path, files, cache):
     products = run("spec3", association(tmp_path, "spec3", singles), files, cache, out=tmp_path / "out", steps=BOX)
     assert [s.header["SPORDER"] for s in products["c1d"].spectra] == [1, 2, 3] and len(products["x1d"].spectra) == 6
     made = sorted([*tmp_path.glob("*_nis_*.fits"), *(tmp_path / "out").glob("*.fits")])
+    assert [len(readers.check(path)) for path in made if path.name.endswith("c1d.fits")] == [3]
     kinds = {path.name.split("_")[-1][:-5]: peer_python(OPEN, files=[str(path)])[str(path)].tolist() for path in made}
     assert kinds["x1dints"] == ["TSOMultiSpecModel", "1", "2", "3"] and kinds["calints"] == ["CubeModel"]
     assert kinds["sossextractmodel"] == ["SossExtractModel"] and kinds["sosswavegrid"] == ["SossWaveGridModel"]

@@ -9,7 +9,7 @@ from jwcal.model import ramp, sizes
 from jwcal.provenance import codebase
 from jwcal.settings import config, facts, step_modules
 
-BUILT = [step for step in sorted(config._chain_steps()) if step_modules.step_module(step)]
+BUILT = [step for step in sorted(config.step_names()) if step_modules.step_module(step)]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from scipy.special import j1
 import sky
 from jwcal import associations
 from jwcal.program import index
-from jwcal.simulate import coronagraph, instruments, pointing, program, references
+from jwcal.simulate import coronagraph, instruments, occulters, pointing, program, references
 from jwcal.simulate.coronagraph import Bench, Coronagraph, setup_of
 from jwcal.simulate.detector import make_detector
 from jwcal.vocabulary import dq
@@ -31,10 +31,10 @@ def test_image_without_the_mask_is_that_of_the_lyot_stop():
     """An annular aperture's diffraction pattern, integrated over the pixels, from the star's pixel outwards."""
     made = setup(96)
     image = bench(made).image(0, 0, masked=False)
-    x0, y0 = coronagraph.centre(made)
+    x0, y0 = occulters.centre(made)
     inner, outer = coronagraph.STOPS["round"]
     fine = (np.arange(96 * 4) + 0.5) / 4 - 0.5
-    scale = np.sqrt(pointing.nominal_area(made)) / (coronagraph.wavelength(made) / 6.5 * 206264.806)
+    scale = np.sqrt(pointing.nominal_area(made)) / (occulters.wavelength(made) / 6.5 * 206264.806)
     r = np.pi * scale * np.hypot((fine - x0)[None], (fine - y0)[:, None]) + 1e-9
     field = outer**2 * 2 * j1(outer * r) / (outer * r) - inner**2 * 2 * j1(inner * r) / (inner * r)
     expected = (field**2).reshape(96, 4, 96, 4).sum(axis=(1, 3))
@@ -45,17 +45,17 @@ def test_image_without_the_mask_is_that_of_the_lyot_stop():
 
 @pytest.mark.parametrize("name", ["MASKA210R", "MASKA335R", "MASKA430R"])
 def test_round_masks_pass_half_the_light_at_their_half_width(name):
-    size = coronagraph.MASKS[name][1]
+    size = occulters.MASKS[name][1]
     at = np.array([0.0, size, 10 * size])
-    assert coronagraph.mask_amplitude(name, at, 0 * at) ** 2 == pytest.approx([0, 0.5, 1], abs=0.03)
-    assert coronagraph.mask_amplitude(name, at, 0 * at)[1] ** 2 == pytest.approx(0.5, abs=1e-6)
+    assert occulters.mask_amplitude(name, at, 0 * at) ** 2 == pytest.approx([0, 0.5, 1], abs=0.03)
+    assert occulters.mask_amplitude(name, at, 0 * at)[1] ** 2 == pytest.approx(0.5, abs=1e-6)
 
 
 def test_bars_phase_masks_and_discs():
-    bar = coronagraph.mask_amplitude("MASKALWB", np.array([0, 5.0, 0]), np.array([0, 0, 0.45]))
+    bar = occulters.mask_amplitude("MASKALWB", np.array([0, 5.0, 0]), np.array([0, 0, 0.45]))
     assert bar**2 == pytest.approx([0, 0, 0.5], abs=1e-6)
-    assert list(coronagraph.mask_amplitude("4QPM_1065", np.array([1, -1, -1, 1.0]), np.array([1, 1, -1, -1.0]))) == [1, -1, 1, -1]
-    assert list(coronagraph.mask_amplitude("LYOT_2300", np.array([0, 2, 2.5]), np.zeros(3))) == [0, 0, 1]
+    assert list(occulters.mask_amplitude("4QPM_1065", np.array([1, -1, -1, 1.0]), np.array([1, 1, -1, -1.0]))) == [1, -1, 1, -1]
+    assert list(occulters.mask_amplitude("LYOT_2300", np.array([0, 2, 2.5]), np.zeros(3))) == [0, 0, 1]
 
 
 def test_the_star_is_dimmed_and_its_planet_is_not():
@@ -64,7 +64,7 @@ def test_the_star_is_dimmed_and_its_planet_is_not():
     optics = bench(made)
     assert optics.image(0, 0).sum() < 1e-3
     scale = np.sqrt(pointing.nominal_area(made))
-    x0, y0 = coronagraph.centre(made)
+    x0, y0 = occulters.centre(made)
     image = optics.image(1.2, -0.7)
     expected = x0 + 1.2 / scale, y0 - 0.7 / scale
     rows, columns = np.indices(image.shape)
@@ -81,7 +81,7 @@ def test_a_phase_mask_extinguishes_the_star():
     )
     optics = bench(made)
     assert optics.image(0, 0).max() < 0.02 * optics.image(0, 0, masked=False).max()
-    assert coronagraph.transmission(made).mean() > 0.85
+    assert occulters.transmission(made).mean() > 0.85
 
 
 def test_speckles_decorrelate_with_the_wavefronts_drift():
@@ -126,7 +126,7 @@ def test_exposures_say_what_they_are(made):
         header = one.exposure.header
         assert header["CORONMSK"] == "MASKA335R" and one.exposure.suffix == "calints" and one.exposure.sci.ndim == 3
         assert np.isfinite(one.exposure.sci[(one.exposure.dq & dq.DO_NOT_USE) == 0]).all()
-        assert (header["CRPIX1"] - 1, header["CRPIX2"] - 1) == pytest.approx(coronagraph.centre(one.setup), abs=1e-6)
+        assert (header["CRPIX1"] - 1, header["CRPIX2"] - 1) == pytest.approx(occulters.centre(one.setup), abs=1e-6)
     assert made[0][0].plan.target != made[2][0].plan.target and len(made[2][0].truth.sources) == 1
 
 
@@ -144,7 +144,7 @@ def test_round_mask_is_like_the_real_one():
     real = fits.getdata(REAL / "jwst_nircam_psfmask_0019.fits")
     head = fits.getheader(REAL / "jwst_nircam_psfmask_0019.fits")
     whole = instruments.Subarray("SUB320A335R", head["SUBSTRT1"], head["SUBSTRT2"], 320, 320)
-    ours = coronagraph.transmission(instruments.setup("NRC_CORON", **(setup_of() | {"subarray": whole})))
+    ours = occulters.transmission(instruments.setup("NRC_CORON", **(setup_of() | {"subarray": whole})))
     width = [np.sqrt(np.sum(image[100:250, 90:230] < 0.5) / np.pi) * 0.062 for image in (real, ours)]
     assert width[0] == pytest.approx(width[1], rel=0.15) and width[1] == pytest.approx(0.63, rel=0.02)
 
@@ -193,7 +193,7 @@ def test_psfmask_reference(tmp_path):
             "MASKA335R",
             "SUB320A335R",
         ]
-        assert hdus["SCI"].data == pytest.approx(coronagraph.transmission(made), abs=1e-6)
+        assert hdus["SCI"].data == pytest.approx(occulters.transmission(made), abs=1e-6)
 
 
 @pytest.fixture(scope="module")

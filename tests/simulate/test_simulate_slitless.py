@@ -9,6 +9,7 @@ from astropy.table import Table
 from scipy.special import erf
 from stdatamodels.jwst import datamodels
 
+import readers
 from jwcal.products import stored
 from jwcal.simulate import grism, prism, soss
 from jwcal.simulate.from_rates import Shot, expose
@@ -121,6 +122,8 @@ def test_nods_from_raw_files_to_a_spectrum(tmp_path):
         assert found(tmp_path, path.name.replace("uncal", "x1d")).exists()
     with fits.open(found(tmp_path, made.exposures.uncals[0].name.replace("uncal", "cal"))) as hdus:
         assert hdus[0].header["S_BKDSUB"] == "COMPLETE"
+    for path in sorted((tmp_path / "results").rglob("*_[sx][12]d.fits")):
+        readers.check(path)
     table = spectrum(found(tmp_path, "*t001*_x1d.fits"))
     good = (table["WAVELENGTH"] > 5.6) & (table["WAVELENGTH"] < 11) & (table["NPIXELS"] > 0)
     ratio = table["FLUX"][good] / made.spectrum(table["WAVELENGTH"][good])
@@ -134,6 +137,7 @@ def test_a_series_from_raw_files_to_a_light_curve(tmp_path):
     assert len(made.exposures.uncals) == 2
     curve = np.asarray(Table.read(found(tmp_path, "*_whtlt.ecsv"))["whitelight_flux"])
     np.testing.assert_allclose(curve / curve[0], 1 - 0.01 * made.dip.shape, atol=5e-4)
+    assert len(readers.check(found(tmp_path, "*t001*_x1dints.fits"))) == 8
     table = spectrum(found(tmp_path, "*t001*_x1dints.fits"))
     wavelength, flux = table["WAVELENGTH"][0], table["FLUX"][0]
     good = (wavelength > 5.6) & (wavelength < 11)

@@ -14,7 +14,7 @@ import make
 from jwcal.arithmetic.ami import affine, bad_pixels, bandpass, fit, images, mask, observables, place, tables
 from jwcal.model.exposure import Members
 from jwcal.products import interferometry, stored
-from jwcal.simulate import calibrated
+from jwcal.simulate import aperture_mask, calibrated
 from jwcal.simulate import interferogram as simulated
 from jwcal.simulate import program as simulate_program
 from jwcal.simulate.interferogram import Interferogram
@@ -45,8 +45,8 @@ def files(tmp_path_factory, clean):
 
 
 def references(folder, exposure, **changed):
-    nrm = {"NRM": simulated.mask_image(), **simulated.nrm_keywords()}
-    given = {"nrm": nrm, "throughput": {"THROUGHPUT": simulated.throughput("F480M")}} | changed
+    nrm = {"NRM": aperture_mask.mask_image(), **aperture_mask.nrm_keywords()}
+    given = {"nrm": nrm, "throughput": {"THROUGHPUT": aperture_mask.throughput("F480M")}} | changed
     return make.references(folder, exposure, **{kind: value for kind, value in given.items() if value is not None})
 
 
@@ -127,7 +127,7 @@ def test_bad_pixels_get_back_what_they_were(files, clean):
     image = fit.point_source(sees, (60, 60), (0.2, 0.1))
     image = 3000 * image / image.max() + np.random.default_rng(4).normal(0, 2, image.shape)
     size_of = bad_pixels.wavelengths("F480M", sees.bandpass)
-    dark = bad_pixels.dark_frequencies(simulated.mask_image().astype(float), simulated.PUPIL, 60, sees.pixel, size_of)
+    dark = bad_pixels.dark_frequencies(aperture_mask.mask_image().astype(float), aperture_mask.PUPIL, 60, sees.pixel, size_of)
     spoilt, bad = image.copy(), np.zeros(image.shape, bool)
     for row, column in ((30, 31), (29, 30), (10, 12), (50, 20)):
         bad[row, column], spoilt[row, column] = True, np.nan

@@ -236,8 +236,10 @@ def test_flux_of_a_star_in_all_of_a_band(tmp_path, channel):
 
 @pytest.mark.full
 def test_flux_of_a_star_in_single_dithers_of_the_longest_wavelengths(tmp_path):
-    """Slices of channel 4 are as wide as a star. Where it lies in its slice moves its flux by 2 % in a circle of 0.8 arcsec, not in one that
-    grows with the wavelength."""
+    """Slices of channel 4 are as wide as a star: where it lies in its slice moves its flux by 2 % in a circle of 0.8 arcsec.
+
+    In one that grows with the wavelength it does not.
+    """
     files = cubes.references(tmp_path, "34")
     own = {"growing": integral_field.write_extraction(tmp_path, [(3, "SHORT"), (4, "SHORT")]), "narrow": cubes.extraction(tmp_path, 4)}
     star = Source(Spectrum(flux=0.05, slope=-1.0))

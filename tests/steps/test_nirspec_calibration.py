@@ -9,11 +9,14 @@ from jwcal.arithmetic.spectra_calibration.wavelengths import uncorrected
 from jwcal.kernels.spectra.mean_over_pixel import mean_over_pixel
 from jwcal.kernels.spectra.planes_at_wavelength import planes_at_wavelength
 from jwcal.products import stored
+from jwcal.run import one_step
+from jwcal.settings import chains
 from jwcal.settings.chains import Save
 from jwcal.settings.recipe import Recipe
 from jwcal.steps import barshadow, flat_field, pathloss, photom, srctype, wavecorr
 from jwcal.vocabulary import dq
 from jwcal.vocabulary.errors import ConfigError, ReferenceError, Skip
+from jwcal.vocabulary.reference_types import as_for
 from peer import needs_peer
 
 
@@ -260,3 +263,31 @@ def test_wavelengths_of_a_source_beside_the_middle(tmp_path):
     np.testing.assert_allclose(uncorrected(slit)[good], before[good], atol=1e-6)
     assert slit.header["WAVECOR"] is True and exposure.pixels[1].header["WAVECOR"] is False
     np.testing.assert_allclose(slit.wcs(x, y)[2][good], slit.extra["WAVELENGTH"][good], atol=1e-6)
+
+
+def test_fixed_slits_among_shutters_are_calibrated_as_in_their_own_mode(tmp_path):
+    """The chain of shutters does to a fixed slit what the chain of fixed slits does, and to shutters the same with or without one."""
+    shutters, slits = (kit.exposure(shutters=is_array) for is_array in (True, False))
+    mixed = kit.exposure(shutters=True)
+    mixed.pixels += kit.exposure().pixels
+    (tmp_path / "mos").mkdir(), (tmp_path / "fs").mkdir()
+    of_shutters, of_slits = kit.references(tmp_path / "mos", True), kit.references(tmp_path / "fs")
+    calibrated = {}
+    for name, exposure, files in (
+        ("mixed", mixed, of_shutters | {as_for(kind, "NRS_FIXEDSLIT"): path for kind, path in of_slits.items()}),
+        ("shutters", shutters, of_shutters),
+        ("slits", slits, of_slits),
+    ):
+        chain = chains.chain("spec2", exposure.header)
+        recipe, refs = Recipe("spec2", list(chain.entries)), kit.of(files, exposure)
+        for step in chain.steps:
+            if step.name in ("wavecorr", "flat_field", "pathloss", "barshadow", "photom"):
+                (exposure,) = one_step.apply(step, exposure, refs, recipe)
+        calibrated[name] = exposure
+    assert len(calibrated["mixed"].pixels) == len(kit.SHUTTERS) + len(kit.SLITS)
+    for one, other in zip(calibrated["mixed"].pixels, calibrated["shutters"].pixels + calibrated["slits"].pixels, strict=True):
+        assert one.extra.keys() == other.extra.keys() and one.header.get("PHOTMJSR") == other.header.get("PHOTMJSR")
+        for (_, mine), (_, its) in zip(one.planes(), other.planes(), strict=True):
+            np.testing.assert_array_equal(mine, its)
+    assert {status for status, _ in calibrated["mixed"].steps.values()} == {"COMPLETE"}
+    assert calibrated["mixed"].references["fflat"].endswith("mos/fflat.fits")

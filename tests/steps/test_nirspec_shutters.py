@@ -79,9 +79,11 @@ def test_a_file_that_is_not_there_or_another_one(folder, keywords, what):
 
 def test_files_that_say_what_cannot_be(folder, tmp_path):
     bad = [(11, 1, 120, 60, 62, 61, 1, (0.5, 0.5)), (11, 1, 120, 64, 66, 65, 2, (0.5, 0.5))]
-    nirspec.metadata(tmp_path / FILE, bad)
+    nirspec.metadata(tmp_path / FILE, bad, fixed=None)
     with pytest.raises(InputError, match="slitlet 11 of configuration 9, dither 1 has 2 shutters with a primary source"):
         assigned(tmp_path)
+    nirspec.metadata(tmp_path / FILE, [*nirspec.SLITLETS, bad[1]])  # the others are not to blame
+    assert {slit.name for slit in assigned(tmp_path)[0].about["slits"].slits} == {12, 13, 14, 15, 16, 17, "S400A1"}
     (tmp_path / FILE).write_text("no FITS file")
     with pytest.raises(InputError):
         assigned(tmp_path)

@@ -7,7 +7,7 @@ from jwcal.settings.tables import table
 from jwcal.vocabulary import parameters
 from jwcal.vocabulary.errors import ConfigError
 
-BUILT = [step for step in sorted(config._chain_steps()) if step_modules.step_module(step)]
+BUILT = [step for step in sorted(config.step_names()) if step_modules.step_module(step)]
 
 
 @pytest.mark.parametrize("name", ["nothing", "a.b", "../x", ""])
@@ -44,5 +44,5 @@ def test_defaults_of_the_pipelines():
 
 def test_chains_are_known_to_the_configuration():
     assert {"dq_init", "saturation", "guider_cds", "resample"} <= set(BUILT)
-    assert {"ramp", "rate", "cal", "i2d"} <= config._suffixes()
+    assert {"ramp", "rate", "cal", "i2d"} <= config.product_suffixes()
     assert {"flat", "apcorr", "pars-jumpstep", "pars-detector1pipeline"} <= config._reference_types()

@@ -10,8 +10,10 @@ from test_associations import exposure
 from test_workflow import copy
 
 import jwcal
-from jwcal.__main__ import main
+from jwcal.__main__ import COMMANDS, main
 from jwcal.associations import chosen
+from jwcal.commands.described import all_steps
+from jwcal.commands.words import spelled_out
 from jwcal.products import stored
 from jwcal.report.summary import summary
 from jwcal.settings import selector
@@ -347,11 +349,12 @@ def test_what_does_nothing_by_hand_is_warned_of(tiny, tmp_path, caplog):
 def test_the_examples_of_the_readme_are_no_mistakes():
     """Each command by hand in README.md names steps that its pipeline has, and references that it takes."""
     text = (Path(__file__).resolve().parents[2] / "README.md").read_text()
-    lines = [line.partition("#")[0].split() for line in text.splitlines() if line.startswith("python -m jwcal ")]
+    lines = [line.partition("#")[0].split() for code in text.split("```")[1::2] for line in code.splitlines() if line.startswith("jwcal ")]
     checked = 0
-    for _, _, _, pipeline, *words in lines:
-        if pipeline == "select":
+    for _, pipeline, *given in lines:
+        if pipeline in COMMANDS or pipeline in all_steps():
             continue
+        words = spelled_out(given)
         pairs = list(zip(words, words[1:], strict=False))
         steps = {value.partition(".")[0]: value for option, value in pairs if option in ("--skip", "--run", "--set")}
         overrides = {value.partition("=")[0]: value for option, value in pairs if option == "--override"}

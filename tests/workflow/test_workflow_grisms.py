@@ -8,6 +8,7 @@ from astropy.io import fits
 from astropy.table import QTable
 from test_workflow import snakemake
 
+import readers
 from jwcal.simulate import grism
 from jwcal.simulate.spectrograph import Spectrum
 
@@ -64,6 +65,8 @@ def test_spectra_of_the_sources_that_the_direct_images_show(first, folder):
             inside = (wavelength > 1.35) & (wavelength < 1.65)
             assert inside.sum() > 50
             assert np.nanmedian(flux[inside] / source.spectrum(wavelength[inside])) == pytest.approx(1, abs=0.02)
+        for suffix in ("x1d", "c1d"):
+            assert len(readers.check(folder / f"results/stage3/{product}_{suffix}.fits")) >= len(SOURCES)
     header = fits.getheader(folder / f"results/stage2/{ROWS[0]}_x1d.fits")
     assert header["ASNTABLE"] == f"{ROWS[0]}_spec2_asn.json"
     assert run(folder).made == set()

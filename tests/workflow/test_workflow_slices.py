@@ -9,6 +9,7 @@ from scipy.optimize import curve_fit
 from stdatamodels.jwst import datamodels
 from test_workflow import snakemake
 
+import readers
 from jwcal.simulate import integral_field, mrs, nirspec
 from jwcal.simulate.nirspec.program import ACROSS, STAR
 from jwcal.simulate.spectrograph import Spectrum
@@ -143,7 +144,7 @@ def test_all_channels_of_the_mid_infrared(tmp_path):
     for channel, tolerance in ((1, 0.01), (2, 0.01), (3, 0.01), (4, 0.02)):
         for product in ("jw01234-o001_t001", "jw01234-c1000_t001", "jw01234-o002_t002"):
             for suffix in ("s3d", "x1d"):
-                assert (stage3 / f"{product}_miri_ch{channel}-short_{suffix}.fits").exists()
+                readers.check(stage3 / f"{product}_miri_ch{channel}-short_{suffix}.fits")
         for product in ("o001", "c1000"):
             check(stage3 / f"jw01234-{product}_t001_miri_ch{channel}-short_x1d.fits", channel, truth, tolerance)
         path = stage3 / f"jw01234-o002_t002_miri_ch{channel}-short_x1d.fits"

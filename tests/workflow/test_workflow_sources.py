@@ -7,6 +7,7 @@ import pytest
 from stdatamodels.jwst import datamodels
 from test_workflow import snakemake
 
+import readers
 from jwcal.products import stored
 from jwcal.simulate import nirspec
 from jwcal.simulate.nirspec.program import STAR
@@ -46,6 +47,8 @@ def test_each_source_has_its_products(folder, first):
             warnings.simplefilter("error")
             with datamodels.open(folder / "results/stage3" / name) as model:
                 model.validate()
+        if name.endswith(("s2d.fits", "x1d.fits")):
+            readers.check(folder / "results/stage3" / name)
     (spectrum,) = stored.read(folder / "results/stage3" / f"{NAME.format(1, 's200a1')}_x1d.fits").spectra
     wavelength, flux = (np.asarray(spectrum.table[name], float) for name in ("WAVELENGTH", "FLUX"))
     good = np.isfinite(flux) & (wavelength > 1) & (wavelength < 5)

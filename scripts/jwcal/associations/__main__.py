@@ -40,7 +40,7 @@ def main(arguments=None):
 
 def _parser():
     description, _, more = __doc__.partition("\n\n")
-    parser = argparse.ArgumentParser(prog="python -m jwcal.associations", description=description, epilog=more)
+    parser = argparse.ArgumentParser(prog="jwcal associations", description=description, epilog=more)
     parser.add_argument("pool", metavar="POOL", help="a pool (a table with | between its columns), or a folder of exposures")
     parser.add_argument("-o", "--out", metavar="FOLDER", help="write a *_asn.json for each association to this folder")
     parser.add_argument("--json", metavar="FILE", help="write all of them to one file, in an order that does not depend on the pool's")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..files import storage
 from ..files.fingerprint import state
+from ..files.home import cache_folder
 
 
 def recall(environment):
@@ -48,5 +49,4 @@ def states(paths):
 
 
 def _file(environment):
-    folder = os.environ.get("JWCAL_CACHE") or Path.home() / ".cache/jwcal"
-    return Path(folder, "crds", f"{hashlib.sha256(repr((version('crds'), environment)).encode()).hexdigest()[:32]}.json")
+    return Path(cache_folder(), "crds", f"{hashlib.sha256(repr((version('crds'), environment)).encode()).hexdigest()[:32]}.json")

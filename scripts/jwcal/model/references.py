@@ -7,6 +7,7 @@ import numpy as np
 
 from ..files.reference_file import another, open_reference
 from ..vocabulary import dq as dqbits
+from ..vocabulary import reference_types
 from ..vocabulary.errors import ReferenceError
 from . import stripes
 from .irs2_layout import is_irs2
@@ -180,7 +181,7 @@ class References:
 
     def __init__(self, files, header, names=None):
         names = names or {}
-        self._refs = {k: Reference(k, p, header, names.get(k)) for k, p in files.items() if p != "N/A"}
+        self._refs = {k: Reference(reference_types.plain(k), p, header, names.get(k)) for k, p in files.items() if p != "N/A"}
         self._wholes = self._refs
 
     def __contains__(self, kind):
@@ -191,6 +192,13 @@ class References:
 
     def get(self, kind):
         return self._refs.get(kind)
+
+    def chosen_for(self, exp_type):
+        """Those that were chosen as for exposures of another type."""
+        part, end = object.__new__(References), reference_types.as_for("", exp_type)
+        part._refs = {kind.removesuffix(end): reference for kind, reference in self._refs.items() if kind.endswith(end)}
+        part._wholes = {kind.removesuffix(end): reference for kind, reference in self._wholes.items() if kind.endswith(end)}
+        return part
 
     def whole(self, kind):
         """The reference, not cut to the strip."""

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ..files import storage
+from ..files import home, storage
 
 PACKAGE = Path(__file__).resolve().parents[1]
 SHARED = ("run/loop", "products/stored")  # what every product goes through, whatever its steps
@@ -46,12 +46,12 @@ class Code:
     Parameters
     ----------
     package : path
-        Digests are remembered in its __pycache__ by the content of the files: parsing all of them takes most of a second.
+        Digests are remembered (`home.notes`) by the content of the files: parsing all of them takes most of a second.
     """
 
     def __init__(self, package=PACKAGE):
         self.package = Path(package)
-        self._cached = self.package / "__pycache__" / "codebase.json"
+        self._cached = home.notes(self.package) / "codebase.json"
         self._remembered = storage.noted(self._cached)
         self._files, self._used, self._parsed = {}, {}, {}
         self._asked = {}  # thousands of exposures share a few chains

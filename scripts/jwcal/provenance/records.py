@@ -57,7 +57,7 @@ def ingredients(recipe, code, digests):
     own = roots(recipe, code)
     return {
         "pipeline": recipe.pipeline,
-        "chain": [[e.name, dict(e.arguments)] for e in on],
+        "chain": [[e.name, dict(e.arguments)] for e in on] + [[e.name, dict(case)] for e in on for case in e.by_slit],
         "association": recipe.association,
         "models": {new: e.model for e in recipe.saves if e.model for new in e.suffixes.values()},
         "parameters": {step: {k: _value(v, digests) for k, v in recipe.parameters.get(step, {}).items()} for step in steps},
@@ -71,7 +71,7 @@ def roots(recipe, code):
     """The modules that a recipe's products are made by, before their imports are followed; see `codebase.Code.of_step`."""
     return [
         *(f"products/{form}" for form in recipe.forms),
-        *(m for e in _running(recipe) for m in code.of_step(e.name, {**recipe.parameters.get(e.name, {}), **e.arguments}, e.own)),
+        *(m for e in _running(recipe) for given in e.calls for m in code.of_step(e.name, recipe.parameters.get(e.name, {}) | given, e.own)),
     ]
 
 
@@ -272,8 +272,10 @@ def _reference_change(kind, old, new):
 
 
 def _code_change(made_from, code, own):
-    arguments = {step: {**made_from["parameters"].get(step, {}), **given} for step, given in made_from["chain"]}
-    steps = {step: code.of_step(step, given, own.get(step, "")) for step, given in arguments.items()}
+    steps = {}
+    for step, given in made_from["chain"]:
+        arguments = made_from["parameters"].get(step, {}) | given | given.get("with", {})
+        steps.setdefault(step, []).extend(code.of_step(step, arguments, own.get(step, "")))
 
     def in_words(module, old, new):
         """step code: jump (kernels/twopoint_jump)"""

@@ -11,7 +11,7 @@ from . import page
 
 def main(arguments=None):
     """Write the report; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m jwcal.report", description=__doc__)
+    parser = argparse.ArgumentParser(prog="jwcal report", description=__doc__)
     parser.add_argument("results", type=Path, help="what the configuration calls `results`")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="the page (default: report.html in the results)")
     parser.add_argument("--pictures", type=int, default=400, metavar="N", help="products to draw at most, 20 kB each (default: 400)")

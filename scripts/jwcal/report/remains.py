@@ -36,6 +36,7 @@ class Job:
     pipeline: str
     products: list  # of Product
     log: Path
+    inputs: list = field(default_factory=list)  # paths of what it reads
     origins: dict = field(default_factory=dict)  # step -> {parameter that is not the default: where its value came from}
     message: str = ""  # why it failed
     log_end: str = ""
@@ -142,7 +143,9 @@ def _job(folder, planned, at_work):
     record = next((product.record for product in products if product.suffix == LIST), {})
     products += [Product(path, row["suffix"], path.exists(), {**record, "product": row}) for path, row in _listed(folder, planned)]
     name = f"{planned.exposure}.{planned.rule}"
-    job = Job(planned.exposure, planned.stage, planned.pipeline, products, folder / "logs" / f"{name}.log")
+    job = Job(
+        planned.exposure, planned.stage, planned.pipeline, products, folder / "logs" / f"{name}.log", [planned.input, *planned.members]
+    )
     recipe = folder.joinpath(*Path(planned.recipe).parts[-3:])
     job.origins = storage.noted(recipe).get("origins", {})
     failed = failure_file(recipe)

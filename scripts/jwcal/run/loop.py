@@ -269,6 +269,7 @@ def _nothing(entry, exposure, suffix):
 def _drop(refs, entry, later):
     """Give the memory of a step's references back, unless a later step takes them."""
     wanted = {kind for e in later if isinstance(e, Step) for kind in reference_types(e)}
-    for kind in reference_types(entry):
-        if kind in refs and kind not in wanted:
-            refs[kind].drop()
+    for its in (refs, *(refs.chosen_for(exp_type) for exp_type in entry.also_of)):
+        for kind in reference_types(entry):
+            if kind in its and kind not in wanted:
+                its[kind].drop()

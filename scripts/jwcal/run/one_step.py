@@ -3,9 +3,11 @@
 import logging
 import time
 import traceback
+from dataclasses import replace
 
 from ..model.exposure import Exposure, Members
 from ..settings import step_modules
+from ..settings.tables import matches
 from ..vocabulary.errors import InputError, JwcalError, ReferenceError, Skip
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,8 @@ def apply(entry, exposure, refs, recipe):
     -------
     list of Exposure
     """
+    if entry.by_slit:
+        return _apply_by_slit(entry, exposure, refs, recipe)
     began = time.perf_counter()
     try:
         after = call("apply", entry, exposure, refs, recipe)
@@ -49,6 +53,56 @@ def apply(entry, exposure, refs, recipe):
         for kind in reference_types(entry):
             result.references[kind] = refs[kind].name if kind in refs else "N/A"
     return results
+
+
+def _apply_by_slit(entry, exposure, refs, recipe):
+    """A step that is called otherwise for some of an exposure's slits. A source of several exposures is in slits of one kind."""
+    shells = exposure.shells() if isinstance(exposure, Members) else [exposure]
+    of_slits = [_case(entry, pixels.header) for pixels in shells[0].pixels]
+    ways = [way for way in (None, *range(len(entry.by_slit))) if way in of_slits]
+    if len(ways) == 1:
+        return _one_way(entry, ways[0], exposure, refs, recipe)
+    made = {}  # suffix -> what comes of it, an exposure of each way
+    for way in ways:
+        numbers = [number for number, its in enumerate(of_slits) if its == way]
+        part = exposure.derive([exposure.pixels[number] for number in numbers], exposure.suffix)
+        for result in _one_way(entry, way, part, refs, recipe):
+            made.setdefault(result.suffix, []).append(result)
+            if result.suffix == exposure.suffix:
+                for number, pixels in zip(numbers, result.pixels, strict=True):
+                    exposure.pixels[number] = pixels
+    return [_joined(entry.name, results, exposure if suffix == exposure.suffix else None) for suffix, results in made.items()]
+
+
+def _joined(step, parts, whole=None):
+    """What comes of an exposure whose slits went several ways: the slits and spectra of all, and what was done to any of them."""
+    if whole is None:
+        whole, *others = parts
+        for part in others:
+            whole.pixels += part.pixels
+            whole.spectra += part.spectra
+    found = [part.steps[step] for part in parts if step in part.steps]
+    if found:
+        whole.steps[step] = next((its for its in found if its[0] == COMPLETE), found[0])
+        whole.seconds[step] = sum(part.seconds.get(step, 0.0) for part in parts)
+    for part in parts:
+        whole.references = part.references | whole.references
+    return whole
+
+
+def _case(entry, header):
+    """The number of the first case that fits a slit; None where none does."""
+    return next((number for number, case in enumerate(entry.by_slit) if matches(case["when"], header)), None)
+
+
+def _one_way(entry, way, exposure, refs, recipe):
+    if way is None:
+        return apply(replace(entry, by_slit=[]), exposure, refs, recipe)
+    case = entry.by_slit[way]
+    if case.get("leave"):
+        return [exposure]
+    its = refs.chosen_for(case["references_of"]) if "references_of" in case else refs
+    return apply(replace(entry, arguments=entry.arguments | case.get("with", {}), by_slit=[]), exposure, its, recipe)
 
 
 def takes_all(entry):

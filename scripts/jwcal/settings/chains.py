@@ -20,6 +20,17 @@ class Step:
     name: str
     arguments: dict = field(default_factory=dict)
     own: str = ""  # path of the user's own module
+    by_slit: list = field(default_factory=list)  # other arguments for some slits: "when", "with", "references_of", "leave"
+
+    @property
+    def calls(self):
+        """The arguments of each way in which it is called."""
+        return [self.arguments, *(self.arguments | case.get("with", {}) for case in self.by_slit if not case.get("leave"))]
+
+    @property
+    def also_of(self):
+        """EXP_TYPEs whose references it takes beside those of the exposure's own."""
+        return list(dict.fromkeys(case["references_of"] for case in self.by_slit if "references_of" in case))
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,8 @@ class Chain:
     @cached_property
     def keywords(self):
         """Keywords with limits (`limits`) that its steps read beside those that are always looked at."""
-        return tuple(dict.fromkeys(keyword for step in self.steps for keyword in facts.keywords(step.name, step.arguments)))
+        read = [facts.keywords(step.name, arguments) for step in self.steps for arguments in step.calls]
+        return tuple(dict.fromkeys(keyword for found in read for keyword in found))
 
     def products(self, start, wanted=(), skipped=()):
         """Suffixes of the products, in order.
@@ -202,7 +214,7 @@ def _entry(item, header):
         more = {name: value for name, value in item.items() if name not in ("save", "when")}
         return Save({old: new or old for old, new in pairs.items()}, **more)
     case = next((case["with"] for case in item.get("cases", ()) if matches(case["when"], header)), {})
-    return Step(item["step"], {**item.get("with", {}), **case})
+    return Step(item["step"], {**item.get("with", {}), **case}, by_slit=item.get("by_slit", []))
 
 
 def reference_types(steps):
@@ -213,6 +225,15 @@ def reference_types(steps):
         required.update(dict.fromkeys(about.required))
         optional.update(dict.fromkeys(about.optional))
     return list(required), [kind for kind in optional if kind not in required]
+
+
+def other_reference_types(entries):
+    """EXP_TYPE -> reference types that some steps of a chain take as for that, for some of the slits of an exposure."""
+    steps = {}
+    for entry in entries:
+        for exp_type in entry.also_of:
+            steps.setdefault(exp_type, []).append(entry.name)
+    return {exp_type: [kind for types in reference_types(names) for kind in types] for exp_type, names in steps.items()}
 
 
 def member_types(step):

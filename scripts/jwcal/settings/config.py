@@ -145,7 +145,7 @@ def load(given):
     own = {item.step for inserts in insert.values() for item in inserts}
     save = [merged["save"]] if isinstance(merged["save"], str) else merged["save"] or []
     for number, suffix in enumerate(save):
-        _known(suffix, _suffixes(), f"save[{number}]", "product suffix")
+        _known(suffix, product_suffixes(), f"save[{number}]", "product suffix")
     return Config(
         data=_paths(merged["data"]),
         results=_path(merged["results"]),
@@ -228,11 +228,13 @@ def _entries():
     return [entry for row in rows for entry in row.get("steps", ())]
 
 
-def _chain_steps():
+def step_names():
+    """All steps that a chain names."""
     return {entry if isinstance(entry, str) else entry["step"] for entry in _entries() if isinstance(entry, str) or "step" in entry}
 
 
-def _suffixes():
+def product_suffixes():
+    """The suffixes of all products."""
     saved = [entry["save"] for entry in _entries() if isinstance(entry, dict) and "save" in entry]
     as_lists = [[s] if isinstance(s, str) else [new or old for old, new in s.items()] if isinstance(s, dict) else s for s in saved]
     return {suffix for suffixes in as_lists for suffix in suffixes}
@@ -242,7 +244,7 @@ def _steps(given, key, own):
     """{step: {parameter: value}} with the values as the steps take them."""
     checked = {}
     for step, values in (given or {}).items():
-        _known(step, _chain_steps() | own, f"{key}.{step}", "step")
+        _known(step, step_names() | own, f"{key}.{step}", "step")
         about = facts.about(step)
         if about is None:
             raise ConfigError(f"{key}.{step}: the step {step} is not available in this version", do="Leave it out of the configuration")
@@ -286,9 +288,9 @@ def _warn_once(text):
 def _reference_types():
     """Names that an override may have."""
     in_headers = {path.split(".")[2] for path in keywords.core() if path.startswith("meta.ref_file.") and path.endswith(".name")}
-    built = filter(None, map(facts.about, _chain_steps()))
+    built = filter(None, map(facts.about, step_names()))
     of_steps = {kind for about in built for kind in (*about.required, *about.optional)}
-    pars = {pars_type(step) for step in _chain_steps()} | {f"pars-{row['crds']}" for row in table("pipelines").values()}
+    pars = {pars_type(step) for step in step_names()} | {f"pars-{row['crds']}" for row in table("pipelines").values()}
     return in_headers | of_steps | pars | set(MORE_REFERENCES)
 
 

@@ -3,13 +3,13 @@
 from functools import cache
 from typing import NamedTuple
 
-from ..files import storage
+from ..files import home, storage
 from ..provenance import codebase
 from ..vocabulary import limits, parameters
 from . import contract, step_modules
 
 TYPES = {kind.__name__: kind for kind in contract.TYPES}
-CACHE = codebase.PACKAGE / "__pycache__/facts.json"
+CACHE = home.notes() / "facts.json"
 
 
 class Facts(NamedTuple):

@@ -180,6 +180,8 @@ def _read_parameters(path, _mtime):
         if isinstance(nested, dict):
             nested = [{"name": step, "parameters": values} for step, values in nested.items()]
         steps = {part["name"]: _calibration(part["parameters"], path) for part in nested}
+        for step, values in (tree.get("jwcal") or {}).items():  # what only our steps have: see `saved`
+            (steps.setdefault(step, {}) if "steps" in tree else own).update(_calibration(values, path))
         classname = tree.get("class") or own.get("class") or ""
         name = tree.get("name") or own.get("name") or ""
     except (KeyError, TypeError, ValueError, AttributeError) as error:

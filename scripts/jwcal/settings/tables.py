@@ -2,18 +2,17 @@
 
 from fnmatch import fnmatchcase
 from functools import cache
-from pathlib import Path
 
 import yaml
 
-FOLDER = Path(__file__).resolve().parents[3] / "config"
+from ..files.home import home
 
 
 @cache
 def table(name):
     """One YAML table of `config/`, parsed."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return yaml.load((FOLDER / f"{name}.yaml").read_bytes(), Loader=loader)
+    return yaml.load((home() / "config" / f"{name}.yaml").read_bytes(), Loader=loader)
 
 
 def matches(when, header):
@@ -35,3 +34,13 @@ def _fits(wanted, value):
 
 def _text(value):
     return str(value).strip().upper() if value is not None else ""
+
+
+class Like:
+    """A header with other values of some keywords."""
+
+    def __init__(self, header, **others):
+        self._header, self._others = header, others
+
+    def get(self, keyword, default=None):
+        return self._others[keyword] if keyword in self._others else self._header.get(keyword, default)

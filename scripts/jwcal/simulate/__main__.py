@@ -17,7 +17,7 @@ from .references import write_references
 
 
 def _parser():
-    parser = argparse.ArgumentParser(prog="python -m jwcal.simulate", description="Simulate raw JWST exposures with known truth.")
+    parser = argparse.ArgumentParser(prog="jwcal simulate", description="Simulate raw JWST exposures with known truth.")
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="a program with its references, ready for the workflow")
     demo.add_argument("out", type=Path, metavar="FOLDER")

@@ -12,8 +12,7 @@ wavefront's errors, is imaged onto the mask; what passes is imaged back onto the
 half pixels that are then summed. A planet is a point source beside the mask's centre and takes the same way, so that the mask dims and
 bends it as it should. Speckles are what the wavefront's errors make; they change from exposure to exposure as these drift.
 
-Masks: NIRCam's round and bar-shaped ones (Krist et al. 2009, SPIE 7440, 74400W), four-quadrant phase masks (Rouan et al. 2000, PASP 112,
-1479), a disc. Left out: segments, spiders, the colour within a filter, ghosts, the turn of MIRI's masks.
+Left out: segments, spiders, the colour within a filter, ghosts, the turn of MIRI's masks.
 """
 
 from dataclasses import dataclass, replace
@@ -23,106 +22,16 @@ import numpy as np
 from astropy.table import Table
 from astropy.time import Time, TimeDelta
 from scipy import fft
-from scipy.special import j1
 
-from . import exposures, instruments, pointing
+from . import exposures, instruments, occulters, pointing
 from .headers import Identity
 
-MIRROR = 6.5  # m
 OBSCURED = 0.13  # of the diameter: the secondary mirror's shadow
 FINE = 2  # samples a pixel
 CORRUGATIONS = 80  # waves that a wavefront's errors are made of
 SETTLING = 300.0  # s
-# What is in the beam, by CORONMSK: kind of mask, and its half width at half maximum or its radius [arcsec].
-MASKS = {
-    "MASKA210R": ("round", 0.40),
-    "MASKA335R": ("round", 0.63),
-    "MASKA430R": ("round", 0.81),
-    "MASKASWB": ("bar", 0.26),
-    "MASKALWB": ("bar", 0.45),
-    "4QPM_1065": ("phase", 0.0),
-    "4QPM_1140": ("phase", 0.0),
-    "4QPM_1550": ("phase", 0.0),
-    "LYOT_2300": ("disc", 2.16),
-}
 # Inner and outer edge of the Lyot stop, of the pupil's radius.
 STOPS = {"round": (0.30, 0.75), "bar": (0.30, 0.75), "phase": (0.20, 0.90), "disc": (0.30, 0.85)}
-
-
-def _sombrero(x):
-    """1 - (2 J1(x) / x)^2, the amplitude that a round mask passes."""
-    small = np.abs(x) < 1e-6
-    return 1 - np.where(small, 1.0, 2 * j1(np.where(small, 1.0, x)) / np.where(small, 1.0, x)) ** 2
-
-
-def _half(profile, guess):
-    """Where an amplitude's square is one half."""
-    low, high = 1e-3, guess
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if profile(middle) ** 2 < 0.5 else (low, middle)
-    return (low + high) / 2
-
-
-def mask_amplitude(name, x, y):
-    """The amplitude that a mask passes.
-
-    Parameters
-    ----------
-    name : str
-        CORONMSK.
-    x, y : float array
-        arcsec from the mask's centre; a bar lies along x.
-    """
-    kind, size = MASKS[name]
-    if kind == "round":
-        return _sombrero(np.hypot(x, y) * _half(_sombrero, 3.0) / size)
-    if kind == "bar":
-        return 1 - np.sinc(y * _half(lambda v: 1 - np.sinc(v) ** 2, 1.0) / size) ** 2
-    if kind == "phase":
-        return np.sign(np.where(x == 0, 1, x)) * np.sign(np.where(y == 0, 1, y))
-    return (np.hypot(x, y) > size).astype(float)
-
-
-def transmission(setup):
-    """What psfmask references have: the part of the light that the mask passes at each pixel; 0 beside a phase mask's edges.
-
-    Parameters
-    ----------
-    setup : instruments.Setup
-
-    Returns
-    -------
-    (row, col) float64
-    """
-    name, (x0, y0), scale = setup.keywords["CORONMSK"], centre(setup), _scale(setup)
-    rows, columns = np.indices(setup.subarray.shape, float)
-    x, y = (columns - x0) * scale, (rows - y0) * scale
-    if MASKS[name][0] == "phase":
-        edge = 0.5 * _resolution(setup)
-        return ((np.abs(x) > edge) & (np.abs(y) > edge)).astype(float)
-    return mask_amplitude(name, x, y) ** 2
-
-
-def centre(setup):
-    """x and y of the mask's centre, pixels from 0: the aperture's reference point."""
-    x, y = pointing.reference_pixel(setup)
-    return x - 1, y - 1
-
-
-def _scale(setup):
-    """arcsec a pixel."""
-    return float(np.sqrt(pointing.nominal_area(setup)))
-
-
-def wavelength(setup):
-    """m, by the filter's name."""
-    return float("".join(c for c in setup.filter if c.isdigit())) * 1e-8
-
-
-def _resolution(setup):
-    """Wavelength over diameter, arcsec."""
-    return wavelength(setup) / MIRROR * 206264.806
 
 
 @dataclass(frozen=True)
@@ -165,8 +74,8 @@ class Coronagraph:
         photmjsr = setup.optics[0]
         rate = gain * 1e-6 / (pointing.nominal_area(setup) * pointing.ARCSEC**2) / photmjsr  # e-/s of a jansky
         bench = Bench(setup, self.seed, self.epoch, self.errors, self.drift)
-        middle = centre(setup)
-        scale = _scale(setup)
+        middle = occulters.centre(setup)
+        scale = occulters.scale(setup)
         sources = self._sources(plan)
         at = [look.sky_to_pixel(row["ra"], row["dec"]) for row in sources]
         sources["x"], sources["y"] = (np.array([float(p[k][0]) for p in at]) + self.offset[k] / scale for k in (0, 1))
@@ -223,7 +132,7 @@ class Bench:
 
     def __init__(self, setup, seed, epoch, errors, drift):
         self.shape = setup.subarray.shape
-        self._name, self._resolution, scale = setup.keywords["CORONMSK"], _resolution(setup), _scale(setup)
+        self._name, self._resolution, scale = setup.keywords["CORONMSK"], occulters.resolution(setup), occulters.scale(setup)
         self._size = FINE * fft.next_fast_len(max(self.shape))
         diameter = self._size / FINE * scale / self._resolution
         self._u = (np.arange(self._size) - self._size // 2) / diameter
@@ -231,13 +140,13 @@ class Bench:
         wavefront = _wavefront(self._size, diameter, seed, errors)
         if drift:
             wavefront = wavefront + _wavefront(self._size, diameter, seed + 1000 + epoch, drift)
-        self._pupil = np.where((radius < 1) & (radius > OBSCURED), np.exp(2j * np.pi * wavefront * 1e-9 / wavelength(setup)), 0)
-        inner, outer = STOPS[MASKS[self._name][0]]
+        self._pupil = np.where((radius < 1) & (radius > OBSCURED), np.exp(2j * np.pi * wavefront * 1e-9 / occulters.wavelength(setup)), 0)
+        inner, outer = STOPS[occulters.MASKS[self._name][0]]
         self._stop = ((radius < outer) & (radius > inner)).astype(float)
         self._whole = np.sum(np.abs(self._pupil * self._stop) ** 2) / self._size**2
         x = (np.arange(self._size) - self._size // 2) * scale / FINE
-        self._mask = mask_amplitude(self._name, *np.meshgrid(x, x))
-        place = [FINE * c + (FINE - 1) / 2 - self._size // 2 for c in centre(setup)]
+        self._mask = occulters.mask_amplitude(self._name, *np.meshgrid(x, x))
+        place = [FINE * c + (FINE - 1) / 2 - self._size // 2 for c in occulters.centre(setup)]
         self._to_centre = self._tilt(*(p * scale / FINE for p in place))
 
     def _tilt(self, x, y):

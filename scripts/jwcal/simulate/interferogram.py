@@ -7,9 +7,8 @@
     made = simulate_interferometry(binary, nints=5)                         # [(Calibrated, "science" or "psf"), ...]
 
 The amplitude behind each hole is the transform of its outline, a hexagon, by the integral along its edges (Sabatke et al. 2005, Appl. Opt.
-44, 1360); holes are moved, and the pupil stretched, by the phases of points. Nothing of the fit's model is used. Places of the holes as
-designed: Sivaramakrishnan et al. 2012, SPIE 8442, 84422S. Left out: aberrations within a hole, charge that moves to neighbours, the
-detector's pixels that do not respond evenly.
+44, 1360); holes are moved, and the pupil stretched, by the phases of points. Nothing of the fit's model is used. Left out: aberrations
+within a hole, charge that moves to neighbours, the detector's pixels that do not respond evenly.
 """
 
 from dataclasses import dataclass, replace
@@ -18,65 +17,25 @@ import numpy as np
 from astropy.table import Table
 from astropy.time import Time, TimeDelta
 
-from . import exposures, pointing
+from . import aperture_mask, exposures, pointing
 from .headers import Identity
 
-HOLES = np.array([(0, -2.64), (-2.28631, 0), (2.28631, -1.32), (-2.28631, 1.32), (-1.14315, 1.98), (2.28631, 1.32), (1.14315, 1.98)])  # m
-WIDTH = 0.80  # m, of a hole from flat to flat
-PUPIL, FLAT = 6.603464, 6.559348  # m: the circle about the pupil, and its width from flat to flat
-FILTERS = {"F277W": (2.40, 3.14), "F380M": (3.73, 3.93), "F430M": (4.18, 4.40), "F480M": (4.67, 4.97)}  # um
-COLOURS = 20
 FINE = 4  # samples a pixel, at the places and with the weights of Gauss's quadrature: fringes of two pixels come out to 1e-5
 SETTLING = 300.0  # s
 COMMISSIONING = ((0.992820, 0.00618605), (-0.00727008, 0.998540))
 
 
-def throughput(filter_name, points=200):
-    """A filter's table: wavelength [Angstrom] and throughput, with flanks of a twentieth of its width."""
-    low, high = FILTERS[filter_name]
-    wavelength = np.linspace(low - 0.1, high + 0.1, points)
-    flank = 0.05 * (high - low)
-    passed = 0.9 * np.clip(0.5 + (wavelength - low) / flank, 0, 1) * np.clip(0.5 - (wavelength - high) / flank, 0, 1)
-    return np.array(list(zip(wavelength * 1e4, passed, strict=True)), [("wavelength", "f4"), ("throughput", "f4")])
-
-
-def colours(filter_name):
-    """Wavelengths [m] of a filter's light, and the part of the photons that each stands for: even photons at all wavelengths."""
-    table = throughput(filter_name)
-    low, high = table["wavelength"][table["throughput"] > 0][[0, -1]] * 1e-10
-    wavelengths = np.linspace(low, high, 2 * COLOURS + 1)[1::2]
-    passed = np.interp(wavelengths * 1e10, table["wavelength"], table["throughput"])
-    return list(zip(wavelengths, passed / passed.sum(), strict=True))
-
-
-def mask_image(size=1024):
-    """The mask's transmission over the pupil, as nrm references have it."""
-    at = (np.arange(size) - (size - 1) / 2) / size * PUPIL
-    y, x = np.meshgrid(at, at, indexing="ij")
-    image = np.zeros((size, size), np.float32)
-    for hole_x, hole_y in HOLES:
-        dx, dy = np.abs(-x - hole_x), np.abs(-y - hole_y)
-        image[(dy <= WIDTH / 2) & (dy / 2 + dx * np.sqrt(3) / 2 <= WIDTH / 2)] = 1
-    return image
-
-
-def nrm_keywords():
-    """The keywords of nrm references."""
-    places = {f"NRM_{axis}_A{k}": float(hole[n]) for k, hole in enumerate(HOLES, start=1) for n, axis in enumerate("XY")}
-    return {"F2F": WIDTH, "DIAM": FLAT, "PUPL_CRC": PUPIL, **places}
-
-
 def _hexagon(k, affine):
     """The transform of a hole at angular frequencies k (2, ...) [1/m]: its area at 0."""
     angles = np.radians(np.arange(6) * 60 + 90)  # corners on the columns' axis
-    corners = affine @ (WIDTH / np.sqrt(3) * np.stack([np.cos(angles), np.sin(angles)]))
+    corners = affine @ (aperture_mask.WIDTH / np.sqrt(3) * np.stack([np.cos(angles), np.sin(angles)]))
     edges, middles = np.roll(corners, -1, axis=1) - corners, (np.roll(corners, -1, axis=1) + corners) / 2
     square = np.maximum((k**2).sum(axis=0), 1e-12)
     total = np.zeros(k.shape[1:])
     for edge, middle in list(zip(edges.T, middles.T, strict=True))[:3]:  # each with the one that lies opposite
         along, across = np.tensordot(edge, k, 1), k[0] * edge[1] - k[1] * edge[0]
         total += 2 * across * np.sinc(along / (2 * np.pi)) * np.sin(np.tensordot(middle, k, 1))
-    area = abs(np.linalg.det(affine)) * WIDTH**2 * np.sqrt(3) / 2
+    area = abs(np.linalg.det(affine)) * aperture_mask.WIDTH**2 * np.sqrt(3) / 2
     return np.where(square <= 1e-12, area, total / square)
 
 
@@ -122,8 +81,8 @@ class Interferogram:
         sources["x"], sources["y"] = (np.array([float(p[k][0]) for p in at]) for k in (0, 1))
         rng = np.random.default_rng([self.seed, 17])
         number, scale = setup.readout.nints, (look.xscale + look.yscale) / 2
-        steady = self.aberration * rng.standard_normal(len(HOLES))
-        pistons = (steady + self.pistons * rng.standard_normal((number, len(HOLES)))) * 1e-9
+        steady = self.aberration * rng.standard_normal(len(aperture_mask.HOLES))
+        pistons = (steady + self.pistons * rng.standard_normal((number, len(aperture_mask.HOLES)))) * 1e-9
         moved = self.jitter / scale * rng.standard_normal((number, 2))
         light, beams = np.zeros((number, *setup.subarray.shape)), {}
         for k in range(number):
@@ -139,22 +98,22 @@ class Interferogram:
     def _beams(self, setup, place, scale):
         """What one hole makes of it in each colour: (row, col) of the samples."""
         k = np.array(np.meshgrid(*_samples(setup, place, scale), indexing="ij"))
-        return [_hexagon(2 * np.pi / wavelength * k, np.linalg.inv(self.affine)) for wavelength, _ in colours(setup.filter)]
+        return [_hexagon(2 * np.pi / wavelength * k, np.linalg.inv(self.affine)) for wavelength, _ in aperture_mask.colours(setup.filter)]
 
     def _image(self, setup, place, pistons, scale, beams):
         """A point source of flux 1 at (row, column): (row, col), the light in each pixel."""
         rows, columns = setup.subarray.shape
         affine = np.linalg.inv(self.affine)
-        holes = affine @ np.stack([-HOLES[:, 1], -HOLES[:, 0]])
+        holes = affine @ np.stack([-aperture_mask.HOLES[:, 1], -aperture_mask.HOLES[:, 0]])
         weights = np.polynomial.legendre.leggauss(FINE)[1]
         y, x = _samples(setup, place, scale)
         total = np.zeros((rows, columns))
-        for (wavelength, part), beam in zip(colours(setup.filter), beams, strict=True):
+        for (wavelength, part), beam in zip(aperture_mask.colours(setup.filter), beams, strict=True):
             wave = 2 * np.pi / wavelength
             down = np.exp(1j * wave * (np.outer(y, holes[0]) + pistons))
             amplitude = np.abs(down @ np.exp(1j * wave * np.outer(holes[1], x))) ** 2 * beam**2
             # the light of the whole plane, by Parseval, and that of a sample
-            whole = len(HOLES) * abs(np.linalg.det(affine)) * WIDTH**2 * np.sqrt(3) / 2
+            whole = len(aperture_mask.HOLES) * abs(np.linalg.det(affine)) * aperture_mask.WIDTH**2 * np.sqrt(3) / 2
             step = (scale * pointing.ARCSEC / wavelength) ** 2
             mean = np.einsum("aibj,i,j->ab", amplitude.reshape(rows, FINE, columns, FINE), weights / 2, weights / 2)
             total += mean * step / whole * part

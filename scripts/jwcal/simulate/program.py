@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 from astropy.time import Time, TimeDelta
 
+from ..files.home import home
 from ..vocabulary.errors import ConfigError, InputError
 from . import coronagraph, instruments, interferogram, pointing, scene, series
 from .detector import make_detector
@@ -16,7 +17,7 @@ from .headers import Identity
 from .references import scope, stage3_types, types_for, write_references
 
 log = logging.getLogger(__name__)
-DEMO = Path(__file__).resolve().parents[3] / "config/demo_program.yaml"
+DEMO = home() / "config/demo_program.yaml"
 NEEDED = ("program", "target", "exposures")
 KNOWN = (
     *(*NEEDED, "start", "seed", "roll", "aim", "shift", "sky", "detectors", "dithers"),

@@ -12,7 +12,7 @@ from astropy.table import Table
 
 from ..files import storage
 from ..vocabulary import dq as dqbits
-from . import coronagraph, instruments, interferogram, pointing, scene
+from . import aperture_mask, instruments, occulters, pointing, scene
 
 USEAFTER = "2021-01-01T00:00:00"
 DATE = "2023-01-01T00:00:00.000"
@@ -105,10 +105,10 @@ def stage3_types(setup):
     """The reference types that an image's stage 3 can use beside those of stage 1 and 2."""
     if setup.guider or not setup.imaging or setup.instrument == "NIRSPEC":
         return ()
-    if setup.keywords.get("CORONMSK") in coronagraph.MASKS:
+    if setup.keywords.get("CORONMSK") in occulters.MASKS:
         return ("psfmask",)
     if setup.pupil == "NRM":
-        return ("nrm", "throughput") if setup.filter in interferogram.FILTERS else ("nrm",)
+        return ("nrm", "throughput") if setup.filter in aperture_mask.FILTERS else ("nrm",)
     return STAGE3 if setup.exp_type in TIME_SERIES else STAGE3[:-1]
 
 
@@ -473,16 +473,16 @@ def _few(sensor, salt):
 
 def _psfmask(sensor, setup, options):
     """The part of the light that the mask passes."""
-    return {"SCI": coronagraph.transmission(setup)}
+    return {"SCI": occulters.transmission(setup)}
 
 
 def _nrm(sensor, setup, options):
     """Where the holes are, and the mask over the pupil."""
-    return {"keywords": interferogram.nrm_keywords(), "NRM": interferogram.mask_image()}
+    return {"keywords": aperture_mask.nrm_keywords(), "NRM": aperture_mask.mask_image()}
 
 
 def _throughput(sensor, setup, options):
-    return {"THROUGHPUT": interferogram.throughput(setup.filter)}
+    return {"THROUGHPUT": aperture_mask.throughput(setup.filter)}
 
 
 MAKERS = {kind: globals()[f"_{kind}"] for kind in MODELS}

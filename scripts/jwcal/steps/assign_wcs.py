@@ -69,6 +69,8 @@ def apply(
         regions, wavelengthrange. "nrs...": see `arithmetic.wcs.kinds.nirspec`. Grisms: distortion, specwcs, filteroffset.
     kind : str
         How the light came to the detector, one of PARTS; given by the table of chains, no parameter of the user's.
+    sip_approx : bool
+        Images: write the FITS WCS keywords with SIP polynomials.
     sip_max_pix_error, sip_max_inv_pix_error : float
         Largest error [pixel] of the approximation to the sky and back; the lowest degree up to 6 that reaches it is taken.
     sip_degree, sip_inv_degree : int, optional

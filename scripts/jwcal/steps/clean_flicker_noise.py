@@ -152,6 +152,8 @@ def apply(
         What is subtracted first and put back: the "median" of the background, a "model" of it, or the "median_image" of the integrations.
     background_box_size : list of 2 int, optional
         Boxes (row, col) of the model.
+    mask_science_regions : bool
+        Leave out of the fit what `science` names: where sources are to be expected.
     apply_flat_field : bool
         Look at flat-fielded images.
     n_sigma : float

@@ -70,6 +70,7 @@ def apply(
     scalexy, scalew : float
         Size of the voxels, arcsec and micron; 0: as the reference says.
     weighting : {"drizzle", "emsm", "msm"}
+        How pixels count in a voxel: by the area that they share, or by their distance.
     coord_system : {"skyalign", "world", "internal_cal", "ifualign"}
         North up ("world" is the same), or along the slices; "internal_cal" (NIRSpec, one exposure): places on the slicer, a column a
         slice, where pixels count with the area that they share with a voxel along the slice and in wavelength.

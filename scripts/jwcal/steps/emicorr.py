@@ -110,6 +110,7 @@ def apply(
         "emicorr", an ASDF file: `frequencies` (name -> frequency [Hz], phase_amplitudes) and `subarray_cases` (name -> rowclocks,
         frameclocks, freqs -> FAST, SLOW -> detector).
     algorithm : str
+        "joint" or "sequential": as above.
     nints_to_phase : int, optional
         Sequential: integrations to fold; by default as many as `use_n_cycles` periods take, or all if that is None too.
     nbins : int, optional
@@ -119,6 +120,7 @@ def apply(
     onthefly_corr_freq : list of float, optional
         Frequencies [Hz] to correct without a reference: sequential.
     use_n_cycles : int, optional
+        Sequential: periods that the integrations to fold have to hold.
     fit_ints_separately : bool
         Joint: a phase and amplitude for each integration.
     user_supplied_reffile : str, optional

@@ -95,6 +95,7 @@ def apply(
     subtract_background : bool, optional
         By default where the reference has regions of background.
     apply_apcorr : bool
+        Multiply the spectra of point sources by the aperture correction of the reference.
     extraction_type : {"box", "optimal", None}
         None: optimal for sources whose place is known. "optimal" needs the psf reference.
     use_source_posn : bool, optional
@@ -108,6 +109,7 @@ def apply(
     smoothing_length : int, optional
         Pixels along the spectrum (odd) over which the background is smoothed before it is fitted. By default as the reference says.
     bkg_fit : {"poly", "mean", "median"}, optional
+        What the background across the spectrum is at each wavelength; by default as the reference says.
     bkg_order : int, optional
         Of the polynomial across the spectrum.
     log_increment : int

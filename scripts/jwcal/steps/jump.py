@@ -103,6 +103,81 @@ def apply(
     `maximum_cores` and `use_ellipses` are not used: the number of threads is the run's, and all outlines are ellipses.
     Sources: Anderson & Gordon 2011, PASP 123, 1237; Brandt 2024, PASP 136, 045005; Regan 2023, JWST-STScI-008545.
 
+    Parameters
+    ----------
+    exposure : Exposure
+        A ramp (int, group, row, col), DN.
+    refs : References
+        gain and readnoise.
+    rejection_threshold : float
+        Sigma beyond which a difference is a jump.
+    three_group_rejection_threshold : float
+        The same where a pixel has two usable differences.
+    four_group_rejection_threshold : float
+        The same where a pixel has three usable differences.
+    maximum_cores : str
+        Without effect: the number of threads is the run's.
+    flag_4_neighbors : bool
+        Flag the pixels above, below, to the left and right of a jump too.
+    max_jump_to_flag_neighbors, min_jump_to_flag_neighbors : float
+        Sigma from which, and up to which, a jump's neighbours are flagged.
+    after_jump_flag_dn1, after_jump_flag_dn2 : float
+        DN beyond which a jump flags the groups after it in its pixel; two sizes of jumps.
+    after_jump_flag_time1, after_jump_flag_time2 : float
+        For how long they are flagged, s.
+    expand_large_events : bool
+        Look for snowballs, and let them grow.
+    min_sat_area : float
+        Newly saturated pixels that make a group of jumps a snowball.
+    min_jump_area : float
+        Pixels from which a group of jumps is large.
+    expand_factor : float
+        How much longer the minor axis of a snowball's ellipse becomes.
+    use_ellipses : bool
+        Without effect: all outlines are ellipses.
+    sat_required_snowball : bool
+        A snowball has saturated pixels; off: all large groups of jumps grow.
+    min_sat_radius_extend : float
+        Radius from which a saturated core grows, pixels.
+    sat_expand : int
+        By how much it grows on all sides, pixels.
+    edge_size : int
+        Less than so many pixels from an edge a large group of jumps is a snowball without saturation.
+    mask_snowball_core_next_int : bool
+        Flag the place of a saturated core in the next integration.
+    snowball_time_masked_next_int : int
+        For how long it is flagged there, s.
+    find_showers : bool
+        Look for showers.
+    max_shower_amplitude : float
+        DN/s by which a shower's flags may change a rate, with `obey_max_shower_amplitude`.
+    obey_max_shower_amplitude : bool
+        Take back the flags of showers that change a rate by more than `max_shower_amplitude`; off: by more than 6 electrons/s.
+    extend_snr_threshold : float
+        Sigma of the mean over a ring beyond which a pixel may be of a shower.
+    extend_min_area : int
+        Such pixels together that make a shower.
+    extend_inner_radius, extend_outer_radius : float
+        Of that ring, pixels.
+    extend_ellipse_expand_ratio : float
+        How much longer the minor axis of a shower's ellipse becomes.
+    time_masked_after_shower : float
+        For how long a shower is flagged, s.
+    min_diffs_single_pass : int
+        Usable differences an integration from which all jumps of a pixel are flagged at once.
+    max_extended_radius : int
+        No ellipse reaches farther, pixels.
+    minimum_groups : int
+        Fewer usable groups are not searched.
+    minimum_sigclip_groups : int
+        Integrations, or groups in all, from which sigma clipping takes the place of the noise model.
+    only_use_ints : bool
+        Count and clip across the integrations; off: all groups together.
+    detection : {"two-point", "likelihood"}
+        Which search: differences against their median, or the gain in likelihood.
+    likelihood_threshold : float
+        For "likelihood": times the noise of one difference.
+
     Raises
     ------
     Skip

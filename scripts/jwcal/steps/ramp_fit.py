@@ -35,7 +35,23 @@ def apply(
     Groups before `firstgroup` and after `lastgroup` (counted from 0) are left out.
     GAINFACT of the gain reference goes to the header, for gain_scale.
     `save_opt` gives an account of the segments too (`kernels.ramps.ramp_segments`), or the chi squared of the likelihood.
-    `int_name`, `opt_name` and `maximum_cores` are not used: names and threads are the run's.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        A ramp (int, group, row, col), DN.
+    refs : References
+        readnoise and gain.
+    algorithm : {"OLS_C", "LIKELY"}
+        Least squares, or the likelihood of the groups' differences.
+    save_opt : bool
+        Give an account of the segments too, or the chi squared of the likelihood.
+    suppress_one_group : bool
+        Give up ramps with one good group only, unless NGROUPS is 1.
+    firstgroup, lastgroup : int, optional
+        Leave out the groups before, and those after, counted from 0.
+    int_name, opt_name, maximum_cores : str
+        Without effect: names and threads are the run's.
 
     Returns
     -------

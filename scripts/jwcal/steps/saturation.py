@@ -29,8 +29,8 @@ def apply(exposure, refs, *, n_pix_grow_sat: Annotated[int, Range(min=0)] = 1, u
     n_pix_grow_sat : int
         Charge spills over: flag the pixels this far around saturated ones too.
     use_readpatt : bool
-        Where a group is the mean of several frames, mark it DO_NOT_USE if its last frames may have been saturated:
-        the group before the first saturated one if it is high enough, and group 2 if an event late in it saturated group 3
+        Where a group is the mean of several frames, mark it DO_NOT_USE if its last frames may have been saturated.
+        It is the group before the first saturated one if that is high enough, and group 2 if an event late in it saturated group 3
         (for this the superbias is wanted; without it the bias counts as 0). In IRS2 readout only the latter is done, the group
         is SATURATED then, and so are its neighbours; the reference samples are not looked at.
 

@@ -52,8 +52,9 @@ def apply(
     refs
         None are needed.
     skymethod : str
-        local: the level of each image by itself. global: the lowest of these for all. match: levels above the lowest image's that make
-        the sky the same where images overlap. global+match: these, and what is then left of the sky. user: levels from a file.
+        Which levels are found. As named: local, of each image by itself; global, the lowest of these for all; match, levels above
+        the lowest image's that make the sky the same where images overlap. global+match: these, and what is then left of the sky.
+        user: levels from a file.
     match_down : bool
         Whether matching leaves the lowest image as it is; else the highest.
     subtract : bool
@@ -70,6 +71,8 @@ def apply(
         Range of pixel values that count.
     nclip : int
         Rounds of clipping at `lsigma` below and `usigma` above the mean.
+    lsigma, usigma : float
+        Standard deviations below and above the mean beyond which values are clipped.
     binwidth : float
         Of the histogram for mode and midpt, in standard deviations.
     in_memory : bool

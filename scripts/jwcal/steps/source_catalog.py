@@ -83,10 +83,28 @@ def apply(
         Pixels.
     kernel_fwhm : float
         Of the Gaussian that the image is convolved with, pixels.
-    minsep_fwhm, sigma_radius, sharplo, sharphi, roundlo, roundhi, brightest, peakmax : float, int
-        Of dao and iraf: separation in FWHM, size of the kernel, limits of shape and number; peakmax in Jy.
-    npixels, connectivity, nlevels, contrast, multithresh_mode, deblend
-        Of segmentation: pixels of a source, neighbours of a pixel, how sources that touch are divided.
+    minsep_fwhm : float
+        Of dao and iraf: smallest separation of two sources, FWHM.
+    sigma_radius : float
+        Of dao and iraf: radius of the kernel, standard deviations.
+    sharplo, sharphi, roundlo, roundhi : float
+        Of dao and iraf: limits of the sharpness and of the roundness of a source.
+    brightest : int
+        Of dao and iraf: most sources that are kept.
+    peakmax : float, optional
+        Of dao and iraf: sources with a brighter pixel are left out, Jy.
+    npixels : int
+        Of segmentation: fewest connected pixels of a source.
+    connectivity : {4, 8}
+        Of segmentation: neighbours that a pixel is connected with.
+    deblend : bool
+        Of segmentation: divide sources that touch.
+    nlevels : int
+        Of deblending: thresholds between the faintest and the brightest pixel.
+    contrast : float
+        Of deblending: part of the light that a peak needs to be a source of its own.
+    multithresh_mode : {"exponential", "linear", "sinh"}
+        Of deblending: how the thresholds are spaced.
     localbkg_width : int
         Width of the ring around a segment whose background is subtracted from it, pixels; 0: none.
     apermask_method, kron_params

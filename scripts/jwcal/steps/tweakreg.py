@@ -112,21 +112,53 @@ def apply(
         Of saved catalogues.
     starfinder : str
         photutils' IRAFStarFinder, DAOStarFinder or SourceFinder.
-    snr_threshold, kernel_fwhm, bkg_boxsize : float, float, int
-        Signal over noise of a pixel, full width at half maximum [pixel], boxes of the background [pixel].
-    minsep_fwhm, sigma_radius, sharplo, sharphi, roundlo, roundhi, brightest, peakmax
-        For iraf and dao: the smallest separation [fwhm], the kernel's radius [sigma], which sharpness, roundness and peak a star may
-        have, how many to keep.
-    npixels, connectivity, nlevels, contrast, multithresh_mode, localbkg_width, apermask_method, kron_params, deblend
-        For segmentation, as in photutils.
+    snr_threshold : float
+        Signal over noise of a star's pixel.
+    kernel_fwhm : float
+        Full width at half maximum of the stars, pixels.
+    bkg_boxsize : int
+        Boxes of the background, pixels.
+    minsep_fwhm : float
+        For iraf and dao: smallest separation of two stars, FWHM.
+    sigma_radius : float
+        For iraf and dao: the kernel's radius, standard deviations.
+    sharplo, sharphi, roundlo, roundhi : float
+        For iraf and dao: which sharpness and which roundness a star may have.
+    brightest : int
+        For iraf and dao: most stars that are kept.
+    peakmax : float, optional
+        For iraf and dao: stars with a brighter pixel are left out.
+    npixels : int
+        For segmentation: fewest connected pixels of a star.
+    connectivity : {4, 8}
+        For segmentation: neighbours that a pixel is connected with.
+    nlevels, contrast, multithresh_mode
+        For segmentation, as in photutils: how stars that touch are divided.
+    localbkg_width, apermask_method, kron_params
+        For segmentation, as in photutils: apertures and the background around a star.
+    deblend : bool
+        For segmentation: divide stars that touch.
     enforce_user_order, expand_refcat : bool
         Without `expand_refcat` the first exposure is the reference. With it the one that overlaps most is, unless the order is
         enforced, and the stars that each exposure adds are in the reference for the next ones. A catalogue sets `expand_refcat`.
-    minobj, fitgeometry, nclip, sigma
-        Fewest pairs; shift, with rotation, with scale, or any linear map; rounds of clipping at so many standard deviations.
-    searchrad, use2dhist, separation, tolerance, xoffset, yoffset
-        Of the match, arcsec: how far a histogram of offsets is searched, or where it begins without that; stars nearer to each other
-        than `separation` are left out; how near to each other the stars of a pair are then.
+    minobj : int
+        Fewest pairs of stars for a fit.
+    fitgeometry : str
+        What is fitted: a shift, with rotation, with scale, or any linear map.
+    nclip : int
+        Rounds of clipping.
+    sigma : float
+        Standard deviations beyond which a pair is clipped.
+    searchrad : float
+        How far a histogram of offsets is searched, arcsec.
+    use2dhist : bool
+        Search with a histogram of offsets; off: the match begins at `xoffset`, `yoffset`.
+    separation : float
+        Stars nearer to each other are left out of the match, arcsec.
+    tolerance : float
+        How near to each other the stars of a pair are, arcsec.
+    xoffset, yoffset : float
+        Where the match begins without the histogram, arcsec.
     abs_refcat : str, optional
         A table with RA and DEC, or GAIAREFCAT, GAIADR3, GAIADR2, GAIADR1 where there is a network.
     save_abs_catalog : bool

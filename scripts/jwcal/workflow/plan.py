@@ -14,7 +14,9 @@ from ..settings import chains, forms, pars
 from ..settings import config as configuration
 from ..settings.recipe import Recipe
 from ..settings.selector import ORDER, STAGES, select_for
+from ..settings.tables import Like
 from ..vocabulary.errors import ConfigError, JwcalError
+from ..vocabulary.reference_types import as_for
 from . import requests, stale
 from .patterns import apart
 from .resources import mosaic_pixels, resources
@@ -23,6 +25,7 @@ from .verdicts import Verdicts
 
 ALONE = {"table": "singleton", "pool": "singleton"}  # of an exposure without an association
 REASONS = 4  # that are shown of a job
+OPTICS = ("EXP_TYPE", "FILTER", "PUPIL", "GRATING", "CHANNEL", "BAND")  # what tells kinds of exposures apart
 NAMED = 3  # exposures that are named of those that one cause concerns
 START = {"uncal": 0, "rate": 1, "cal": 2}  # level of an exposure's files -> the first of these stages that it still needs
 
@@ -69,6 +72,7 @@ class Plan:
     remarks: list = field(default_factory=list)  # messages about requests that do nothing, or not what they say
     associations: dict = field(default_factory=dict)  # "stage2", "stage3" -> number of associations
     waits: dict = field(default_factory=dict)  # "stage 3" -> {what its associations wait for: their number}
+    kinds: dict = field(default_factory=dict)  # exposure -> what it is, in words: "NRC_IMAGE F200W"
     recipes: dict = field(default_factory=dict)  # path -> Recipe; this and the lock only the main process has
     lock: object = None  # an open file
 
@@ -273,6 +277,7 @@ def make(settings, alone=False):
         problems=[f"{path}: {message}" for path, message in found.problems],
         left_out=[f"{path}: {message}" for path, message in found.left_out],
         unusable=[chains.root_and_suffix(path)[0] for path, _ in found.problems],
+        kinds={exposure.root: kind_of(exposure.header) for exposure in found.exposures},
     )
     headers = {exposure.root: exposure.header for exposure in found.exposures}
     associations = _associate(plan, found, headers, config)
@@ -303,6 +308,14 @@ def make(settings, alone=False):
     plan.index()
     plan.save()
     return plan
+
+
+def kind_of(header):
+    """What an exposure is, in words: "NRC_IMAGE F200W", "NRS_FIXEDSLIT F170LP G235H"."""
+    words = {keyword: str(header.get(keyword) or "").strip() for keyword in OPTICS}
+    if not words["CHANNEL"].isdecimal():  # of NIRCam, whose detectors tell it
+        words["CHANNEL"] = ""
+    return " ".join(word for word in words.values() if word not in ("", "N/A", "CLEAR", "None"))
 
 
 def _judge(plan):
@@ -446,7 +459,7 @@ def _starts(chain, association):
     return chain.reads if association is None else (chains.root_and_suffix(association.science.expname)[1],)
 
 
-def recipe_for(pipeline, header, config, name=""):
+def recipe_for(pipeline, header, config, name="", chain=None):
     """All that one pipeline needs to know for the exposure with this header.
 
     Parameters
@@ -457,6 +470,8 @@ def recipe_for(pipeline, header, config, name=""):
     config : config.Config
     name : str
         The exposure's file, for messages.
+    chain : chains.Chain, optional
+        In place of the pipeline's own: a part of it.
 
     Returns
     -------
@@ -467,8 +482,7 @@ def recipe_for(pipeline, header, config, name=""):
     JwcalError
         A parameter is wrong or a reference is missing.
     """
-    chain = config.chain(pipeline, header)
-    steps = [step.name for step in chain.steps]
+    chain = chain or config.chain(pipeline, header)
     ours = [step.name for step in chain.steps if not step.own]  # CRDS knows no others
     where = {**config.crds, "overrides": config.overrides(header), "file": name, "known": config.known}
     from_crds = pars.parameter_references(header, pipeline, ours, **where)
@@ -478,10 +492,13 @@ def recipe_for(pipeline, header, config, name=""):
         parameters, origins = config.chain_parameters(chain, header.get("EXP_TYPE"), values)
         origins = {step: {name: o for name, o in by_name.items() if o != configuration.DEFAULT} for step, by_name in origins.items()}
         wanted = _wanted(chain, config.save, parameters)
-        types = chains.reference_types([step for step in steps if not parameters[step]["skip"]])
+        running = [step for step in chain.steps if not parameters[step.name]["skip"]]
+        types = chains.reference_types([step.name for step in running]), chains.other_reference_types(running)
         config.known[kind] = chain, from_crds, parameters, origins, wanted, types
-    *_, parameters, origins, wanted, (required, optional) = config.known[kind]
+    *_, parameters, origins, wanted, ((required, optional), others) = config.known[kind]
     found = choose.resolve(header, required, optional=optional, **where)
+    if others:
+        found = _with_others(found, others, header, config, where)
     own = {kind: found.files[kind] for kind in where["overrides"] if kind in found.files}
     return Recipe(
         pipeline,
@@ -499,6 +516,19 @@ def recipe_for(pipeline, header, config, name=""):
         doubts=requests.contradictions(own, header, config.known),
         origins=origins,
     )
+
+
+def _with_others(found, others, header, config, where):
+    """The references of an exposure, and those of some of its slits, which are chosen as for exposures of another type."""
+    more = []
+    for exp_type, types in others.items():
+        like = Like(header, EXP_TYPE=exp_type)
+        more.append((exp_type, choose.resolve(like, (), optional=types, **{**where, "overrides": config.overrides(like)})))
+    kind = "others", id(found), *(id(its) for _, its in more)
+    if kind not in config.known:
+        files, names = ({as_for(t, exp_type): value for exp_type, its in more for t, value in its[k].items()} for k in (0, 1))
+        config.known[kind] = choose.Resolved(found.files | files, found.names | names, found.context), found, more
+    return config.known[kind][0]
 
 
 def forms_of(chain, header):

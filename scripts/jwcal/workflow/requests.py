@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 from ..files.fitsheaders import read_headers
 from ..settings import facts, pars
 from ..settings.chains import Step, steps_of
-from ..settings.tables import matches, table
+from ..settings.tables import Like, matches, table
+from ..vocabulary import reference_types
 from ..vocabulary.errors import ConfigError, InputError, JwcalError
 
 # A step that does nothing without a parameter -> the parameter, a number above 0.
@@ -217,7 +218,7 @@ class Asked:
             self._suffixes.update(entry.suffixes.values() if not isinstance(entry, Step) and entry.name else ())
         if id(recipe.references) not in self._seen:  # of a kind's exposures they are one and the same
             self._seen.add(id(recipe.references))
-            self._taken.update(recipe.references.items())
+            self._taken.update((reference_types.plain(kind), file) for kind, file in recipe.references.items())
 
     def remarks(self, whole=True):
         """What does nothing, in words.
@@ -258,11 +259,17 @@ class Asked:
         listed = len(self._config.references.overrides) > 1 or any(match for match, _ in self._config.references.overrides)
         for number, (match, files) in enumerate(self._config.references.overrides):
             key = f"references.overrides[{number}]" if listed else "references.overrides"
-            if match and not any(matches(match, exposure.header) for exposure in self._exposures):
+            if match and not any(matches(match, header) for header in self._headers()):
                 said.append(f"{key}: no exposure has {', '.join(f'{k} {v}' for k, v in match.items())}")
                 continue
             said += [f"{key}.{kind}: {why}" for kind, file in files.items() if (why := self._unused(kind, file))]
         return said
+
+    def _headers(self):
+        """Those that references are chosen with: also for slits that have the references of another type of exposure."""
+        also = {exp_type for recipe in self._recipes.values() for step in recipe.steps for exp_type in step.also_of}
+        for exposure in self._exposures:
+            yield from (exposure.header, *(Like(exposure.header, EXP_TYPE=exp_type) for exp_type in also))
 
     def _unused(self, kind, file):
         """Why an override is not used; None where it is."""

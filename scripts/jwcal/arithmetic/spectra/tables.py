@@ -15,7 +15,7 @@ OF_INT_TIMES = (
     *("int_start_BJD_TDB", "int_mid_BJD_TDB", "int_end_BJD_TDB"),
 )
 COMBINED = ("WAVELENGTH", "FLUX", "ERROR", "SURF_BRIGHT", "SB_ERROR", "DQ", "WEIGHT", "N_INPUT")
-SQUARE = {"Jy": "Jy^2", "MJy/sr": "MJy^2 / sr^2", "DN/s": "DN^2 / s^2"}
+SQUARE = {"Jy": "Jy^2", "MJy": "MJy^2", "MJy/sr": "MJy^2 / sr^2", "DN/s": "DN^2 / s^2"}
 
 
 def spectrum_table(columns):

@@ -106,6 +106,8 @@ def pixel_widths(wavelength):
 
 def _fore_optics(reference, wavelength, step, window):
     """(value, error, flags) of F; NaN where it is not known: it holds a part of the flux calibration, so that 1 is no way out."""
+    if window.shutter and not reference.has(f"{TABLE},2"):
+        window = window._replace(shutter=None)  # that of a lamp, which is the same for all quadrants
     at, values, errors = _table(reference, window)
     error = None
     if window.shutter:

@@ -18,7 +18,7 @@ from ..headers import Identity
 from ..series import Transit
 from ..spectrograph import Dip, Source, Spectrum
 from . import images, rates
-from .references import write_references
+from .references import SPECTRAL, write_references
 from .shutters import NODS, examples, write_msa
 
 FIRST = Identity()
@@ -209,8 +209,8 @@ def expose_slitlets(
     Program
     """
     kept, options = _apart({"ngroups": 3, **options})
-    files = files or _references(out, "mos", real, grating, filter, options.get("detector", "NRS1"))
     slitlets = examples(STAR.spectrum, Even(10 * sky)) if slitlets is None else slitlets
+    files = files or _of_shutters(out, real, grating, filter, options.get("detector", "NRS1"), any(one.slit != "NONE" for one in slitlets))
     where = rates.places_on_sky(files, slitlets, grating=grating, filter=filter)
     write_msa(Path(out) / "data" / METADATA, slitlets, nods=nods, where=where)
     made = []
@@ -219,6 +219,15 @@ def expose_slitlets(
         given = {"grating": grating, "filter": filter, "background": Even(sky), "noise": False}
         made.append(rates.simulate_slitlets(files, slitlets, **given, **known, **options))
     return write_program(out, made, files, **kept)
+
+
+def _of_shutters(out, real, grating, filter, detector, with_slits):
+    """The references of shutters, and of the fixed slits among them: type -> path, and "type of slits" -> path."""
+    files = _references(out, "mos", real, grating, filter, detector)
+    if with_slits:
+        of_slits = _references(out, "fs", real, grating, filter, detector)
+        files |= {f"{kind} of slits": path for kind, path in of_slits.items() if kind in (*SPECTRAL, "pathloss", "wavecorr")}
+    return files
 
 
 def expose_slicer(

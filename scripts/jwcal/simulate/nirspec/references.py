@@ -228,8 +228,8 @@ class _Writer:
     def pathloss(self):
         across, along = (np.linspace(-0.5, 0.5, n) for n in PLACES[self.through])
         hdus = []
-        for number, (name, keywords, parts) in enumerate(self._apertures(across, along), start=1):
-            cards = keywords | {"APERTURE": name} | _axes(across, along, COARSE)
+        for number, (name, keywords, parts, places) in enumerate(self._apertures(across, along), start=1):
+            cards = keywords | {"APERTURE": name} | _axes(across, places, COARSE)
             hdus += [_image(what, array, number, cards) for what, array in (("PS", parts), ("PSVAR", 1e-6 * parts))]
             even = response.even_loss(COARSE)
             cards = {"CRPIX1": 1.0, "CRVAL1": COARSE[0] * 1e-6, "CDELT1": (COARSE[1] - COARSE[0]) * 1e-6}
@@ -237,18 +237,21 @@ class _Writer:
         self.fits("pathloss", "PathlossModel", hdus)
 
     def _apertures(self, across, along):
+        """(name, its keywords, parts of a point source's light, places along it) of each."""
         places = across[None, None], along[None, :, None], COARSE[:, None, None]
         if self.through == "ifu":
-            yield "IFU", {}, np.broadcast_to(response.point_loss(places[2]), (COARSE.size, along.size, across.size))
+            yield "IFU", {}, np.broadcast_to(response.point_loss(places[2]), (COARSE.size, along.size, across.size)), along
         elif self.through == "mos":
             unit = self.optics.size(self.optics.shutter(1, 182, 85))
             pitch = tuple(u / s for u, s in zip(unit, response.SCREEN, strict=True))
             for shutters in (1, 3):
                 open_ = response.windows(-(shutters // 2), shutters // 2)
-                yield f"MOS{shutters}", {"SHUTTERS": shutters}, response.point_part(*places, unit, open_, pitch)
+                whole = np.linspace(shutters * along[0], shutters * along[-1], shutters * (along.size - 1) + 1)
+                parts = response.point_part(across[None, None], whole[None, :, None], COARSE[:, None, None], unit, open_, pitch)
+                yield f"MOS{shutters}", {"SHUTTERS": shutters}, parts, whole
         else:
             for name in SLITS:
-                yield name, {}, response.point_part(*places, self.optics.size(self.optics.slit(name)))
+                yield name, {}, response.point_part(*places, self.optics.size(self.optics.slit(name))), along
 
     def barshadow(self):
         along = np.linspace(-1, 1, 1001)[:, None]

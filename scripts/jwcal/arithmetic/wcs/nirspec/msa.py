@@ -73,7 +73,7 @@ def slitlets(header, path, y_range, scales):
     for number, (slitlet, name) in enumerate(zip(rows["slitlet_id"].tolist(), named, strict=True)):
         found.setdefault(name or slitlet, []).append(number)
     program = str(header.get("PROGRAM", "")).lstrip("0")
-    made = []
+    made, wrong = [], []
     for slitlet, numbers in found.items():
         fixed = {bool(named[number]) for number in numbers}
         primary = [number for number in numbers if _is(rows, number, "primary_source", "Y")]
@@ -81,7 +81,9 @@ def slitlets(header, path, y_range, scales):
         if fixed == {True, False} or (fixed == {True} and len(numbers) > 1):
             raise InputError(f"{where} is made of a fixed slit and others", path, OTHER)
         if len(primary) > 1:
-            raise InputError(f"{where} has {len(primary)} shutters with a primary source", path, OTHER)
+            wrong.append(f"{where} has {len(primary)} shutters with a primary source")
+            log.warning("%s: it is left out", wrong[-1])
+            continue
         if fixed == {True}:
             if not primary:
                 log.info("The fixed slit %s has no primary source: it is left out", slitlet)
@@ -89,6 +91,8 @@ def slitlets(header, path, y_range, scales):
             made.append(_fixed(slitlet, rows[primary[0]], sources, program, dither, y_range))
         else:
             made.append(_of_shutters(slitlet, rows[numbers], primary and rows[primary[0]], sources, program, dither, y_range, scales))
+    if wrong and not made:
+        raise InputError(f"{wrong[0]}, and no slitlet is without fault", path, OTHER)
     _tell(made)
     return made
 
