@@ -16,8 +16,11 @@ PY := .venv/bin/python
 .PHONY: demo report test test-slurm parity lint signatures peer envs clean
 
 demo: .venv/kernels
+	@echo 'Simulating the program and its references'
 	$(PY) -m jwcal.simulate demo demo
+	@echo 'Calibrating it'
 	$(PY) -m snakemake --cores $(CORES) --configfile config/demo.yaml
+	@echo 'Drawing the products, and the page on the run'
 	$(PY) -m jwcal.report.preview demo/results
 	$(PY) -m jwcal.report demo/results
 	@echo "The products are in demo/results, pictures of them in demo/results/previews, and a page on the run is demo/results/report.html."
@@ -54,6 +57,7 @@ peer: .venv-peer/ready
 
 # The kernels that the demo needs are compiled here, and kept outside the checkout. Other runs compile what they need before their first job.
 .venv/kernels: .venv/ready $(wildcard scripts/jwcal/kernels/*.py scripts/jwcal/kernels/*/*.py scripts/jwcal/kernels/*.json)
+	@echo 'Compiling the kernels that the demo needs, once'
 	$(PY) -m jwcal.warm_up
 	touch $@
 

@@ -32,7 +32,7 @@ for variable, folder in [("PYTHONPATH", SCRIPTS)] * OWN + [("PATH", os.path.dirn
 JOB = "python -m jwcal.jobs {input.recipe:q} --log {log:q} --threads {threads} --scratch {resources.tmpdir:q}"
 
 from jwcal.machine.garbage import SELDOM
-from jwcal.report import progress
+from jwcal.report import progress, screen
 from jwcal.report.summary import forecast, summary
 from jwcal.vocabulary.errors import JwcalError
 from jwcal.workflow import kernels, plan, warm
@@ -45,6 +45,18 @@ except JwcalError as error:
     if not is_lint():
         raise WorkflowError(str(error))
     PLAN = plan.Plan(config["results"])  # only lint does not check: it looks at the rules, and needs no data
+
+
+def jobs_to_do():
+    """Lines about what this run does."""
+    wanted = {(rule, wildcards.get("exposure")) for rule, wildcards, must in jobs_of_the_run() if must}
+    jobs = [job for job in PLAN.jobs if (job.rule, job.exposure) in wanted]
+    counts = Counter(job.pipeline for job in jobs)
+    return screen.to_do(jobs, {pipeline: counts[pipeline] for _, group in plan.ORDER for pipeline in group if counts[pipeline]})
+
+
+if is_main_process() and screen_handler():
+    screen.take_over(screen_handler(), logger, jobs_to_do, PLAN.failure)
 
 
 def to_be_made(wildcards):

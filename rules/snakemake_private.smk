@@ -6,6 +6,7 @@ OUTPUTS: none. tests/workflow/test_snakemake_private.py calls each of them with 
 
 import threading
 
+from snakemake.logging import logger
 from snakemake.settings.types import RerunTrigger
 
 
@@ -57,6 +58,12 @@ def keep_going():
 def jobs_of_the_run():
     """(rule, wildcards, whether it has to run) of all jobs of the DAG."""
     return [(job.rule.name, job.wildcards_dict, workflow.dag.needrun(job)) for job in workflow.dag.jobs]
+
+
+def screen_handler():
+    """What writes Snakemake's own messages to the screen; None where it is told to say all, or where a plugin writes them."""
+    handlers = [handler for handler in logger.handlers if handler.name == "DefaultStreamHandler"]
+    return None if workflow.output_settings.verbose or not handlers else handlers[0]
 
 
 def end_timers():

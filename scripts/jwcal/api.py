@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from . import associations
-from .associations import members
+from .associations import archive, members
 from .files import fingerprint
 from .model.exposure import Exposure
 from .products import stored
@@ -68,7 +68,7 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
     settings["insert"] = insert or {}
     config = configuration.load(settings)
     given = isinstance(source, Exposure)
-    association = None if given or Path(source).suffix != ".json" else _association(source)
+    association = None if given or Path(source).suffix != ".json" else _association(source, pipeline)
     if association:
         source = Path(source).parent / association.science.expname
     header = source.header if given else index.check(source) or stored.header(source)
@@ -122,11 +122,15 @@ def _plain(overrides):
     return overrides or {}
 
 
-def _association(path):
-    """The association in a file of one product."""
+def _association(path, pipeline):
+    """The association in a file of one product, which is for this pipeline."""
     found = associations.load(path, exists=lambda name: Path(path).parent.joinpath(name).exists())
     if len(found) > 1:
         do = "Give it to the workflow: `associations` in the configuration"
         raise ConfigError("one pipeline by hand takes an association of one product", path, do)
+    wanted = archive.pipelines_of(found[0].asn_type)
+    if pipeline not in wanted:
+        what = f"it is an association of type {found[0].asn_type}, which {pipeline} does not take"
+        raise ConfigError(what, path, f"Give it to {' or '.join(wanted)}, or correct its asn_type")
     found[0].given, found[0].table = Path(path), Path(path).name
     return found[0]

@@ -26,7 +26,12 @@ def main(arguments=None):
     count = iter(range(1, len(missing) + 1))
     say = (lambda *_: None) if options.quiet else (lambda text: print(text, flush=True))
     say(f"{len(missing)} of {len(modules)} modules of kernels to be compiled; they are kept in {keep.folder()}")
-    wrong = ahead.compile_all(missing, options.processes, lambda module, s: say(f"{next(count)} of {len(missing)}: {module} ({s:.0f} s)"))
+    wrong = ahead.compile_all(
+        missing,
+        options.processes,
+        tell=lambda module, s: say(f"{next(count)} of {len(missing)}: {module} ({s:.0f} s)"),
+        alive=lambda modules: say(f"  compiling {', '.join(modules)}"),
+    )
     for module, problem in wrong.items():
         print(f"{module} is compiled when it is called, as its table is not right: {' '.join(problem.split())[:300]}", file=sys.stderr)
 

@@ -205,6 +205,26 @@ def test_clear_rate_files(image, tmp_path, caplog, kind):
         assert said == [f"{path}: {extension} is {found}: read as {'uint32' if extension == 'DQ' else 'float32'}"]
 
 
+def test_infinite_values(image, tmp_path, caplog):
+    """They are no values: NaN and flagged in the cal file, and in the mosaic what NaN in their place gives, not infinite."""
+    here = np.zeros((160, 160), bool)
+    here[40:44, 50], here[100, 20] = True, True
+
+    def holding(value):
+        def change(sci):
+            sci = sci.copy()
+            sci[here] = value
+            return sci
+
+        return change
+
+    made = [image.run("image2", edited(image.rate, tmp_path / image.rate.name, {"SCI": holding(value)})) for value in (np.nan, -np.inf)]
+    assert_same(*made)
+    assert np.isnan(made[1]["cal"].sci[here]).all() and (made[1]["cal"].dq[here] & 1).all() and np.isfinite(made[1]["i2d"].sci).all()
+    said = [r.getMessage() for r in caplog.records if "infinite" in r.getMessage()]
+    assert said == [f"{tmp_path / image.rate.name}: SCI has 5 infinite values: read as NaN"]
+
+
 def test_all_bits_of_signed_flags(image, tmp_path):
     """int32 without the offset of unsigned numbers: the highest bit is one as the others."""
     bits = np.arange(160 * 160, dtype=np.uint32).reshape(160, 160) | np.uint32(1 << 31)

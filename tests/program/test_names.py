@@ -25,7 +25,7 @@ NAME = "jw01234001001_{:05}_00001_nrcb1"
 # Names of a file before its suffix, and why it can't be used.
 USED = ["my obs (1)", "a%20b'c", "jw01234001001.v2", "é☆", "-x", "$HOME", 'a[b]*?\\c"d;&|', " blank ", "UPPER_CASE", "x_rate", "l" * 180]
 REFUSED = {
-    "my obs (1) {x}": "its name has braces, which the workflow takes for placeholders",
+    "my obs (1) {x}": "its name has braces, which stand for what differs in names of products",
     "{exposure}": "its name has braces",
     "a}": "its name has braces",
     "": "its name has nothing before the suffix",
@@ -70,6 +70,16 @@ def test_names_that_are_refused(tiny, tmp_path, root):
     (message,) = made.problems
     assert message.encode().startswith(os.fsencode(path.parent)) and f": {REFUSED[root]}" in message and message.endswith(". Rename it.")
     assert [job.exposure for job in made.jobs if job.stage != "stage3"] == [NAME.format(1)] * 2
+
+
+@pytest.mark.parametrize("root", ["my obs (1) {x}", "{suffix}"])
+def test_names_that_are_refused_by_hand(tiny, tmp_path, root):
+    """Once written under another name, "my obs (1) x"."""
+    path = put(tiny.image, tmp_path / "data" / f"{root}_uncal.fits")
+    with pytest.raises(InputError) as caught:
+        jwcal.run_pipeline("detector1", path, out=tmp_path / "out", crds_path=tiny.crds)
+    assert str(caught.value).startswith(f"{path}: its name has braces") and str(caught.value).endswith(" Rename it.")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

@@ -5,8 +5,11 @@ import pytest
 from astropy.io import fits
 from astropy.table import QTable, Table
 
+import grisms
+from jwcal.products import stored
 from jwcal.report import drawing, measure, pictures, remains, tables
 from jwcal.report.pictures import spectra
+from jwcal.steps import assign_wcs, extract_2d
 from jwcal.vocabulary.errors import InputError
 
 
@@ -73,6 +76,25 @@ def test_slits_of_a_calibrated_exposure(tmp_path):
     path = images(tmp_path / "jw1_cal.fits", *[(noise((5, 9)), {"SLTNAME": f"S{n}"}) for n in range(7)])
     found = pictures.pictures(path)
     assert [picture.caption.split(":")[0] for picture in found] == ["S0", "S1", "S2", "S3"]
+
+
+def test_cut_outs_of_a_field_with_their_traces(tmp_path):
+    """A line along the middle of the light of a source's spectrum."""
+    field = grisms.field(tmp_path, grisms.NIRISS, [grisms.Star(110.0, 60.0, 1e-5)], strengths=(1, 0))
+    exposure = assign_wcs.apply(field.exposure, field.refs, "niriss_wfss", sip_approx=False)
+    exposure = extract_2d.apply(exposure, field.refs, "wfss", "PUPIL")
+    path = tmp_path / "jw1_cal.fits"
+    exposure.suffix = "simul_slits"  # whose form is that of cut-outs
+    stored.write(exposure, path)
+    first, *_ = pictures.pictures(path)
+    (mark,) = first.marks
+    assert mark.kind == "trace" and "order 1" in first.caption
+    light = np.where(np.isfinite(first.values), first.values, 0)
+    inside = (mark.x > 2) & (mark.x < light.shape[1] - 3)
+    columns = np.rint(mark.x[inside]).astype(int)
+    middles = [np.average(np.arange(len(light)), weights=light[:, column] ** 2) for column in columns]
+    assert len(columns) > 20 and np.abs(middles - mark.y[inside]).max() < 0.5
+    assert drawing.web(first)["src"].startswith("data:image")
 
 
 def test_a_star_in_a_series(tmp_path):

@@ -104,8 +104,21 @@ def test_a_product_without_what_can_not_be_used_says_so(tiny, folder):
     note = f"{product}: without {lacking}, which is of the same observation and can't be used"
     assert [remark for remark in made.remarks if "without" in remark] == [note]
     assert f"  note: {note}" in summary(made, started=0).splitlines()
+    (recipe,) = [recipe for recipe in made.recipes.values() if recipe.product == product]
+    assert f"{product}: {recipe.association['lacks']}" == note, "its job does not know"
     cut(folder, lacking, 10**9)
     assert not any("without" in remark for remark in planned(tiny, folder, until="stage3").remarks)
+
+
+def test_the_report_of_a_run_of_stage_3_alone(tiny, folder):
+    """It starts from cal files: once it told of 0 exposures."""
+    made = planned(tiny, folder, until="stage3")
+    made.jobs = [job for job in made.jobs if job.stage == "stage3"]
+    made.index()
+    made.save()
+    assert [tables.state(remains.read(folder / "results"))[key] for key in ("exposures", "finished")] == [3, 0]
+    lay(made)
+    assert [tables.state(remains.read(folder / "results"))[key] for key in ("exposures", "finished")] == [3, 3]
 
 
 def test_products_of_members_whose_job_is_not_finished(tiny, folder):

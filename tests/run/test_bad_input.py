@@ -4,6 +4,7 @@ The same damaged file goes through the plan of a program, where a good exposure 
 """
 
 import gzip
+import json
 import logging
 import os
 import shutil
@@ -17,9 +18,12 @@ from astropy.io import fits
 import jwcal
 from jwcal.__main__ import main
 from jwcal.files import fitsio, storage
+from jwcal.model.exposure import Members
 from jwcal.products import stored
 from jwcal.provenance import records
+from jwcal.run import loop
 from jwcal.settings import pars
+from jwcal.settings.recipe import Recipe
 from jwcal.vocabulary import dq
 from jwcal.vocabulary.errors import ConfigError, InputError, JwcalError, ProductError, ReferenceError
 from jwcal.workflow import jobs, plan, stale
@@ -242,6 +246,22 @@ def test_file_of_another_level(tiny, tiny_rate, tmp_path, pipeline, suffix):
     shutil.copy(tiny_rate if suffix in ("rate", "cal") else tiny.image, path)
     with pytest.raises(InputError, match=rf"{suffix}.fits: {pipeline} starts from \*_\w+.fits, which this is not.*Give it the"):
         by_hand(tiny, path, tmp_path / "out", pipeline)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "kind", "others"),
+    [("spec3", "image3", "image3"), ("tso3", "image3", "image3"), ("image3", "image2", "image2 or wfs-image2")],
+)
+def test_association_for_another_pipeline(tiny, tmp_path, pipeline, kind, others):
+    """Once taken, as far as the first step that did not understand it."""
+    asn = tmp_path / "mine_asn.json"
+    (tmp_path / f"{GOOD}_cal.fits").write_bytes(b"")
+    members = [{"expname": f"{GOOD}_cal.fits", "exptype": "science"}]
+    asn.write_text(json.dumps({"asn_type": kind, "asn_id": "o001", "products": [{"name": "mine", "members": members}]}))
+    with pytest.raises(ConfigError) as caught:
+        by_hand(tiny, asn, tmp_path / "out", pipeline)
+    what = f"{asn}: it is an association of type {kind}, which {pipeline} does not take. Give it to {others}, or correct its asn_type."
+    assert str(caught.value) == what and not (tmp_path / "out").exists()
 
 
 def test_folder_as_a_file(tiny, tmp_path):
@@ -582,6 +602,19 @@ def test_history_is_split_between_words(tiny_rate, tmp_path):
     stored.write(exposure, tmp_path / "x_rate.fits")
     history = [line for line in fits.getheader(tmp_path / "x_rate.fits")["HISTORY"] if "word-" in line]
     assert len(history) > 5 and " ".join(history) == f"jump SKIPPED: {why}"
+
+
+def test_what_a_mosaic_lacks_is_in_its_header_and_its_log(tiny_rate, tmp_path, caplog):
+    """Once told in the summary alone; the mosaic looks like any other."""
+    lacks = "without jw01234001001_02101_00007_nrcb1, which is in b_asn.json and not among the data"
+    association = {"table": "mosaic_asn.json", "pool": "headers", "asn_id": "o001", "lacks": lacks}
+    recipe = Recipe("image3", [], association=association, takes="members", product="mosaic")
+    members = Members([(stored.read(tiny_rate), "science")])
+    loop.run(recipe, members)
+    assert caplog.messages.count(f"mosaic: {lacks}") == 1
+    (exposure,) = members.each()
+    stored.write(exposure, tmp_path / "x_rate.fits")
+    assert f"mosaic_asn.json: {lacks}" in " ".join(fits.getheader(tmp_path / "x_rate.fits")["HISTORY"])
 
 
 # --- parameters that the peer has exported ---

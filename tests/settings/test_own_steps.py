@@ -68,7 +68,7 @@ def snakemake(folder, settings, *arguments):
     (folder / "mine.yaml").write_text(yaml.safe_dump(settings))
     command = [Path(sys.executable).parent / "snakemake", "-s", ROOT / "Snakefile", "--cores", "1", "--configfile", "mine.yaml", *arguments]
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    jobs = re.findall(r"^Job \d+: ([a-z]+\d?)\w* (\S+): (.*)$", done.stdout, flags=re.MULTILINE)
+    jobs = re.findall(r"^([a-z]+\d?)\w* (jw\S+): (.*)$", done.stdout, flags=re.MULTILINE)
     return done, {(pipeline, exposure): why for pipeline, exposure, why in jobs}
 
 
@@ -372,6 +372,25 @@ def test_all_members_of_an_association(tiny_rate, write):
     (left,) = loop.run(Recipe("image3", mine, {"mine": {"skip": False, "by": 3.0}}, takes="members"), members)
     assert left is members and members.steps["mine"] == ("COMPLETE", "")
     assert [shell.header["SCALED"] for shell in members.shells()] == [3.0, 3.0]
+
+
+def test_catalogues_and_labels_pass_it_by(tiny_rate, write, caplog):
+    """After source_catalog it was called on the catalogue too. What it does after the last product is told."""
+    gives = write(
+        "import numpy as np\n\n\ndef apply(exposure, refs):\n    table = exposure.aside('cat')\n    table.catalogue = 'a table'\n"
+        "    return [exposure, table, exposure.aside('segm', sci=np.ones((2, 2), np.uint32))]\n",
+        "gives.py",
+    )
+    mine = write("def apply(exposure, refs):\n    exposure.sci = exposure.sci + 1\n    return exposure\n")
+    facts.take_in({"gives": str(gives), "mine": str(mine)})
+    entries = [Step("gives", own=str(gives)), Step("mine", own=str(mine)), Save({"rate": "rate"})]
+    before = stored.read(tiny_rate)
+    after, table, labels = loop.run(Recipe("image3", entries), stored.read(tiny_rate))
+    np.testing.assert_array_equal(after.sci, before.sci + 1)
+    assert ["mine" in one.steps for one in (after, table, labels)] == [True, False, False] and (labels.sci == 1).all()
+    assert "is in no product" not in caplog.text
+    loop.run(Recipe("image3", [*entries[:2], Save({"cat": "cat"})]), stored.read(tiny_rate))
+    assert f"{tiny_rate}: what mine does to the rate is in no product: it is written before. Insert it earlier" in caplog.text
 
 
 @pytest.mark.parametrize(("returned", "word"), [("None", "NoneType"), ("exposure.sci", "ndarray"), ("[]", "list")])

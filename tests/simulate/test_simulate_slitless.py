@@ -1,6 +1,7 @@
 """Slitless spectra and those of MIRI's prism as raw exposures: archive-format files whose truth independent arithmetic finds again."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from stdatamodels.jwst import datamodels
 
 import readers
 from jwcal.products import stored
-from jwcal.simulate import grism, prism, soss
+from jwcal.simulate import grism, prism, scene, soss
 from jwcal.simulate.from_rates import Shot, expose
 from jwcal.simulate.instruments import Subarray
 from jwcal.simulate.spectrograph import Spectrum
@@ -276,7 +277,7 @@ def test_no_light_of_a_field_is_lost():
     first = grism.NIRISS[0]
     known = {"fwhm": 1.5, "orders": [1]}
     paths = grism.disperse(image, first, 350.0, 30.0, flat, **known)
-    grism.disperse(galaxy, first, 350.0, 30.0, flat, kernel=grism.scene.shape_of_galaxy(2.5, 1.0, 0.5, 0.3), **known)
+    grism.disperse(galaxy, first, 350.0, 30.0, flat, kernel=scene.shape_of_galaxy(2.5, 1.0, 0.5, 0.3), **known)
     wavelength = np.linspace(*first.band, 10001)
     all_of_it = np.trapezoid(first.rate(1e-3, wavelength, first.orders[0]), wavelength)
     assert image.sum() == pytest.approx(all_of_it, rel=2e-3) and galaxy.sum() == pytest.approx(all_of_it, rel=2e-3)
@@ -290,7 +291,7 @@ def test_older_references_of_nircam_are_in_t_alone(tmp_path):
     import asdf
 
     for field, form in ((0.0, "Polynomial1D"), (0.002, "list")):
-        path, *_ = grism.write_references(tmp_path, [grism.replace(grism.NIRCAM[0], field=field)])
+        path, *_ = grism.write_references(tmp_path, [replace(grism.NIRCAM[0], field=field)])
         with asdf.open(path) as file:
             assert (form in type(file["dispx"][0]).__name__ or form == "list" and len(file["dispx"][0]) == 1) and (
                 "invdispx" in file.tree

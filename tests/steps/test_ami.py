@@ -5,6 +5,7 @@ import json
 
 import asdf
 import numpy as np
+import oifits
 import pytest
 from astropy.io import fits
 from scipy.optimize import least_squares
@@ -291,6 +292,37 @@ def test_tables_are_those_of_the_standard(result, tmp_path):
             assert hdus["OI_WAVELENGTH"].data["EFF_WAVE"][0] == pytest.approx(4.82e-6, rel=1e-3)
             assert hdus["OI_TARGET"].data["TARGET"][0] and hdus["OI_TARGET"].columns["TARGET"].format == "32A"
     assert normal.header["CALIB"] == "CALIBRATOR"
+
+
+def test_a_public_reader_opens_them(result, tmp_path):
+    """Users' trouble 25: P. Boley's oifits, which also checks that a file is valid and consistent."""
+    _, products, normal = result
+    for product in (*products, normal):
+        if product.suffix == "amilg":
+            continue
+        path = stored.write(product, tmp_path / f"jw_{product.suffix}.fits")
+        read = oifits.open(str(path), quiet=True)
+        assert read.isvalid() and read.isconsistent() and read.getoifitsver() == 2
+        rows = 25 if product.suffix == "amimulti-oi" else 1
+        assert (read.vis.size, read.vis2.size, read.t3.size) == (21 * rows, 21 * rows, 35 * rows)
+        np.testing.assert_array_equal([row.vis2data[0] for row in read.vis2], product.tables["OI_VIS2"]["VIS2DATA"])
+        np.testing.assert_array_equal([row.t3phi[0] for row in read.t3], product.tables["OI_T3"]["T3PHI"])
+        np.testing.assert_array_equal(
+            [(row.ucoord, row.vcoord) for row in read.vis], product.tables["OI_VIS"][["UCOORD", "VCOORD"]].tolist()
+        )
+        (light,) = read.wavelength.values()
+        assert light.eff_wave == pytest.approx(4.82e-6, rel=1e-3)
+        (holes,) = read.array.values()
+        assert len(holes.station) == 7 and {station.sta_name for station in read.t3[0].station} <= {one.sta_name for one in holes.station}
+
+
+def test_acquisition_images_are_no_targets(clean, files):
+    """Users' trouble 26: an association that has one beside its target."""
+    members = observed(clean, nints=1, kinds=("science",))
+    image = copy.deepcopy(members.every[0].source)
+    image.sci = np.full((64, 64), np.nan, np.float32)
+    both = Members([(members.every[0].source, "science"), (image, "target_acquisition")], name=members.name, asn_id="c1000")
+    assert [product.suffix for product in analyzed(both, files)] == ["ami-oi", "amimulti-oi", "amilg"]
 
 
 def test_the_same_bytes_again(clean, files, tmp_path):

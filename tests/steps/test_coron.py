@@ -531,6 +531,37 @@ def test_a_psfmask_of_other_pixels(tmp_path, two_rolls):
         align_refs.apply(all_of_them, coronagraphs.references(tmp_path, two_rolls, mask=np.full((64, 64), np.nan)))
 
 
+@pytest.mark.parametrize("which", ["none", "science", "psf"])
+def test_a_star_beside_its_mask_is_said(tmp_path, which, caplog):
+    """A missed acquisition, by about an arcsec: which exposure it is, and how far its star is away; all goes on."""
+    missed = {"offsets": [(0.0, 0.0), (0.8, 0.5) if which == "science" else (0.0, 0.0)]}
+    made = coronagraphs.program(nints=1, reference_nints=2, references=2, **missed)
+    if which == "psf":
+        made[3] = coronagraphs.program(nints=1, reference_nints=1, references=1, rolls=(0.0,), offsets=[(0.8, 0.5)])[0][0], "psf"
+    all_of_them, refs = coronagraphs.members(made), coronagraphs.references(tmp_path, made)
+    stack_refs.apply(all_of_them)
+    with caplog.at_level("WARNING"):
+        align_refs.apply(all_of_them, refs)
+    said = [record.getMessage() for record in caplog.records if "outshines" in record.getMessage()]
+    assert len(said) == (which != "none")
+    if said:
+        named = made[1][0].exposure.name if which == "science" else "PSF references, integration 3:"
+        assert said[0].startswith(named) and abs(float(said[0].split(" pixels")[0].split()[-1]) - 0.94 / 0.063) < 2
+
+
+def test_a_spot_beside_the_mask():
+    """By hand: one alone counts, one of several like it does not, nor one that is under the mask."""
+    image, transmission = np.random.default_rng(1).normal(0, 1, (60, 60)), np.ones((60, 60))
+    assert star.beside(image, (30, 30), transmission) is None
+    image[45:48, 30:33] += 100
+    assert star.beside(image, (30, 30), transmission) == pytest.approx(16, abs=1)
+    assert star.beside(image, (30, 40), transmission) is None
+    transmission[40:] = 0.1
+    assert star.beside(image, (30, 30), transmission) is None
+    image[10:13, 30:33] += 110
+    assert star.beside(image, (30, 30), transmission) is None
+
+
 def test_blocks_of_nan_and_empty_integrations(tmp_path, two_rolls, caplog):
     """Users' troubles 21 and 29: none of them spreads, in SCI or in ERR; what is empty is left out."""
     good, _ = coronagraphs.subtract(tmp_path, copy.deepcopy(two_rolls), outliers=False)

@@ -53,6 +53,18 @@ def test_a_uniform_scene_becomes_uniform_again(tmp_path):
     assert not exposure.dq.any()
 
 
+@pytest.mark.parametrize("value", [-1.0, 0.0, np.inf, -np.inf, np.nan])
+def test_what_no_pixel_can_see(tmp_path, value):
+    """Nothing sees less than no light, or infinitely much: once a value of the other sign, or 0, without a flag."""
+    flat = np.full((32, 40), 2, np.float32)
+    flat[5, 6] = value
+    exposure = make.image_exposure(np.full((32, 40), 6, np.float32))
+    flat_field.apply(exposure, make.references(tmp_path, exposure, flat={"SCI": flat, "ERR": np.zeros_like(flat)}))
+    assert np.isnan(exposure.sci[5, 6]) and exposure.dq[5, 6] == dq.NO_FLAT_FIELD | dq.DO_NOT_USE
+    exposure.sci[5, 6], exposure.dq[5, 6] = 3, 0
+    assert (exposure.sci == 3).all() and not exposure.dq.any()
+
+
 def test_error_is_that_of_repeated_flats():
     """VAR_FLAT is the scatter that noisy flats give."""
     rng = np.random.default_rng(3)

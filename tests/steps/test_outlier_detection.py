@@ -481,6 +481,24 @@ def slit_references(folder):
     return spectrograph.write_lrs_references(folder / "lrs")
 
 
+def test_a_deep_transit_of_a_spectrum(slit_references):
+    """Users' trouble 13: 4 % of a star's light go for a third of the time, and are no outliers; the peer's rule flags the trace."""
+    shape = np.repeat([0.0, 1.0, 0.0], 4)
+    star = spectrograph.Source(spectrograph.Spectrum(flux=0.02, slope=-1.0))
+    dip = spectrograph.Dip(shape, 0.04)
+    one = spectrograph.simulate_lrs(slit_references, slitless=True, sources=[star], dip=dip, calibrated=True, seed=5).exposure
+    one.sci[5, 200, 30] += 50 * one.err[5, 200, 30]
+    counts = []
+    for options in ({}, AS_PEER["tso"]):
+        exposure = one.derive([Pixels(**{name: plane.copy() for name, plane in one.pixels[0].planes()})], "calints")
+        outlier_detection.apply(exposure, mode="tso", **options)
+        found = (exposure.dq & dq.OUTLIER) > 0
+        assert found[5, 200, 30]
+        counts.append(found.sum(axis=(1, 2)))
+    assert counts[0].sum() <= 3, counts[0]
+    assert (counts[1][shape == 1] > 500).all() and (counts[1][shape == 0] < 10).all()
+
+
 def nods(references, count, rays=60):
     """Exposures of a star with a sky and some hits each, within ten pixels of the star: there another nod looks too."""
     made, hits = [], []

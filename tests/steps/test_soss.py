@@ -65,7 +65,8 @@ def test_orders_are_told_apart(broad):
     ):
         assert abs(off(made, order, found[order], low, high)[0]) < limit, (order, low)
     (boxes,) = extract_1d.apply(made.exposure, made.refs, mode="soss", soss_atoca=False)
-    assert off(made, 2, tables(boxes)[2], 1.25, 1.4)[0] > 0.5  # order 1 is in the box of order 2: a hundred times the limit above
+    # where order 1 lies in the box of order 2 it is several times as bright, and is taken out all the same
+    assert off(made, 2, tables(boxes)[2], 1.36, 1.41)[0] > 3 and abs(off(made, 2, found[2], 1.36, 1.41)[0]) < 0.02
     # a transit of 1 %, order by order: within the photons' scatter
     for order, table in found.items():
         good = np.isfinite(table["FLUX"]).all(axis=0) & (table["WAVELENGTH"][0] < (1.2 if order == 2 else 2.8 if order == 1 else 0.8))

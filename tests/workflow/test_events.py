@@ -73,7 +73,7 @@ class Run(NamedTuple):
     @property
     def jobs(self):
         """(pipeline, exposure) -> why."""
-        found = re.findall(r"^Job \d+: ([a-z]+\d?)\w* (\S+): (.*)$", self.text, flags=re.MULTILINE)
+        found = re.findall(r"^([a-z]+\d?)\w* (jw\S+): (.*)$", self.text, flags=re.MULTILINE)
         return {(pipeline, exposure): why for pipeline, exposure, why in found}
 
 
@@ -345,6 +345,12 @@ EVENTS = {
     "code of source_catalog": (
         edited("steps/source_catalog.py", "\n\ndef apply(", "\n\nADDED = 1\n\n\ndef apply("),
         {job: "^step code: source_catalog$" for job in STAGE3},
+    ),
+    "a kernel of IRS2": (edited("kernels/detector/irs2.py", "\n\n@njit", "\n\nADDED = 1\n\n\n@njit"), NOTHING),
+    "a writer of spectra": (edited("products/spectra.py", "\n\ndef ", "\n\nADDED = 1\n\n\ndef "), NOTHING),
+    "code of a step of imaging": (
+        edited("steps/photom.py", "\n\ndef apply(", "\n\nADDED = 1\n\n\ndef apply("),
+        {job: r"^step code: photom$" for job in STAGE2} | mosaics(*MOSAICS),
     ),
     "code of another pipeline of stage 3": (edited("steps/wfs_combine.py", "\n\ndef apply(", "\n\nADDED = 1\n\n\ndef apply("), NOTHING),
     "an association changed": (

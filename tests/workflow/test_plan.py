@@ -79,6 +79,19 @@ def test_routing(tiny, planned, tmp_path, keywords, wanted, stops):
     assert stops is None or list(made.stops) == stops
 
 
+def test_half_of_a_pair(tiny, planned, tmp_path):
+    """Once it vanished after stage 2, without a word."""
+    keywords = {"VISITYPE": "PRIME_WFSC_ROUTINE", "PATTTYPE": "WFSC"}
+    first = like(tiny.image, tmp_path / "data", **keywords)
+    root = first.name.replace("_uncal.fits", "")
+    alone = planned(first, until="stage3")
+    assert alone.stops == {f"stage 2: wfs-image3 combines two exposures, and the other one of {root} is not there": 1}
+    assert any(line.startswith("  1 exposure stops after stage 2: wfs-image3 combines two") for line in summary(alone, 0).splitlines())
+    second = root.replace("_00001_", "_00002_")
+    both = planned(first, like(tiny.image, tmp_path / "data", second, **keywords, EXPOSURE="00002"), until="stage3")
+    assert both.stops == {} and [job.pipeline for job in both.jobs if job.stage == "stage3"] == ["wfs-image3"]
+
+
 GRISMS = [f"jw01234001001_0410{n}_00001_nrcb1" for n in range(3)]
 
 
@@ -112,6 +125,21 @@ def test_an_association_that_is_none_is_told_and_the_rest_is_made(planned, tmp_p
     (problem,) = made.problems
     assert problem.startswith(f"{tmp_path / 'mosaic_asn.json'}: asn_type is None")
     assert jobs(made) == IMAGE
+
+
+@pytest.mark.parametrize(("there", "total", "lost"), [((1, 3), 3, (2,)), ((2, 4), 6, (1, 3, 5, 6)), ((1, 2), 2, ()), ((1, 2), None, ())])
+def test_a_segment_of_a_series_that_was_not_fetched(tiny, planned, tmp_path, there, total, lost):
+    """It is named, and the rest of the series is put together."""
+    begin, end = "jw01234001001_02101_00001-seg", "_nrcb1"
+    paths = [like(tiny.series, tmp_path / "data", f"{begin}{n:03}{end}", EXSEGNUM=n, EXSEGTOT=total) for n in there]
+    made = planned(*paths, until="stage3")
+    (last,) = [job for job in made.jobs if job.stage == "stage3"]
+    assert last.pipeline == "tso3" and len(last.members) == len(there) - 1 and not made.problems
+    said = [remark for remark in made.remarks if "not among the data" in remark]
+    assert len(said) == bool(lost)
+    for text in said:
+        assert text.startswith(last.exposure) and text.endswith(f"the series has {total} segments")
+        assert all(f"{begin}{n:03}{end}" in text for n in lost[:3]) and ("and 1 more" in text) == (len(lost) > 3)
 
 
 def test_optional_products_and_skipped_steps(planned):

@@ -44,7 +44,7 @@ onstart:
     timer.start()
     end_timers()
     timer.join(10)
-    tell(ended=not timer.is_alive(), left=other.is_alive(), cores=cores(), here=runs_here())
+    tell(screen=screen_handler() is not None, ended=not timer.is_alive(), left=other.is_alive(), cores=cores(), here=runs_here())
 
 def at_exit():
     if not does_something():
@@ -84,9 +84,14 @@ def test_a_dry_run_and_options(run):
 
 def test_a_run(run, tmp_path):
     done, (start, end) = run()
-    assert (start["ended"], start["left"], start["cores"], start["here"]) == (True, True, 2, True), done.stderr
+    assert (start["ended"], start["left"], start["cores"], start["here"], start["screen"]) == (True, True, 2, True, True), done.stderr
     assert (end["does"], end["dry"]) == (True, False)
     assert done.returncode == 1 and (tmp_path / "a.txt").exists() and (tmp_path / "b.txt").exists()  # though late.txt failed: keep_going
+
+
+def test_snakemake_s_own_messages(run):
+    done, (start, _) = run("--verbose")
+    assert not start["screen"] and "Finished jobid" in done.stderr
 
 
 def test_what_only_looks(run):

@@ -33,7 +33,7 @@ class Run(NamedTuple):
     @property
     def jobs(self):
         """Names of the rules that were run, the target left out."""
-        return sorted(re.findall(r"^Job \d+: (\w+) ", self.text, flags=re.MULTILINE))
+        return sorted(re.findall(r"^(\w+) jw\S+: ", self.text, flags=re.MULTILINE))
 
     @property
     def made(self):

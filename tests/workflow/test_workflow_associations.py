@@ -315,6 +315,20 @@ def test_an_archive_s_associations_of_exposures_that_were_not_fetched(planned, t
     assert set(found) == {FIRST, SECOND, SKY} and not made.problems and len(made.left_out) == 2
 
 
+def test_an_archive_s_association_that_lacks_a_member(planned, tmp_path):
+    """The rules make its product of what is there: the summary, the job and so the product say what is missing."""
+    gone = FIRST.replace("_00001_", "_00007_")
+    members = {"science": [f"{FIRST}_cal.fits", f"{gone}_cal.fits"]}
+    write(tmp_path / "data/b_asn.json", ("mosaic", members), asn_type="image3", asn_id="o001")
+    _, made = planned()
+    (job,) = [job for job in made.jobs if job.stage == "stage3" and FIRST in job.input]
+    words = f"without {gone}, which is in b_asn.json and not among the data"
+    assert f"{job.exposure}: {words}" in made.remarks
+    assert [recipe.association["lacks"] for recipe in made.recipes.values() if "lacks" in recipe.association] == [words]
+    write(tmp_path / "data/b_asn.json", ("mosaic", members), asn_type="image3", asn_id="c1000")  # of more than one observation
+    assert not any("without" in remark for remark in planned()[1].remarks)
+
+
 def test_only_what_is_asked_for(planned, tmp_path):
     _, made = planned(until="stage2")
     assert made.associations == {"stage2": 3} and made.waits == {}

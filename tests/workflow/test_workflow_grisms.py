@@ -11,6 +11,7 @@ from test_workflow import snakemake
 import readers
 from jwcal.simulate import grism
 from jwcal.simulate.spectrograph import Spectrum
+from jwcal.workflow import plan
 
 pytestmark = pytest.mark.full  # a minute
 
@@ -34,6 +35,32 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("grisms")
     grism.expose_field(folder, grism.NIRISS, sources=SOURCES, shape=(320, 320), noise=False, cosmic_rays=0.0)
     return folder
+
+
+def pipelines(folder, **others):
+    """What is planned, each pipeline once."""
+    settings = {
+        "data": str(folder / "data"),
+        "results": str(folder / "planned"),
+        "references": {"crds_path": str(folder / "crds")},
+    } | others
+    made = plan.make(settings, alone=False)
+    assert made.problems == [], made.problems
+    return sorted({job.pipeline for job in made.jobs})
+
+
+def test_until_stage_2_the_catalogue_that_spectra_need_is_made(folder, tmp_path):
+    """And nothing else of stage 3; of one's own catalogue for all exposures nothing at all is needed."""
+    assert pipelines(folder, until="stage1") == ["detector1"]
+    assert pipelines(folder, until="stage2") == ["detector1", "image2", "image3", "spec2"]
+    table = QTable({"label": [1]})
+    table.write(tmp_path / "mine_cat.ecsv", format="ascii.ecsv")
+    for root in ROWS + COLUMNS:
+        members = [{"expname": f"{root}_rate.fits", "exptype": "science"}, {"expname": "mine_cat.ecsv", "exptype": "sourcecat"}]
+        asn = {"asn_type": "spec2", "asn_id": "o001", "products": [{"name": root, "members": members}]}
+        (tmp_path / f"{root}_asn.json").write_text(json.dumps(asn))
+    assert pipelines(folder, until="stage2", associations=str(tmp_path)) == ["detector1", "image2", "spec2"]
+    assert pipelines(folder) == ["detector1", "image2", "image3", "spec2", "spec3"]
 
 
 def run(folder, **others):

@@ -129,6 +129,11 @@ def pipelines():
     return {rule.asn_type: rule.asn_type for rule in rules()}
 
 
+def pipelines_of(asn_type):
+    """The pipelines that take associations of a type, the usual one first."""
+    return list(dict.fromkeys([pipelines()[asn_type], *(rule.pipeline for rule in rules() if rule.asn_type == asn_type)]))
+
+
 def _document(path):
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))

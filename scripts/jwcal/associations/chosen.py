@@ -26,6 +26,7 @@ class Chosen:
     remarks: list = field(default_factory=list)  # what comes of links that is less than they say, or not what the archive does
     problems: list = field(default_factory=list)  # messages about files that can't be used
     left_out: list = field(default_factory=list)  # messages about files that are not needed
+    lacking: list = field(default_factory=list)  # associations of stage 3 that are not used because some of their members are not there
 
     def __post_init__(self):
         self._of_exposure = defaultdict(list)
@@ -65,15 +66,26 @@ def choose(exposures, config, found=()):
         return Chosen()
     pool = from_exposures(exposures, config.links)
     by_root = {exposure.root: exposure for exposure in exposures}
-    made = [association for association in generate(pool) if association.stage <= last and _is_made(association, by_root)]
+    made = [association for association in generate(pool) if _is_made(association, by_root)]
     chosen = Chosen(notes=list(pool.notes), remarks=list(pool.remarks))
-    given = _given(exposures, config, found, last, chosen)
+    loaded = _loaded(config, found, chosen)
+    users = {association.product: association for association, _ in loaded}
+    needed = _needed([*users.values(), *(association for association in made if association.product not in users)])
+    made = [association for association in made if association.stage <= last or association.product in needed]
+    loaded = [(one, asked) for one, asked in loaded if one.stage <= last or one.product in needed]
+    given = _given(exposures, loaded, chosen)
     products = {association.product for association in given}
     made = _one_each_science([association for association in made if association.product not in products], chosen)
     chosen.remarks += linked.widen(pool, made, by_root)
     chosen.remarks += linked.idle(pool, [*given, *made], by_root, last)
     _name([*given, *made])
     return replace(chosen, associations=[*given, *made])
+
+
+def _needed(associations):
+    """Products of stage 3 that exposures of stage 2 take: a field's spectra the catalogue of its direct images."""
+    members = [member for association in associations if association.stage == 2 for member in association.members]
+    return {member.expname.rpartition("_")[0] for member in members if member.exptype != "science"}
 
 
 def _is_made(association, exposures):
@@ -122,19 +134,25 @@ def _key(association):
 # --- files that the user gives
 
 
-def _given(exposures, config, found, last, chosen):
-    """The associations that the user gives, one for each product; what can't be used is noted."""
+def _loaded(config, found, chosen):
+    """The associations that the user gives, and whether the configuration names their file; what can't be read is noted."""
     loaded = []
     for path, asked in _files(() if config.associations == "generate" else config.associations, found):
         try:
-            loaded += [(association, asked) for association in _load(path) if association.stage <= last]
+            loaded += [(association, asked) for association in _load(path)]
         except InputError as error:
             chosen.problems.append(str(error))
+    return loaded
+
+
+def _given(exposures, loaded, chosen):
+    """Of the associations that the user gives one for each product; what can't be used is noted."""
     known = {exposure.root for exposure in exposures} | {association.product for association, _ in loaded if association.stage == 2}
     by_product = defaultdict(list)
     for association, asked in loaded:
         fault = _fault(association, known)
         if fault:
+            chosen.lacking += [association] * (association.stage == 3 and bool(_absent(association, known)))
             (chosen.problems if asked else chosen.left_out).append(f"{association.given}: {association.product}: {fault}")
         else:
             order = asked, len(association.members), str(association.given)
@@ -182,10 +200,15 @@ def _fault(association, known):
             return f"a product of stage 2 has one science member, this one has {len(science)}. Give each a product of its own."
         if set("{}") & set(association.product):
             return "a product of stage 2 has no placeholders in its name. Write the name itself."
-    missing = [member.expname for member in science if root(member.expname) not in known]
+    missing = _absent(association, known)
     if missing:
         return f"there is no exposure {', '.join(missing)} among the data. Add it, or leave the association out."
     return None
+
+
+def _absent(association, known):
+    """The science members that neither the data have nor a run makes."""
+    return [member.expname for member in association.of_type("science") if root(member.expname) not in known]
 
 
 # --- files that say which were used

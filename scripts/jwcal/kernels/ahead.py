@@ -21,13 +21,15 @@ except ImportError:  # a system without: two runs may compile the same
 
 log = logging.getLogger(__name__)
 
+EVERY = 10  # s between two signs of life
+
 
 def missing(modules):
     """Those of some modules ("ramps/ols_ramp") that have kernels in the table which are not compiled yet on this kind of processor."""
     return [module for module in sorted(set(modules) & signatures.table().keys()) if not _note(module).exists()]
 
 
-def compile_all(modules, processes=None, tell=None):
+def compile_all(modules, processes=None, tell=None, alive=None):
     """Compile the kernels of some modules.
 
     Parameters
@@ -37,6 +39,8 @@ def compile_all(modules, processes=None, tell=None):
         How many work side by side; by default one a processor.
     tell : callable, optional
         Called as tell(module, seconds) after each.
+    alive : callable, optional
+        Called as alive(modules) with those that are being compiled, where none has ended for `EVERY` seconds.
 
     Returns
     -------
@@ -59,7 +63,9 @@ def compile_all(modules, processes=None, tell=None):
                 if alone and len(running) < processes:
                     del waiting[module]
                     running[pool.submit(compile_one, module)] = module
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            done, _ = wait(running, timeout=EVERY, return_when=FIRST_COMPLETED)
+            if not done and alive:
+                alive(list(running.values()))
             for future in done:
                 module = running.pop(future)
                 seconds, problem = future.result()

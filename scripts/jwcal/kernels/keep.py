@@ -12,17 +12,17 @@ from functools import cache
 from pathlib import Path
 
 import numba
-from numba.core.caching import UserProvidedCacheLocator
+
+from .numba_private import LOCATORS, UserProvidedCacheLocator
 
 PACKAGE = Path(__file__).resolve().parents[1]
 IMPORTED = re.compile(rb"^\s*from (\.+)([\w.]*) import \(?([^#\n]*)", re.M)
-OTHERS = ("UserProvidedCacheLocator", "InTreeCacheLocator", "UserWideCacheLocator", "IPythonCacheLocator", "ZipCacheLocator")
 
 
 def install():
     """Have numba keep this package's kernels in `folder`; a user's own NUMBA_CACHE_DIR or list of locators stays as it is."""
     if "NUMBA_CACHE_DIR" not in os.environ and not numba.config.CACHE_LOCATOR_CLASSES:
-        numba.config.CACHE_LOCATOR_CLASSES = ",".join([f"{__name__}.Locator", *OTHERS])
+        numba.config.CACHE_LOCATOR_CLASSES = ",".join([f"{__name__}.Locator", *LOCATORS])
 
 
 @cache

@@ -14,7 +14,8 @@ from functools import cache
 from pathlib import Path
 
 from numba import types
-from numba.core.dispatcher import Dispatcher
+
+from .numba_private import Dispatcher
 
 TABLE = Path(__file__).with_suffix(".json")
 

@@ -4,17 +4,17 @@ import logging
 import threading
 import time
 
-from numba.core import event
+from .numba_private import COMPILE, Listener, install_listener
 
 log = logging.getLogger(__name__)
 
 
 def say_what_is_compiled():
     """A context: as long as it lasts the log says what is compiled."""
-    return event.install_listener("numba:compile", _Compiler())
+    return install_listener(COMPILE, _Compiler())
 
 
-class _Compiler(event.Listener):
+class _Compiler(Listener):
     """Hears numba begin and end; what a kernel calls is compiled in between, and not told."""
 
     def __init__(self):

@@ -228,9 +228,20 @@ def _planes(images, number, found, exposure):
                 pixels.extra[hdu.name] = array
         if hdu.name == "SCI":
             pixels.header = clean(hdu.header, exposure.name)
+            if not labels:
+                _without_infinities(array, hdu, exposure)
     if arrays.lacks_flags(found, number):
         pixels.dq = np.zeros(pixels.sci.shape, np.uint32)
     return pixels
+
+
+def _without_infinities(array, hdu, exposure):
+    """What is infinite was never measured: NaN, which every step leaves out. In a mosaic it would spoil its neighbours."""
+    infinite = np.isinf(array)
+    if infinite.any():
+        array[infinite] = np.nan
+        where = "SCI" if hdu.ver == 1 else f"SCI (EXTVER {hdu.ver})"
+        exposure.notes.append(f"{where} has {np.count_nonzero(infinite)} infinite values: read as NaN")
 
 
 # --- to a file -------------------------------------------------------------------------------------------------------
@@ -353,13 +364,20 @@ def _primary(exposure, filename):
         if named:
             _set(header, named[0], status, named[1])
         if why:
-            for line in textwrap.wrap(in_ascii(f"{step} {status}: {why}"), HISTORY_LINE, break_on_hyphens=False):
-                header.add_history(line)
+            _tell(header, f"{step} {status}: {why}")
+    lacks = exposure.recipe.association.get("lacks") if exposure.recipe else ""
+    if lacks:
+        _tell(header, f"{exposure.recipe.association['table']}: {lacks}")
     for kind, name in exposure.references.items():
         named = keywords.reference(kind)
         if named:
             _set(header, named[0], name, named[1])
     return hdu
+
+
+def _tell(header, text):
+    for line in textwrap.wrap(in_ascii(text), HISTORY_LINE, break_on_hyphens=False):
+        header.add_history(line)
 
 
 def _set(header, keyword, value, comment):

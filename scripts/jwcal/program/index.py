@@ -184,6 +184,9 @@ def check(path):
     named = FILE_NAME.fullmatch(os.path.basename(path))
     if not named:
         return None
+    wrong = _unusable(named.group(1), os.fspath(path))
+    if wrong:
+        raise InputError(wrong, path, "Rename it")
     record = _read_file(path)
     if isinstance(record, InputError):
         raise record
@@ -280,7 +283,7 @@ def _unusable(root, path):
     if size > LONGEST:
         return f"its name is too long ({size} bytes before the suffix, {LONGEST} at most)"
     if set("{}") & set(root):
-        return "its name has braces, which the workflow takes for placeholders"
+        return "its name has braces, which stand for what differs in names of products"
     return "its name has control characters" if not path.isprintable() else None
 
 

@@ -96,6 +96,11 @@ def _draw_marks(drawn, image):
                 if np.isfinite(px + py):
                     pen.ellipse([px - CIRCLE, py - CIRCLE, px + CIRCLE, py + CIRCLE], outline=MARK)
             continue
+        if marks.kind == "trace":
+            points = list(zip((x - 0.5).tolist(), (y - 0.5).tolist(), strict=True))
+            for start in range(0, len(points) - 1, 2):  # dashed: a cut-out has few rows, and the light is to be seen
+                pen.line(points[start : start + 2], fill=MARK)
+            continue
         across = np.isfinite(x[0])
         length, dash = (drawn.height, DASH) if across else (drawn.width, DASH)
         dash = length if marks.kind == "aperture" else dash

@@ -6,6 +6,7 @@ import statistics
 from collections import Counter, defaultdict
 from pathlib import Path
 
+from ..settings.chains import root_and_suffix
 from ..settings.step_modules import parameters_of
 from . import measure, remains
 from .words import percent
@@ -22,6 +23,11 @@ def state(results):
     for job in results.jobs:
         if job.stage != "stage3":
             exposures[job.exposure].add(job.state)
+    combined = defaultdict(set)  # those that are calibrated already: what becomes of the products that they are in
+    for job in results.jobs:
+        for path in job.inputs if job.stage == "stage3" else ():
+            combined[root_and_suffix(path)[0]].add(job.state)
+    exposures = {**combined, **exposures}
     return {
         "exposures": len(exposures.keys() | set(results.unusable)),
         "finished": sum(states == {remains.DONE} and name not in results.unusable for name, states in exposures.items()),

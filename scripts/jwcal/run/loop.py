@@ -74,9 +74,29 @@ def run(recipe, source, write=None, scratch=None):
             if isinstance(entry, Save):
                 current = _save(entry, current, recipe, write)
             else:
-                current = [after for before in current for after in apply(entry, before, refs, recipe)]
+                current = _applied(entry, current, refs, recipe, entries[number + 1 :])
                 _drop(refs, entry, entries[number + 1 :])
         return current
+
+
+def _applied(entry, current, refs, recipe, later):
+    """A step on each of the exposures that there are; one of the user's own is not for the tables and maps that came beside an image."""
+    wanted = [one for one in current if _is_measured(one)] if entry.own else []
+    wanted = wanted or current
+    for one in wanted if entry.own and all(isinstance(other, Save) for other in later) else ():
+        if not isinstance(one, Members) and not any(one.suffix in save.suffixes for save in later):
+            log.warning(
+                "%s: what %s does to the %s is in no product: it is written before. Insert it earlier", one.name, entry.name, one.suffix
+            )
+    return [after for one in current for after in (apply(entry, one, refs, recipe) if one in wanted else [one])]
+
+
+def _is_measured(one):
+    """Whether it is what was measured: an exposure or members, no catalogue, and no map of labels."""
+    if isinstance(one, Members):
+        return True
+    labels = any(pixels.sci is not None and pixels.sci.dtype.kind in "iu" for pixels in one.pixels)
+    return one.catalogue is None and one.tree is None and not labels
 
 
 def _run_members(recipe, source, write, scratch):
@@ -86,6 +106,8 @@ def _run_members(recipe, source, write, scratch):
     _tell(recipe, members)
     for doubt in recipe.doubts:
         log.warning("%s", doubt)
+    if recipe.association.get("lacks"):
+        log.warning("%s: %s", recipe.product, recipe.association["lacks"])
     _check_members(recipe, members)
     first = members.shells()[0]
     refs = References(recipe.references, first.header, recipe.names)
@@ -105,7 +127,7 @@ def _go_on(recipe, entries, current, refs, write, last=True):
         if takes_all(entry):
             current = apply_to_all(entry, current, refs, recipe)
         else:
-            current = [after for before in current for after in apply(entry, before, refs, recipe)]
+            current = _applied(entry, current, refs, recipe, later)
         if last:
             _drop(refs, entry, later)
         sources = [after for after in current if isinstance(after, Members)]

@@ -137,7 +137,7 @@ def expose(
     for shot, setup in zip(shots, setups, strict=True):
         sensor = sensors[setup.detector]
         light = _light(shot, setup, sensor)
-        for part, share in _parts(shot, setup, light):
+        for part, share in parts(shot.options.get("identity") or Identity(), setup.readout.nints, shot.each, light):
             known = {"seed": seed + 1000 * len(exposures), "noise": noise, "cosmic_rays": cosmic_rays, "truth": out / "truth"}
             given = {**known, **shot.options, **part}
             known = {"exp_type": shot.exp_type, "light": share, "sensor": sensor, "also": shot.truth}
@@ -191,16 +191,15 @@ def _light(shot, setup, sensor):
     return np.maximum(rate, 0) * sensor.gain
 
 
-def _parts(shot, setup, light):
-    """Of each file of an exposure: its options, and its light."""
-    identity, total = shot.options.get("identity") or Identity(), setup.readout.nints
-    if not shot.each:
+def parts(identity, total, each, light):
+    """Of each file of an exposure of `total` integrations, `each` in a file: its options, and its light."""
+    if not each:
         return [({"identity": identity, "nints": total}, light)]
-    parts = []
-    for one in segments(identity, total, shot.each):
+    found = []
+    for one in segments(identity, total, each):
         _, _, first, last, _ = one.segment
-        parts.append(({"identity": one, "nints": last - first + 1}, light[first - 1 : last] if light.ndim == 3 else light))
-    return parts
+        found.append(({"identity": one, "nints": last - first + 1}, light[first - 1 : last] if light.ndim == 3 else light))
+    return found
 
 
 def _by_irs2(out, readpatt, options):

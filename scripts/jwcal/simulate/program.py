@@ -275,6 +275,7 @@ def _sensors(out, setups, stage3, psf):
     sensors, references, there = {}, [], set()
 
     def write(setup, types, number, **options):
+        log.info("references of %s, %s", setup.detector, setup.subarray)
         types = [kind for kind in types if scope(kind, setup) not in there]
         there.update(scope(kind, setup) for kind in types)
         sensor = sensors[setup.detector, setup.subarray]

@@ -55,6 +55,7 @@ def apply(
     Each integration of the stack is compared with the first integration of a science exposure that has pixels, weighted by the mask's
     transmission: the motion and the brightness for which the squared differences are least (`registration`, in double precision). It
     is moved back by the Fourier shift theorem, its ERR too. Bad pixels are filled before, so that none spreads over the image.
+    A star that is beside its mask, of the science or of a reference, is told in the log.
 
     Parameters
     ----------
@@ -97,6 +98,9 @@ def apply(
         image = _first_image(exposure, found)
         if image is None:
             log.warning("%s: no integration has a good pixel: its PSF references stay where they are", exposure.name)
+        elif number == 0:
+            _warn_of_references(planes, found.usable, star.planned(exposure), mask)
+        _warn_of_science(exposure, image, mask)
         aligned = _align(members, number, exposure, stack, (planes, errors), image, mask, found.usable)
         found.references.append(aligned)
         place = star.planned(exposure)
@@ -147,6 +151,24 @@ def _first_image(exposure, found):
         if image is not None:
             return image
     return None
+
+
+BESIDE = "a star outshines all else, %.0f pixels from the mask: it was not put under it, or is a bright neighbour"
+
+
+def _warn_of_science(exposure, image, mask):
+    away = None if image is None else star.beside(image, star.planned(exposure), mask)
+    if away is not None:
+        log.warning(f"%s: {BESIDE}", exposure.name, away)
+
+
+def _warn_of_references(planes, usable, place, mask):
+    """All of them are looked at from the place where the telescope puts a star, which is one for all."""
+    seen = {int(number) + 1: star.beside(planes[number], place, mask) for number in usable}
+    seen = {number: away for number, away in seen.items() if away is not None}
+    if seen:
+        which = ", ".join(map(str, seen))
+        log.warning(f"PSF references, integration %s: {BESIDE}. Leave them out of the association", which, max(seen.values()))
 
 
 def _align(members, number, exposure, stack, filled_stack, image, mask, usable):

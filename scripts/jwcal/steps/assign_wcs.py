@@ -25,6 +25,7 @@ PARTS = {
         "mrs": "arithmetic/wcs/kinds/slices",
         "soss": "arithmetic/wcs/kinds/soss",
         "nircam_series": "arithmetic/wcs/kinds/grisms",
+        "nircam_stripes": "arithmetic/wcs/kinds/grisms",
         "nircam_wfss": "arithmetic/wcs/kinds/grisms",
         "niriss_wfss": "arithmetic/wcs/kinds/grisms",
         "miri_wfss": "arithmetic/wcs/kinds/grisms",
@@ -66,7 +67,8 @@ def apply(
         Images (row, col) or integrations (int, row, col).
     refs : References
         Images: distortion, and filteroffset where the instrument has one. "lrs...": distortion, specwcs. "mrs": distortion, specwcs,
-        regions, wavelengthrange. "nrs...": see `arithmetic.wcs.kinds.nirspec`. Grisms: distortion, specwcs, filteroffset.
+        regions, wavelengthrange. "nrs...": see `arithmetic.wcs.kinds.nirspec`. Grisms: distortion, specwcs, filteroffset;
+        in stripes also regions.
     kind : str
         How the light came to the detector, one of PARTS; given by the table of chains, no parameter of the user's.
     sip_approx : bool

@@ -8,7 +8,14 @@ from ..vocabulary.parameters import Range
 OPTIONAL = ("wavelengthrange",)  # of grisms
 MEMBERS = ("sourcecat",)
 NEEDS = ("err", "var_poisson", "var_rnoise")  # planes of an image
-PARTS = {"mode": {"slits": "arithmetic/slits/cut_outs", "series": "arithmetic/grism/series", "wfss": "arithmetic/grism/field"}}
+PARTS = {
+    "mode": {
+        "slits": "arithmetic/slits/cut_outs",
+        "series": "arithmetic/grism/series",
+        "stripes": "arithmetic/grism/stripes",
+        "wfss": "arithmetic/grism/field",
+    }
+}
 
 
 def apply(
@@ -65,7 +72,7 @@ def apply(
     Returns
     -------
     Exposure
-        A slit for each spectrum; one image, of a time series.
+        A slit for each spectrum, of a source in stripes for each stripe; one image, of another time series.
 
     Raises
     ------

@@ -38,8 +38,8 @@ def apply(
 
     The variances are divided by the flat's square, VAR_FLAT = (SCI/flat)^2 ERR_flat^2 with SCI divided already, and ERR is the root
     of the three variances' sum. A guide star exposure has no variances (its ramps were not fitted): its ERR stays undivided
-    and the flat's error is added in quadrature. Where the flat is NaN, zero or flagged, nothing is divided and the pixel is flagged;
-    pixels that can't be used (DO_NOT_USE, or NaN anywhere) are NaN in every array afterwards.
+    and the flat's error is added in quadrature. Where the flat is no number above 0, or flagged, nothing is divided
+    and the pixel is flagged; pixels that can't be used (DO_NOT_USE, or NaN anywhere) are NaN in every array afterwards.
 
     Slits and slices of NIRSpec are divided by the product of three flats at each pixel's wavelength: of the fore optics, of the
     spectrograph and of the detector. A pixel that one of them does not know is NO_FLAT_FIELD, UNRELIABLE_FLAT and DO_NOT_USE.

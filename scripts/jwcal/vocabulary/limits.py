@@ -18,7 +18,7 @@ def _each(limit, *keywords):
 
 # Planning and every pipeline read these, or write them to their products: they are looked at in each exposure.
 WORDS = (
-    *("EXP_TYPE", "DETECTOR", "SUBARRAY", "READPATT"),
+    *("EXP_TYPE", "DETECTOR", "SUBARRAY", "READPATT", "PPS_APER"),
     *("FILTER", "PUPIL", "GRATING", "BAND", "CHANNEL", "MODULE", "CORONMSK", "OPMODE", "LAMP", "VISITYPE", "FXD_SLIT"),
 )
 CHOICES = {"INSTRUME": INSTRUMENTS}
@@ -28,7 +28,7 @@ DATES = {  # ISO 8601, in the years of the telescope
     **_each(("a date of the form 20YY-MM-DDTHH:MM:SS.sss", r"20\d\d-\d\d-\d\d([T ]\d\d:\d\d:\d\d(\.\d+)?)?", "{}"), "DATE-BEG", "DATE-END"),
 }
 WHOLE = {  # keyword -> least and most
-    **_each((1, MANY), "NINTS", "NGROUPS", "INTSTART", "INTEND", "NSAMPLES", "NOUTPUTS", "FRMDIVSR"),
+    **_each((1, MANY), "NINTS", "NGROUPS", "INTSTART", "INTEND", "EXSEGTOT", "NSAMPLES", "NOUTPUTS", "FRMDIVSR"),
     **_each((1, MANY), "SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2"),
     **_each((-2, 2), "FASTAXIS", "SLOWAXIS"),
     "NFRAMES": (1, 1000),

@@ -2,9 +2,12 @@
 
 import subprocess
 import sys
+import tempfile
 import time
 
 from ..provenance import codebase, records
+
+EVERY = 15  # s between two lines about how far it is
 
 
 def needed(recipes):
@@ -35,7 +38,16 @@ def compile_missing(recipes, say, processes=None):
         return
     started = time.monotonic()
     say(f"Compiling {len(missing)} of {len(modules)} modules of kernels that this run needs, once: they are kept in {keep.folder()}.")
-    command = [sys.executable, "-m", "jwcal.warm_up", "--quiet", "--modules", *missing]
-    done = subprocess.run(command + ["--processes", str(processes)] * bool(processes), capture_output=True, text=True)
-    left = f" The jobs compile the others: {done.stderr.strip()[-300:]}" if done.stderr or done.returncode else ""
+    command = [sys.executable, "-m", "jwcal.warm_up", "--modules", *missing] + ["--processes", str(processes)] * bool(processes)
+    with tempfile.TemporaryFile("w+") as wrong:
+        done = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=wrong, text=True)
+        told = started
+        for line in done.stdout:
+            if time.monotonic() - told > EVERY:
+                told = time.monotonic()
+                say(f"  kernels: {line.strip()}")
+        status = done.wait()
+        wrong.seek(0)
+        problem = wrong.read().strip()
+    left = f" The jobs compile the others: {problem[-300:]}" if problem or status else ""
     say(f"Compiled in {time.monotonic() - started:.0f} s.{left}")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from ..associations import chosen, members
+from ..associations.rules import rules
 from ..crds import choose
 from ..files import fingerprint
 from ..program import index
@@ -18,6 +19,7 @@ from ..settings.tables import Like
 from ..vocabulary.errors import ConfigError, JwcalError
 from ..vocabulary.reference_types import as_for
 from . import requests, stale
+from .jobs import ENDED, STOPPED, failure_file
 from .patterns import apart
 from .resources import mosaic_pixels, resources
 from .stale import STATE
@@ -210,6 +212,14 @@ class Plan:
         """Keep the products that may turn out to be up to date; see `stale.keep`."""
         stale.keep(self.jobs)
 
+    def failure(self, log):
+        """What went wrong with the job of a log, where it was stopped before it could say it itself; "" otherwise."""
+        for job in self.jobs:
+            if self.log_pattern(job.rule).format(exposure=job.exposure) == log and failure_file(job.recipe).exists():
+                said = failure_file(job.recipe).read_text(errors="replace").strip()
+                return said if said in (STOPPED, ENDED) else ""
+        return ""
+
     def remember(self):
         """Keep what the run has made known; see `stale.remember`."""
         stale.remember(self.jobs, self.results)
@@ -285,12 +295,15 @@ def make(settings, alone=False):
     files = {exposure.root: dict(exposure.files) for exposure in found.exposures} | found.named  # suffix -> path, as found among the data
     going = {exposure.root: exposure for exposure in found.exposures}
     for stage, group in ORDER:
-        if STAGES.index(stage) > STAGES.index(config.until):
-            continue
-        if stage == "stage3":
+        beyond = STAGES.index(stage) > STAGES.index(config.until)
+        if stage == "stage3":  # until stage 2 there are only those that stage 2 needs
             for association in associations.of_stage(3):
                 if association.pipeline in group and not _missing(association, headers):
                     _plan_association(plan, association, going, files, config, asked, refusals)
+        if beyond:
+            continue
+        if stage == "stage3":
+            _tell_singles(plan, associations, going, group)
             for exposure in going.values():
                 if exposure.chain.stage3 in group and not chains.is_built(exposure.chain.stage3, exposure.header):
                     plan.stop(STAGES.index(stage), chains.absence(exposure.chain.stage3, exposure.header))
@@ -298,7 +311,8 @@ def make(settings, alone=False):
         for exposure in [exposure for exposure in going.values() if getattr(exposure.chain, stage) in group]:
             if not _plan_stage(plan, exposure, stage, files, associations, config, asked, refusals):
                 del going[exposure.root]
-    plan.remarks += _incomplete(associations.of_stage(3), plan.unusable)
+    plan.remarks += _incomplete(plan, associations)
+    plan.remarks += _lost_segments(associations.of_stage(3), headers, plan.unusable)
     plan.refuse(refusals)
     plan.remarks += asked.remarks(whole=not refusals)
     place = {exposure.root: number for number, exposure in enumerate(found.exposures)}
@@ -432,19 +446,70 @@ def _plan_association(plan, association, going, files, config, asked, refusals):
     files.setdefault(association.product, {}).update(job.outputs)
 
 
-def _incomplete(associations, unusable):
-    """What is said of products that may lack an exposure: one of the same observation can't be used, so the rules did not see it."""
+def _tell_singles(plan, associations, going, group):
+    """Note exposures whose pipeline combines several of them, and that are alone: one half of a pair."""
+    several = {rule.pipeline for rule in rules() if rule.stage == 3 and rule.at_least > 1}
+    paired = {chains.root_and_suffix(member.expname)[0] for association in associations.of_stage(3) for member in association.members}
+    for exposure in going.values():
+        pipeline = exposure.chain.stage3
+        if pipeline in several and pipeline in group and exposure.root not in paired:
+            plan.stop(STAGES.index("stage3"), f"{pipeline} combines two exposures, and the other one of {exposure.root} is not there")
+
+
+def _incomplete(plan, associations):
+    """What is said of products that lack an exposure. The product's job knows it too: its log and the product say it.
+
+    An exposure of the same observation can't be used, or a file of the archive names one that is not there: the rules saw neither.
+    """
     refused, said = {}, []
-    for name in sorted(set(unusable)):
+    for name in sorted(set(plan.unusable)):
         for place in _places([name]):
             refused.setdefault(place, []).append(name)
-    for association in associations if refused else ():
-        places = _places(chains.root_and_suffix(member.expname)[0] for member in association.of_type("science"))
-        names = [name for place in places for name in refused.get(place, ())]
-        if names and not association.given:  # those that are given name all their members
-            lacking = ", ".join(names[:NAMED]) + f" and {len(names) - NAMED} more" * (len(names) > NAMED)
-            are = "is" if len(names) == 1 else "are"
-            said.append(f"{association.product}: without {lacking}, which {are} of the same observation and can't be used")
+    for association in associations.of_stage(3) if refused or associations.lacking else ():
+        if association.given:  # it names all its members
+            continue
+        science = {chains.root_and_suffix(member.expname)[0] for member in association.of_type("science")}
+        unusable = [name for place in _places(science) for name in refused.get(place, ())]
+        lacks = [_lack(unusable, "of the same observation and can't be used")] * bool(unusable)
+        for given in associations.lacking:
+            names = [chains.root_and_suffix(member.expname)[0] for member in given.of_type("science")]
+            absent = [name for name in names if name not in {*science, *unusable}]
+            same = given.pipeline == association.pipeline and given.asn_id == association.asn_id and not science.isdisjoint(names)
+            if same and absent:
+                lacks.append(_lack(absent, f"in {given.given.name} and not among the data"))
+        if lacks:
+            words = "; ".join(lacks)
+            said.append(f"{association.product}: {words}")
+            for recipe in plan.recipes.values():
+                if recipe.product == association.product and recipe.pipeline == association.pipeline:
+                    recipe.association["lacks"] = words
+    return said
+
+
+def _lack(names, why):
+    some = ", ".join(names[:NAMED]) + f" and {len(names) - NAMED} more" * (len(names) > NAMED)
+    return f"without {some}, which {'is' if len(names) == 1 else 'are'} {why}"
+
+
+def _lost_segments(associations, headers, unusable):
+    """What is said of series of which a segment was not fetched: EXSEGTOT tells how many there are."""
+    said = []
+    for association in associations:
+        names = [chains.root_and_suffix(member.expname)[0] for member in association.of_type("science")]
+        series = {}  # names of a series, but for the segment's number -> numbers
+        for name in names if not association.given else ():  # those that are given name all their members
+            parsed = index.parse_name(name)
+            if parsed and parsed.segment:
+                series.setdefault(tuple(name.split(f"-seg{parsed.segment}_")), []).append(int(parsed.segment))
+        for (start, end), found in sorted(series.items()):
+            totals = [headers.get(f"{start}-seg{number:03}_{end}", {}).get("EXSEGTOT") or 0 for number in found]
+            total = max(*totals, *found)
+            every = [f"{start}-seg{number:03}_{end}" for number in range(1, total + 1) if number not in found]
+            lost = [name for name in every if name not in unusable]
+            if lost:
+                lacking = ", ".join(lost[:NAMED]) + f" and {len(lost) - NAMED} more" * (len(lost) > NAMED)
+                are = "is" if len(lost) == 1 else "are"
+                said.append(f"{association.product}: without {lacking}, which {are} not among the data: the series has {total} segments")
     return said
 
 

@@ -3,15 +3,47 @@
 import copy
 
 import numpy as np
+from scipy.ndimage import uniform_filter
 
 from ..align.keywords import follow
 
 STEP = 1.0 / 3600  # degrees: of the differences that give the directions
+NEAR = 10.0  # pixels: a star within is under its mask, or what is seen is the light that the mask lets through
+OPEN = 0.5  # transmission of what is not under the mask
+OUTSHINES = 5.0  # times what lies opposite: the speckles of a masked star are about as bright on both sides of it
+ACROSS = 3  # pixels about the opposite place
 
 
 def planned(exposure):
     """x and y of the star, pixels from 0: the aperture's reference pixel, onto which the telescope puts it."""
     return exposure.header["CRPIX1"] - 1, exposure.header["CRPIX2"] - 1
+
+
+def beside(image, place, transmission):
+    """How far from its mask a star is that is not under it.
+
+    Parameters
+    ----------
+    image : (row, col)
+        Without NaN.
+    place : (float, float)
+        Where the star was to be, x and y, pixels from 0.
+    transmission : (row, col)
+        Of the mask.
+
+    Returns
+    -------
+    float or None
+        Pixels from the place to the brightest spot, outside the mask, if it outshines what lies opposite; else None.
+    """
+    spots = uniform_filter(np.asarray(image, float) - np.median(image), 3)
+    row, column = np.unravel_index(np.argmax(spots), spots.shape)
+    away = float(np.hypot(column - place[0], row - place[1]))
+    if away < NEAR or transmission[row, column] < OPEN:
+        return None
+    opposite = (int(np.clip(round(2 * p - at), 0, n - 1)) for p, at, n in zip(place[::-1], (row, column), spots.shape, strict=True))
+    there = tuple(slice(max(at - ACROSS, 0), at + ACROSS + 1) for at in opposite)
+    return away if spots[row, column] > OUTSHINES * spots[there].max() else None
 
 
 def directions(wcs, star):

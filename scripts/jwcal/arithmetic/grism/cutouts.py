@@ -30,7 +30,7 @@ def describe(header, *, name, order, axis, rows, columns, source, place, unit):
         Of the exposure.
     source : int
         Number of the source.
-    place : (float, float)
+    place : (float, float), optional
         Of the undispersed source: x, y.
     unit : str
         BUNIT.
@@ -41,8 +41,9 @@ def describe(header, *, name, order, axis, rows, columns, source, place, unit):
     header["SLTSTRT2"] = (rows.start + 1, "Starting pixel in axis 2 direction")
     header["SLTSIZE2"] = (rows.stop - rows.start, "Number of pixels in axis 2 direction")
     header["SOURCEID"] = (int(source), "Source ID number")
-    header["SRCXPOS"] = (float(place[0]), "Source position in slit (x-axis)")
-    header["SRCYPOS"] = (float(place[1]), "Source position in slit (y-axis)")
+    if place is not None:
+        header["SRCXPOS"] = (float(place[0]), "Source position in slit (x-axis)")
+        header["SRCYPOS"] = (float(place[1]), "Source position in slit (y-axis)")
     header["SPORDER"] = (int(order), "Spectral order number")
     header["DISPAXIS"] = (int(axis), "Dispersion direction")
     header["SPECSYS"] = ("BARYCENT", "Spectral reference frame")

@@ -246,11 +246,11 @@ def dispersion_of(wcs, vertical):
     InputError
         It has none.
     """
-    leaves = [leaf for step in wcs.pipeline if step.transform is not None for leaf in _leaves(step.transform)]
-    found = next((leaf for leaf in leaves if hasattr(leaf, "xmodels") and hasattr(leaf, "orders")), None)
+    every = [leaf for step in wcs.pipeline if step.transform is not None for leaf in leaves(step.transform)]
+    found = next((leaf for leaf in every if hasattr(leaf, "xmodels") and hasattr(leaf, "orders")), None)
     if found is None:
         raise InputError("its WCS is not that of a grism", do="Run assign_wcs")
-    ratio = next((float(leaf.amplitude.value) for leaf in leaves if leaf.name == VELOCITY), 1.0)
+    ratio = next((float(leaf.amplitude.value) for leaf in every if leaf.name == VELOCITY), 1.0)
     return of_models(found, vertical, velocity=ratio)
 
 
@@ -278,8 +278,8 @@ def of_models(forward, vertical, *, velocity=1.0):
     return Dispersion(orders, vertical, forward.sampling, not nircam, turn, velocity)
 
 
-def _leaves(model):
+def leaves(model):
     """The models that a compound one is made of."""
     if hasattr(model, "left") and hasattr(model, "right"):
-        return [*_leaves(model.left), *_leaves(model.right)] if not isinstance(model.right, (tuple, dict)) else _leaves(model.left)
+        return [*leaves(model.left), *leaves(model.right)] if not isinstance(model.right, (tuple, dict)) else leaves(model.left)
     return [model]

@@ -27,7 +27,7 @@ def extract(exposure, refs, options):
     header = exposure.header
     if exposure.wcs is None:
         raise InputError("there is no gWCS in it", exposure.name, "Run assign_wcs")
-    reference = _reference(refs, exposure)
+    reference = reference_of(refs, exposure)
     orders = list(wavelength_ranges(reference, header[options["passband"]], options["extract_orders"]))
     if len(orders) != 1:
         raise InputError(f"orders {orders} of a time series: one is extracted at a time", exposure.name, "Ask for one in extract_orders")
@@ -49,7 +49,7 @@ def extract(exposure, refs, options):
     return exposure
 
 
-def _reference(refs, exposure):
+def reference_of(refs, exposure):
     if "wavelengthrange" not in refs:
         raise InputError("there is no wavelengthrange reference for it", exposure.name, "Give one under references: overrides")
     return refs["wavelengthrange"]
@@ -57,12 +57,16 @@ def _reference(refs, exposure):
 
 def cut_wcs(base, order, column, row, shape):
     """The WCS of a part of an exposure's pixels, of one order: x, y alone."""
-    to_exposure = Mapping((0, 1, 0)) | Shift(column) & Shift(row) & fixed(order)
     steps = [(step.frame, step.transform) for step in base.pipeline]
-    steps[0] = (steps[0][0], to_exposure | steps[0][1])
+    steps[0] = (steps[0][0], cut_out_transform(order, column, row) | steps[0][1])
     wcs = WCS(steps)
     wcs.bounding_box = whole_pixels(shape)
     return wcs
+
+
+def cut_out_transform(order, column, row):
+    """From x, y of a cut-out to x, y of the exposure and the order."""
+    return Mapping((0, 1, 0)) | Shift(column) & Shift(row) & fixed(order)
 
 
 def series_wavelengths(base, order, shape, row=0):

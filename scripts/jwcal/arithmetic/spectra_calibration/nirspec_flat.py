@@ -75,8 +75,9 @@ def make(refs, wavelength, window):
     with np.errstate(over="ignore", invalid="ignore"):
         error = (value * np.sqrt(relative)).astype(np.float32)
     value[flags & bits.DO_NOT_USE != 0] = 1
-    flags[value <= 0] |= BAD
-    value[value <= 0] = np.nan
+    none = (value <= 0) | np.isinf(value)
+    flags[none] |= BAD
+    value[none] = np.nan
     return Flat(value.astype(np.float32), error, flags)
 
 

@@ -151,10 +151,10 @@ def wfss_wcs(header, shape, references, optics):
     image = imaging_wcs(header, shape, references["distortion"], references.get("filteroffset"))
     grism = disperser(header, references["specwcs"], optics, axis)
     grism_frame = Frame2D(name="grism_detector", axes_order=(0, 1), axes_names=("x_grism", "y_grism"), unit=(u.pix, u.pix))
-    return WCS([(grism_frame, grism), *_with_wavelength_and_order(image, 2)]), image, axis
+    return WCS([(grism_frame, grism), *with_wavelength_and_order(image, 2)]), image, axis
 
 
-def _with_wavelength_and_order(image, more, first=None):
+def with_wavelength_and_order(image, more, first=None):
     """The steps of an image's WCS that lets `more` coordinates through."""
     spectral = SpectralFrame(name="spectral", axes_order=(2,), unit=(u.micron,), axes_names=("wavelength",))
     steps = []
@@ -201,7 +201,7 @@ def series_wcs(header, shape, references, *, source="target"):
     if to_full is not None:
         to_source = to_full & Identity(1) | to_source
     frame = Frame2D(name="grism_detector", axes_order=(0, 1), unit=(u.pix, u.pix))
-    steps = _with_wavelength_and_order(image, 2, "direct_image")
+    steps = with_wavelength_and_order(image, 2, "direct_image")
     if to_full is not None:
         steps[0] = (steps[0][0], _without_subarray(header, image, to_full) & Identity(2))
     return WCS([(frame, to_source), *steps])

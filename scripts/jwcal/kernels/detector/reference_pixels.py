@@ -80,6 +80,33 @@ def _window(values, good, centre, first, size, half, x):
     return n
 
 
+@njit(cache=True, nogil=True)
+def _median(x):
+    """Median of x (n,), which is reordered: Hoare's selection. numpy's own takes the compiler ten times as long."""
+    middle, low, high = x.size // 2, 0, x.size - 1
+    while low < high:
+        pivot, i, j = x[middle], low, high
+        while i <= j:
+            while x[i] < pivot:
+                i += 1
+            while pivot < x[j]:
+                j -= 1
+            if i <= j:
+                x[i], x[j] = x[j], x[i]
+                i += 1
+                j -= 1
+        if j < middle:
+            low = i
+        if middle < i:
+            high = j
+    if x.size % 2:
+        return np.float64(x[middle])
+    below = x[0]
+    for i in range(1, middle):
+        below = max(below, x[i])
+    return np.float64(below + x[middle]) / 2
+
+
 @njit(cache=True, nogil=True, parallel=True)
 def running_medians(values, good, first, size, length):
     """Median of a few columns of reference pixels in a window of rows around each row.
@@ -108,7 +135,7 @@ def running_medians(values, good, first, size, length):
         x = np.empty(length * columns, values.dtype)
         for r in range(start, min(start + PIECE, rows)):
             n = _window(values[f], good, first + r, first, size, length // 2, x)
-            medians[f, r] = np.median(x[:n]) if n else np.nan
+            medians[f, r] = _median(x[:n]) if n else np.nan
     return medians
 
 

@@ -10,7 +10,7 @@ from numba import njit, prange
 @njit(cache=True, nogil=True)
 def _usable(flat, bits, no_flat, do_not_use):
     """A pixel of the flat as it is applied: 1 and flagged where it has no usable value."""
-    if np.isnan(flat) or flat == 0:
+    if not 0 < flat < np.inf:  # NaN too
         bits |= no_flat
     if bits & no_flat:
         bits |= do_not_use
@@ -68,7 +68,7 @@ def correct(sci, err, var_poisson, var_rnoise, dq, flat, flat_err, flat_dq, inve
         Changed in place: the flat's bits, and DO_NOT_USE where a pixel is not finite.
     flat, flat_err : float32 (row, col)
     flat_dq : uint32 (row, col)
-        Where it has `no_flat` or `do_not_use`, or the flat is NaN or zero, nothing is divided.
+        Where it has `no_flat` or `do_not_use`, or the flat is no number above 0, nothing is divided.
     inverse : bool
         Multiply, to take a flat field out again.
     no_flat, do_not_use : int

@@ -13,6 +13,8 @@ from .values import plane, quietly, sky, unit_of
 
 MOST_SOURCES = 400  # circles on a mosaic
 MOST_SLITS = 4  # of a product of many
+TRACE = 30  # points of one
+ALONG_COLUMNS = 2  # DISPAXIS
 
 
 def image(hdus, path=None):
@@ -25,13 +27,50 @@ def integrations(hdus, path=None):
     """Integrations one by one: their mean, and from five on their light curve. A product of one image is that image."""
     slits = [hdu for hdu in hdus if hdu.name == "SCI"]
     if len(slits) > 1:
-        return [image_of(fitsio.native(slit.data), hdus, sci=slit) for slit in slits[:MOST_SLITS]]
+        return _cut_outs(slits[:MOST_SLITS], hdus, path)
     sci = hdus["SCI"]
     if len(sci.shape) == 2 or sci.shape[0] == 1:
         return image(hdus)
     mean, curve = mean_and_curve(hdus)
     what = f"mean of {sci.shape[0]} integrations; "
     return [image_of(mean, hdus, what), curve if sci.shape[0] >= SERIES else None]
+
+
+def _cut_outs(slits, hdus, path):
+    """Slits, or the mean of their integrations; those of a grism's field with the trace of their source."""
+    found = []
+    for slit in slits:
+        values = fitsio.native(slit.data)
+        several = values.ndim > 2
+        what = f"mean of {len(values)} integrations; " if several else ""
+        found.append(image_of(quietly(np.nanmean, values) if several else values, hdus, what, sci=slit))
+    if path is None or not all(key in slits[0].header for key in ("SPORDER", "SRCXPOS", "SRCYPOS", "SRCRA", "DISPAXIS")):
+        return found
+    return [
+        picture and _with_trace(picture, slit, wcs, hdus) for picture, slit, wcs in zip(found, slits, _wcs_of(hdus, path), strict=False)
+    ]
+
+
+def _wcs_of(hdus, path):
+    """The gWCS of each slit, None where the file does not have it."""
+    return fitsio.asdf_tree(hdus, path, lambda tree: [slit.get("meta", {}).get("wcs") for slit in tree.get("slits", [])])
+
+
+def _with_trace(picture, slit, wcs, hdus):
+    """The trace over a cut-out: where the light of its wavelengths falls."""
+    from ...arithmetic.grism.dispersion import dispersion_of
+
+    header, wavelength = slit.header, hdus["WAVELENGTH", slit.ver].data
+    try:
+        dispersion = dispersion_of(wcs, header["DISPAXIS"] == ALONG_COLUMNS)
+    except (InputError, AttributeError):  # no grism's, or none at all
+        return picture
+    limits = quietly(np.nanmin, wavelength, axis=None), quietly(np.nanmax, wavelength, axis=None)
+    along = np.linspace(*limits, TRACE)
+    x, y = dispersion.disperse(header["SPORDER"], along, header["SRCXPOS"], header["SRCYPOS"])
+    mark = Marks("trace", x - header["SLTSTRT1"] + 1, y - header["SLTSTRT2"] + 1)
+    about = f"order {header['SPORDER']}, {limits[0]:.2f} to {limits[1]:.2f} micron; line: trace"
+    return replace(picture, marks=(mark,), caption=f"{picture.caption}; {about}")
 
 
 def cube(hdus, path=None):
@@ -91,6 +130,11 @@ def rectified(hdus, path):
 
 def series_of_images(hdus, path):
     """Integrations of a series; of spectra with the aperture."""
+    if sum(hdu.name == "SCI" for hdu in hdus) > 1:
+        slits = [hdu for hdu in hdus if hdu.name == "SCI"][:MOST_SLITS]
+        return [
+            _with_aperture(picture, _spectrum_of(path, "x1dints", slit)) for picture, slit in zip(integrations(hdus), slits, strict=True)
+        ]
     first, *curve = integrations(hdus)
     return [_with_aperture(first, _spectrum_of(path, "x1dints", hdus["SCI"])), *curve]
 

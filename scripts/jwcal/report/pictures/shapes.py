@@ -9,8 +9,8 @@ import numpy as np
 class Marks:
     """What is drawn over an image, in its pixels from 0."""
 
-    kind: str  # "source": circles; "aperture", "background": lines along the spectrum
-    x: np.ndarray  # of sources; of lines: their ends, (2,) each, NaN where a line runs from edge to edge
+    kind: str  # "source": circles; "aperture", "background": lines along the spectrum; "trace": a line from point to point
+    x: np.ndarray  # of sources and points; of lines: their ends, (2,) each, NaN where a line runs from edge to edge
     y: np.ndarray
 
 

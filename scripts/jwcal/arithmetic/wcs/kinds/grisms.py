@@ -1,12 +1,16 @@
 """Fields and time series behind grisms."""
 
-from .. import footprint, grism
+from .. import footprint, grism, grism_stripes
 from .told import ALONG_ROWS, approximate, dispersed, set_region
 
 
 def _series(exposure, refs, *, grism_source, **_):
     wcs = grism.series_wcs(exposure.header, exposure.sci.shape, refs, source=grism_source)
     dispersed(exposure, wcs, ALONG_ROWS)
+
+
+def _stripes(exposure, refs, *, grism_source, **_):
+    dispersed(exposure, grism_stripes.stripes_wcs(exposure.header, exposure.sci.shape, refs, source=grism_source), ALONG_ROWS)
 
 
 def _field(optics):
@@ -26,5 +30,6 @@ def _field(optics):
 NEEDED = ("distortion", "specwcs")
 KINDS = {
     "nircam_series": (_series, NEEDED),
+    "nircam_stripes": (_stripes, NEEDED),
     **{f"{optics}_wfss": (_field(optics), NEEDED) for optics in ("nircam", "niriss", "miri")},
 }
