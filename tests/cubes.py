@@ -1,4 +1,4 @@
-"""Exposures of MIRI's spectrometer for cubes, with references; what a point source's circle holds of its light in them."""
+"""Exposures of MIRI's spectrometer for cubes, with references."""
 
 import numpy as np
 
@@ -34,19 +34,12 @@ def refs(files, exposure):
     return References({"cubepar": files["cubepar"]}, exposure.header)
 
 
-def growth(wavelength, channel, radii, spaxel):
-    """Parts of a point source's light in circles [arcsec], as a cube has it."""
-    return cube_references.enclosed(wavelength, mrs.OPTICS[channel], radii, spaxel)
-
-
 def extraction(folder, channel, radius=0.8, ring=(1.35, 1.65)):
-    """References extract1d and apcorr for a channel, the latter from `growth`."""
+    """References extract1d and apcorr for a channel, the latter of what circles hold exactly."""
     low, high = mrs.RANGES["SHORT"][channel]
     at, radii = np.linspace(low, high, 4), radius + np.array([-0.3, 0.0, 0.3])
     spaxel = cube_references.MRS_SPAXELS[str(channel)][0]
-    inside = np.array([growth(wavelength, channel, [*radii, *ring], spaxel) for wavelength in at]).T
-    back = (inside[4] - inside[3]) / (np.pi * (ring[1] ** 2 - ring[0] ** 2))
-    factors = 1 / (inside[:3] - back * np.pi * radii[:, None] ** 2)
+    factors = cube_references.corrections(at, mrs.OPTICS[channel], radii, ring, spaxel)
     extract1d = cube_references.write_extract1d(
         folder / f"extract1d{channel}.asdf", at, np.full(4, radius), np.full(4, ring[0]), np.full(4, ring[1])
     )

@@ -1,26 +1,16 @@
-"""The mid-infrared spectrometer as raw exposures: independent arithmetic finds again what was put in, and so does the workflow."""
+"""The mid-infrared spectrometer as raw exposures: independent arithmetic finds again what was put in."""
 
-import os
-import re
-import subprocess
-import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from astropy.io import fits
-from astropy.table import Table
-from scipy.optimize import curve_fit
 from stdatamodels.jwst import datamodels
 
-import readers
 from jwcal.simulate import integral_field, mrs
 from jwcal.simulate.spectrograph import Source, Spectrum
 from jwcal.vocabulary.errors import InputError
 
-ROOT = Path(__file__).resolve().parents[2]
 SHOWERS = [integral_field.Showers(300, 250, 3.0), integral_field.Showers(700, 800, 2.0)]
 
 
@@ -87,71 +77,3 @@ def test_light_of_half_the_wavelength():
     leaking = integral_field._Leaking(Source(Spectrum(flux=1.0, at=6.1, slope=-1.0)), 0.04)
     np.testing.assert_allclose(leaking.spectrum(np.array([12.2, 13.4])), [0.5 + 0.04, 6.1 / 13.4], rtol=1e-6)
     assert leaking.along == 0
-
-
-# --- the workflow -------------------------------------------------------------------------------------------------------------------
-
-
-def workflow(folder, *arguments):
-    """Run snakemake on a folder; what it said."""
-    config = {"data": "data", "results": "results", "references": {"crds_path": str(folder / "crds")}}
-    config["steps"] = {"straylight": {"clean_showers": True}, "residual_fringe": {"skip": False}}
-    (folder / "mine.yaml").write_text(yaml.safe_dump(config))
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("CRDS_") and k != "PYTHONPATH"}
-    command = [Path(sys.executable).with_name("snakemake"), "-s", ROOT / "Snakefile", "--cores", "2", "--configfile", "mine.yaml"]
-    done = subprocess.run([*command, *arguments], cwd=folder, env=inherited, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert done.returncode == 0, done.stdout[-5000:]
-    return done.stdout
-
-
-def jobs(said):
-    return re.findall(r"^([a-z]+\d?)\w* (jw\S+): ", said, flags=re.MULTILINE)
-
-
-def table(path):
-    with fits.open(path) as hdus:
-        return Table(hdus["EXTRACT1D"].data), dict(hdus["EXTRACT1D"].header)
-
-
-def check(rows, channel, spectrum, tolerance):
-    """Flux within a tolerance of the truth, its line within a tenth of a spectral element."""
-    wavelength, flux = np.asarray(rows["WAVELENGTH"]), np.asarray(rows["FLUX"])
-    low, high = mrs.RANGES["SHORT"][channel]
-    at, height, width = spectrum.lines[channel - 1]
-    here = (wavelength > low + 0.05) & (wavelength < high - 0.05) & np.isfinite(flux)
-    line = here & (np.abs(wavelength - at) < 4 * width)
-    assert here.sum() > 200
-    assert np.median(flux[here & ~line] / spectrum(wavelength[here & ~line])) == pytest.approx(1, abs=tolerance)
-    continuum = Spectrum(spectrum.flux, spectrum.at, spectrum.slope)(wavelength[line])
-    places = wavelength[line] - at
-    (_, found, _), _ = curve_fit(
-        lambda x, top, middle, wide: top * np.exp(-(((x - middle) / wide) ** 2)), places, flux[line] / continuum - 1, (height, 0, width)
-    )
-    assert abs(found) < 0.1 * at / mrs.RESOLUTION
-
-
-@pytest.mark.full
-def test_from_raw_files_to_spectra_of_all_channels(tmp_path):
-    made = integral_field.expose(tmp_path, showers=SHOWERS, leftover=0.02)
-    said = workflow(tmp_path)
-    assert len(jobs(said)) == 15  # six exposures through two stages; the target without and with its background, and that alone
-    results = tmp_path / "results"
-    for path in made.exposures.uncals:
-        for suffix in ("cal", "s3d", "x1d"):
-            assert (results / "stage2" / path.name.replace("uncal", suffix)).exists()
-    truth = made.sources[0].spectrum
-    for channel, tolerance in ((1, 0.01), (2, 0.01), (3, 0.01), (4, 0.02)):
-        for product in ("jw01234-o001_t001", "jw01234-c1000_t001", "jw01234-o002_t002"):
-            for suffix in ("s3d", "x1d"):
-                readers.check(results / f"stage3/{product}_miri_ch{channel}-short_{suffix}.fits")
-        for product in ("o001", "c1000"):
-            check(table(results / f"stage3/jw01234-{product}_t001_miri_ch{channel}-short_x1d.fits")[0], channel, truth, tolerance)
-        sky, header = table(results / f"stage3/jw01234-o002_t002_miri_ch{channel}-short_x1d.fits")
-        assert header["SRCTYPE"] == "EXTENDED"
-        assert np.nanmedian(sky["SURF_BRIGHT"] / made.background(sky["WAVELENGTH"])) == pytest.approx(1, abs=0.02)
-    for number in (1, 2):
-        rows, _ = table(results / f"stage2/jw01234001001_02101_0000{number}_mirifushort_x1d.fits")
-        for channel in (1, 2):
-            check(rows, channel, truth, 0.01)
-    again = workflow(tmp_path)
-    assert not jobs(again) and "Nothing to be done" in again

@@ -10,7 +10,8 @@ from jwcal.arithmetic.spectra.cubes import extended
 from jwcal.kernels.cubes import circles
 from jwcal.model.references import References
 from jwcal.products import stored
-from jwcal.simulate import cube_references, mrs
+from jwcal.simulate import cube_references, integral_field, mrs
+from jwcal.simulate.spectrograph import Source, Spectrum
 from jwcal.steps import cube_build, extract_1d
 from jwcal.vocabulary import dq
 from jwcal.vocabulary.errors import ConfigError, InputError, Skip
@@ -231,6 +232,26 @@ def test_flux_of_a_star_in_all_of_a_band(tmp_path, channel):
         near = np.abs(at - cubes.LINE) < 0.015
         line = table["FLUX"][near] - np.interp(at[near], at[away], table["FLUX"][away])
         assert abs((line * at[near]).sum() / line.sum() - cubes.LINE) < 0.1 * cubes.LINE / mrs.RESOLUTION
+
+
+@pytest.mark.full
+def test_flux_of_a_star_in_single_dithers_of_the_longest_wavelengths(tmp_path):
+    """Slices of channel 4 are as wide as a star: where it lies in its slice moves its flux by 2 % in a circle of 0.8 arcsec.
+
+    In one that grows with the wavelength it does not.
+    """
+    files = cubes.references(tmp_path, "34")
+    own = {"growing": integral_field.write_extraction(tmp_path, [(3, "SHORT"), (4, "SHORT")]), "narrow": cubes.extraction(tmp_path, 4)}
+    star = Source(Spectrum(flux=0.05, slope=-1.0))
+    off = {kind: [] for kind in own}
+    for place in ((0.0, 0.0), (0.5, 0.3)):
+        known = {"channels": "34", "sources": (star,), "dither": dict(zip("xy", place, strict=True)), "noise": False}
+        exposure = cubes.exposure({kind: files[kind] for kind in (*TYPES, "cubepar")}, **known)
+        (cube,) = cube_build.apply(exposure, cubes.refs(files, exposure), "mrs", output_type="multi", wavemin=17.8, wavemax=20.8)
+        for kind, those in own.items():
+            table = extract(cube, those).table
+            off[kind].append(np.median(table["FLUX"] / star.spectrum(table["WAVELENGTH"])) - 1)
+    assert np.abs(off["growing"]).max() < 0.003 and np.ptp(off["growing"]) < 0.003 and np.ptp(off["narrow"]) > 0.01, off
 
 
 # --- the peer --------------------------------------------------------------------------------------------------------

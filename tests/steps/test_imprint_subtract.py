@@ -28,12 +28,15 @@ def subtracted(science, imprints, backgrounds=()):
     return imprint_subtract.apply(science)
 
 
-def test_one_is_that_of_all():
+def test_one_is_that_of_all(caplog):
     background = exposure(20, "002", background=True)
     science = subtracted(exposure(10, position=3), [exposure(4, "009", 1, flags=4)], [background])
     assert (science.sci == 6).all() and (background.sci == 16).all()
     assert science.dq[0, 0] == background.dq[0, 0] == 4 and science.dq.sum() == 4
     assert (science.err == 1).all()
+    for name, place in (("10_rate.fits", "001, 3"), ("20_rate.fits", "002, 1")):
+        assert f"{name}: the only imprint that it has, 4_rate.fits, is of another observation or dither position" in caplog.text
+        assert f"(OBSERVTN, PATT_NUM is {place}, there 009, 1)" in caplog.text
 
 
 def test_each_by_its_position():
@@ -54,9 +57,10 @@ def test_the_only_one_of_its_kind():
     assert (science.sci == 8).all()
 
 
-def test_integrations():
+def test_integrations(caplog):
     science = subtracted(exposure(10, shape=(3, *SHAPE)), [exposure(4)])
     assert science.sci.shape == (3, *SHAPE) and (science.sci == 6).all()
+    assert "another" not in caplog.text
 
 
 def test_what_is_not_subtracted(caplog):

@@ -87,6 +87,22 @@ def test_integrations_and_several_slits():
     np.testing.assert_allclose(second.sci, 9, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["POINT", "EXTENDED"])
+def test_even_light_in_the_spectrum_of_a_point_source(kind):
+    """It was divided by the losses of a point source, and lost those of even light; flats and conversions likewise."""
+    science, seen = cal(0.0, SRCTYPE=kind), np.ones(SHAPE, np.float32)
+    pairs = {"PATHLOSS_UN": 0.9, "PATHLOSS_PS": 0.8, "FLATFIELD_UN": 1.1, "FLATFIELD_PS": 1.0, "PHOTOM_PS": 3.0, "PHOTOM_UN": 2.0}
+    science.pixels[0].extra |= {name: value * seen for name, value in pairs.items()}
+    science.pixels[0].extra["PATHLOSS_PS"][0, 0] = np.nan
+    factor = np.where(kind == "POINT", 0.9 / 0.8 * 1.1 * 3 / 2, 1) * seen
+    factor[0, 0] = 1.1 * 3 / 2 if kind == "POINT" else 1
+    science.sci *= factor.astype(np.float32)
+    science.sci += 5
+    (_, background) = master_background.apply(members([science], [x1d()]), save_background=True)[1:]
+    np.testing.assert_allclose(science.sci, 5, atol=1e-4)
+    np.testing.assert_allclose(background.sci, factor * sky(ROWS)[:, None], rtol=1e-6)
+
+
 def user_file(folder, wavelength, brightness, name="COMBINE1D"):
     table = np.rec.fromarrays([wavelength, brightness], [("WAVELENGTH", ">f8"), ("SURF_BRIGHT", ">f8")])
     path = folder / "mine_c1d.fits"

@@ -129,8 +129,8 @@ def test_as_the_peer(made, tmp_path):
             assert mine.shape == theirs.shape
             alike = np.isclose(mine, theirs, rtol=1e-4, equal_nan=True) if name != "dq" else mine == theirs
             lit = inside if factor == 1 else ours.pixels[0].extra["REGIONS"] > 0
-            # one finer pixel in a hundred, beside the star, is the star's for one and not for the other: not understood yet
-            assert alike[lit].mean() > (0.999 if factor == 1 else 0.985), (factor, name, alike[lit].mean())
+            # columns whose spline has a knot more in the peer, by rounding in single precision: 2e-4 of the star's light
+            assert alike[lit].mean() > (0.999 if factor == 1 else 0.995), (factor, name, alike[lit].mean())
     for algorithm in ("mingrad", "fit_profile"):
         ours = pixel_replace.apply(stored.read(path), None, "mrs", algorithm=algorithm)
         for name in ("sci", "err", "dq", "var_rnoise"):

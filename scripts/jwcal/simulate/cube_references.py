@@ -139,6 +139,31 @@ def enclosed(wavelength, optics, radii, spaxel, step=0.01):
     return np.array([total[away < radius].sum() for radius in radii])
 
 
+def corrections(wavelengths, optics, radii, ring, spaxel):
+    """What a point source's flux in circles is to be multiplied with, after the background in a ring was taken off.
+
+    Parameters
+    ----------
+    wavelengths : (n,) sequence of float
+        micron.
+    optics, spaxel
+        As `enclosed` takes them.
+    radii, ring : (k,) or (k, n), (2,) or (2, n)
+        arcsec.
+
+    Returns
+    -------
+    (k, n) ndarray
+        For each radius, at each wavelength.
+    """
+    edges = [np.broadcast_to(np.reshape(one, (len(one), -1)), (len(one), len(wavelengths))) for one in (radii, ring)]
+    edges = np.vstack(edges).astype(float)
+    inside = np.transpose([enclosed(w, optics, those, spaxel) for w, those in zip(wavelengths, edges.T, strict=True)])
+    area = np.pi * edges**2
+    beside = (inside[-1] - inside[-2]) / (area[-1] - area[-2])
+    return 1 / (inside[:-2] - beside * area[:-2])
+
+
 def _write(path, kind, instrument, tree, more):
     detector, exposure = ("MIRIFUSHORT", "MIR_MRS") if instrument == "MIRI" else ("NRS1", "NRS_IFU")
     about = {"telescope": "JWST", "reftype": kind, "author": "jwcal.simulate", "pedigree": "DUMMY", "useafter": USEAFTER, **more}

@@ -37,7 +37,6 @@ AWAY = 60.0  # arcsec from the target to its background
 PHOTMJSR, AREA = 20.0, 9e-13  # MJy/sr for a DN/s, about; sr
 PERIOD = 2.8  # of the fringes, cm-1
 AMPLITUDE = 0.2  # which no fringe exceeds
-RADIUS, RING = 0.8, (1.35, 1.65)  # arcsec, of extraction apertures
 EPOCH = 59670.0  # MJD from which the sensitivity ages
 ARTEFACT = ("LOR_FWHM", "LOR_SCALE", "GAU_FWHM", "GAU_XOFF", "GAU_SCALE1", "GAU_SCALE2")
 SIDES = (slice(0, 516), slice(516, 1024))
@@ -324,33 +323,37 @@ def write_common_references(folder, channels=CHANNELS, bands=tuple(LETTERS), art
     return files | write_extraction(folder, used)
 
 
-def write_extraction(folder, used, radius=RADIUS, ring=RING):
+def write_extraction(folder, used):
     """Write extract1d and apcorr for channels and bands: the latter is what circles about a point source hold of its light, exactly.
+
+    Circles grow with the wavelength, as the mission's do. In those of a fixed 0.8 arcsec channel 4, whose slices are as wide as a star,
+    has up to 3 % more or less of a star's light, by where it lies in its slice.
 
     Parameters
     ----------
     folder : path
     used : sequence of (int, str)
         Channels and bands.
-    radius, ring : float, (float, float)
-        arcsec.
     """
-    at, inside = [], []
-    radii = radius + np.array([-0.3, 0.0, 0.3])
+    at, factors = [], []
     for number, band in used:
+        at.append(np.linspace(*mrs.RANGES[band][number], 4))
         spaxel = cube_references.MRS_SPAXELS[str(number)][0]
-        for wavelength in np.linspace(*mrs.RANGES[band][number], 4):
-            at.append(wavelength)
-            inside.append(cube_references.enclosed(wavelength, mrs.OPTICS[number], [*radii, *ring], spaxel))
+        factors.append(cube_references.corrections(at[-1], mrs.OPTICS[number], *apertures(at[-1]), spaxel))
+    at, factors = np.concatenate(at), np.hstack(factors)
     order = np.argsort(at)
-    at, inside = np.array(at)[order], np.array(inside).T[:, order]
-    back = (inside[4] - inside[3]) / (np.pi * (ring[1] ** 2 - ring[0] ** 2))
-    factors = 1 / (inside[:3] - back * np.pi * radii[:, None] ** 2)
-    same = [np.full(at.size, value) for value in (radius, *ring)]
+    at, factors = at[order], factors[:, order]
+    radii, ring = apertures(at)
     return {
-        "extract1d": cube_references.write_extract1d(Path(folder, "mrs_extract1d.asdf"), at, *same),
-        "apcorr": cube_references.write_apcorr(Path(folder, "mrs_apcorr.asdf"), at, np.repeat(radii[:, None], at.size, axis=1), factors),
+        "extract1d": cube_references.write_extract1d(Path(folder, "mrs_extract1d.asdf"), at, radii[1], *ring),
+        "apcorr": cube_references.write_apcorr(Path(folder, "mrs_apcorr.asdf"), at, radii, factors),
     }
+
+
+def apertures(wavelength):
+    """Three radii of circles, of which the second is twice the FWHM (Law et al. 2023, AJ 166, 45), and two of the ring [arcsec]."""
+    radius = 2 * (0.033 * wavelength + 0.106)
+    return radius + np.array([-0.2, 0.0, 0.2])[:, None], radius + np.array([0.45, 0.75])[:, None]
 
 
 def _wavelength(channels, band):

@@ -14,8 +14,9 @@ PLANES = ("sci", "dq")
 def apply(exposure, refs=None):
     """Subtract from an exposure, and from each of its backgrounds, the imprint that belongs to it.
 
-    One imprint is that of all. Of several it is the one of the same observation and dither position, among those of background
-    targets for a background, of the others for a source; or the only one among them. Flags add up; errors stay.
+    Of several it is the one of the same observation and dither position, among those of background targets for a background, of the
+    others for a source; or the only one among them. A single imprint is that of all. One of another observation or position is
+    subtracted with a warning: the shutters leak the same, but not the light before them. Flags add up; errors stay.
 
     Parameters
     ----------
@@ -52,8 +53,12 @@ def _own(header, shells):
     if len(shells) == 1:
         return 0
     alike = [number for number, shell in enumerate(shells) if _is_background(shell.header) == _is_background(header)]
-    there = [number for number in alike if all(shells[number].header.get(key) == header.get(key) for key in POSITION)]
+    there = [number for number in alike if _same_place(shells[number].header, header)]
     return there[0] if there else alike[0] if len(alike) == 1 else None
+
+
+def _same_place(header, other):
+    return all(header.get(key) == other.get(key) for key in POSITION)
 
 
 def _is_background(header):
@@ -67,6 +72,12 @@ def _subtract(exposure, members, number):
                 f"as an imprint of {exposure.name} it has the shape {imprint.sci.shape}, there it is {exposure.sci.shape}",
                 imprint.name,
                 "Take it out of the association",
+            )
+        if not _same_place(exposure.header, imprint.header):
+            theirs, its = (", ".join(str(header.get(key)) for key in POSITION) for header in (exposure.header, imprint.header))
+            log.warning(
+                "%s: the only imprint that it has, %s, is of another observation or dither position (%s is %s, there %s)",
+                *(exposure.name, imprint.name, ", ".join(POSITION), theirs, its),
             )
         exposure.sci -= imprint.sci
         exposure.dq |= imprint.dq

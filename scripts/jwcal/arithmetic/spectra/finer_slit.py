@@ -21,7 +21,7 @@ FRAMES = {"alpha_beta": (0, 1), "slit_frame": (1, -1)}  # of the slit: which coo
 # Sums of finer pixels keep their signal to noise where errors are raised by so much a pixel, and by the rest once (measured for jwst).
 RAISED = 0.23
 # Planes that finer pixels do not have
-DROPPED = ("AREA", "BARSHADOW", "FLATFIELD_POINT", "FLATFIELD_UNIFORM", "PATHLOSS_PS", "PATHLOSS_UN", "PHOTOM_PS", "PHOTOM_UN", "ZEROFRAME")
+DROPPED = ("AREA", "BARSHADOW", "FLATFIELD_PS", "FLATFIELD_UN", "PATHLOSS_PS", "PATHLOSS_UN", "PHOTOM_PS", "PHOTOM_UN", "ZEROFRAME")
 
 
 @dataclass

@@ -218,7 +218,7 @@ def fit_spline(x, y, knots, optics):
     count, spline = len(x), None
     for turn in range(optics.rounds):
         step = (x[-1] - x[0]) / knots
-        inner = np.arange(x[0] + step / 2, x[-1] - step / 2, step)
+        inner = x[0] + step * (0.5 + np.arange(knots - 1))  # counted: of a range the last one would depend on rounding
         ends = np.repeat(x[[0, -1]], DEGREE + 1)
         try:
             fitted = make_lsq_spline(x, y, np.concatenate([ends[: DEGREE + 1], inner, ends[DEGREE + 1 :]]), k=DEGREE)

@@ -11,6 +11,8 @@ from .wavelengths import rising, wavelengths
 
 log = logging.getLogger(__name__)
 
+# What a point source's spectrum was divided by, beside what uniform light would have been divided by (or multiplied, the other way round).
+POINT = (("PATHLOSS_UN", "PATHLOSS_PS"), ("FLATFIELD_UN", "FLATFIELD_PS"), ("PHOTOM_PS", "PHOTOM_UN"))
 GAP, LEAST_GAP = 30, 0.03  # steps of wavelength, and micron, beyond which a background has a gap between bands
 
 
@@ -52,7 +54,7 @@ def smoothed(background, size):
 
 
 def on_pixels(slit, background, bridge=True):
-    """A background on the pixels of one slit.
+    """A background on the pixels of one slit: as bright as it is in a spectrum that was calibrated as that of a point source, if it was.
 
     Parameters
     ----------
@@ -78,7 +80,20 @@ def on_pixels(slit, background, bridge=True):
         values[wide[np.searchsorted(background.wavelength, found)] & np.isfinite(found)] = np.nan
     outside = ~np.isfinite(values)
     values[outside] = 0
+    values *= _calibrated_as(slit)
     return values.astype(np.float32), outside, outside & np.isfinite(found)
+
+
+def _calibrated_as(slit):
+    """By what even light is too bright in a spectrum that was calibrated as a point source's: (row, col), or 1."""
+    factor = 1.0
+    if slit.header.get("SRCTYPE") == "POINT":
+        for above, below in POINT:
+            if above in slit.only.extra and below in slit.only.extra:
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    part = slit.only.extra[above] / slit.only.extra[below]
+                factor = factor * np.where(np.isfinite(part), part, 1.0)
+    return factor
 
 
 def subtract(exposure, background, keep=False):

@@ -7,6 +7,7 @@ A program is of one mode and one grating, and reads a detector with one subarray
 """
 
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,6 +92,11 @@ def _apart(options):
 
 def _references(out, mode, real, grating, filter, detector="NRS1", **others):
     return write_references(Path(out) / "mode", mode=mode, grating=grating, filter=filter, detector=detector, real=real, **others)
+
+
+def _by_detector(files, detector):
+    """Names for the references of one detector that do not hide those of the other one."""
+    return {f"{kind} {detector}" if kind in ("sflat", "dflat") else kind: path for kind, path in files.items()}
 
 
 def expose_slits(
@@ -178,7 +184,7 @@ def expose_series(
     made, all_files = [], {}
     for detector in detectors:
         own = files or _references(out, "bots", real, grating, filter, detector)
-        all_files |= {f"{kind} {detector}" if kind in ("sflat", "dflat") else kind: path for kind, path in own.items()}
+        all_files |= _by_detector(own, detector)
         given = {"grating": grating, "filter": filter, "sources": sources, "background": Even(sky), "dip": dip, "detector": detector}
         made.append(rates.simulate_series(own, noise=False, **given, **options))
     return write_program(out, made, all_files, each=each, **kept)
@@ -236,6 +242,7 @@ def expose_slicer(
     imprints=False,
     real=None,
     files=None,
+    detectors=("NRS1",),
     identity=FIRST,
     **options,
 ):
@@ -249,6 +256,8 @@ def expose_slicer(
         MJy/sr before the shutters.
     imprints : bool
         Take an imprint of each dither too.
+    detectors : sequence of str
+        NRS1, NRS2.
     out, grating, filter, sources, sky, real, files, identity, options
         As `expose_slits` takes them.
 
@@ -257,16 +266,17 @@ def expose_slicer(
     Program
     """
     kept, options = _apart({"ngroups": 3, **options})
-    files = files or _references(out, "ifu", real, grating, filter, options.get("detector", "NRS1"))
-    made = []
-    for imprint in (False, True) if imprints else (False,):
-        for number, (x, y) in enumerate(dithers, start=1):
+    made, all_files = [], {}
+    for detector in detectors:
+        own = files or _references(out, "ifu", real, grating, filter, detector)
+        all_files |= _by_detector(own, detector)
+        for imprint, (number, (x, y)) in product((False, True) if imprints else (False,), enumerate(dithers, start=1)):
             dither = {"x": x, "y": y, "number": number, "total": len(dithers), "pattern": "4-POINT-DITHER"}
-            known = {"dither": dither, "imprint": imprint, "noise": False}
+            known = {"dither": dither, "imprint": imprint, "noise": False, "detector": detector}
             known["identity"] = replace(identity, exposure=identity.exposure + number - 1, activity="02" if imprint else identity.activity)
             given = {"grating": grating, "filter": filter, "sources": sources, "background": Even(sky), "leak": Even(leak)}
-            made.append(rates.simulate_slicer(files, **given, **known, **options))
-    return write_program(out, made, files, **kept)
+            made.append(rates.simulate_slicer(own, **given, **known, **options))
+    return write_program(out, made, all_files, **kept)
 
 
 def expose_lamp(out, *, grating="PRISM", lamp="LINE4", opmode="FIXEDSLIT", subarray="ALLSLITS", real=None, files=None, **options):

@@ -14,7 +14,7 @@ import numpy.lib.recfunctions
 from astropy.io import fits
 from astropy.modeling.models import Tabular2D
 
-from .. import instruments
+from .. import cube_references, instruments
 from ..references import DATE, USEAFTER
 from . import elements, response
 from .optics import COLUMNS, PIXELS, ROWS, SLITS, Optics, tree_of
@@ -45,6 +45,8 @@ TYPES = {
 WAVELENGTHS = np.arange(response.LIMITS[0], response.LIMITS[1] + 1e-9, 0.01)
 COARSE = np.linspace(*response.LIMITS, 49)
 PLACES = {"fs": (51, 31), "bots": (51, 31), "mos": (51, 51), "ifu": (3, 3)}  # of the path losses, across and along
+RADIUS, RING = 0.4, (0.8, 1.2)  # arcsec, of the apertures in cubes
+SPAXEL = 0.1  # arcsec; pixels and slices are about as large
 GAINED = 0.02  # part of the light that an aperture of 8 pixels misses
 FILTERS = {
     "PRISM": "CLEAR", "G140M": "F100LP", "G140H": "F100LP", "G235M": "F170LP", "G235H": "F170LP", "G395M": "F290LP", "G395H": "F290LP",
@@ -150,7 +152,7 @@ class _Writer:
             about["instrument"]["filter"] = self.filter
         about |= meta | tree.get("meta", {})
         path = self.path(kind, "asdf")
-        asdf.AsdfFile(tree | {"meta": about}).write_to(path, all_array_storage="inline" if kind == "extract1d" else None)
+        asdf.AsdfFile(tree | {"meta": about}).write_to(path, all_array_storage="inline" if kind in ("extract1d", "apcorr") else None)
         return path
 
     def fits(self, kind, model, hdus, **keywords):
@@ -322,7 +324,7 @@ class _Writer:
     def extract1d(self):
         if self.through == "ifu":
             wavelength = np.array(response.LIMITS)
-            each = {"radius": 0.4, "inner_bkg": 0.8, "outer_bkg": 1.2, "axis_ratio": 1.0, "axis_pa": 0.0}
+            each = {"radius": RADIUS, "inner_bkg": RING[0], "outer_bkg": RING[1], "axis_ratio": 1.0, "axis_pa": 0.0}
             data = {name: np.full(2, value, np.float32) for name, value in each.items()} | {"wavelength": wavelength.astype(np.float32)}
             data |= {"wavelength_units": "micron"} | {f"{name}_units": "arcsec" for name in ("radius", "inner_bkg", "outer_bkg")}
             data["axis_pa_units"] = "degree"
@@ -335,19 +337,10 @@ class _Writer:
         return self.json("extract1d", {"apertures": entries})
 
     def apcorr(self):
-        """Nothing to correct: apertures are wide."""
-        wavelength = np.linspace(*response.LIMITS, 5)
+        """Of a circle in a cube what it misses of a star; of slits nothing, for their apertures are wide."""
         if self.through == "ifu":
-            ones = np.ones((3, wavelength.size))
-            radius = np.array([0.1, 0.5, 1.0])[:, None] * ones
-            table = {"grating": "ANY", "filter": "ANY", "wavelength": wavelength.astype("f4"), "wavelength_units": "micron"}
-            table |= {
-                "radius": radius.astype("f4"),
-                "radius_units": "arcsec",
-                "apcorr": ones.astype("f4"),
-                "apcorr_err": 0 * ones.astype("f4"),
-            }
-            return self.asdf("apcorr", {"apcorr_table": table})
+            return self._circles()
+        wavelength = np.linspace(*response.LIMITS, 5)
         slits = [("slit", "S15")] if self.through in ("fs", "bots") else []
         n, sizes, phases = wavelength.size, 3, 3
         kinds = [
@@ -367,6 +360,14 @@ class _Writer:
         table = fits.BinTableHDU(np.array(rows, kinds), name="APCORR")
         table.header["SIZEUNIT"] = "pixels"
         return self.fits("apcorr", model, [table])
+
+    def _circles(self):
+        wavelength, radii = np.linspace(*response.LIMITS, 12), RADIUS + np.array([-0.1, 0.0, 0.1])
+        factors = cube_references.corrections(wavelength, (None, SPAXEL, SPAXEL), radii, RING, SPAXEL)
+        columns = {"wavelength": wavelength, "radius": np.repeat(radii[:, None], wavelength.size, axis=1)}
+        columns |= {"apcorr": factors, "apcorr_err": np.zeros_like(factors)}
+        table = {name: values.astype("f4") for name, values in columns.items()}
+        self.asdf("apcorr", {"apcorr_table": table | {"wavelength_units": "micron", "radius_units": "arcsec"}})
 
     def cubepar(self):
         _, low, high = elements.RANGES[f"{self.filter}_{self.grating}"]
