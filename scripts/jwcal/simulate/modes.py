@@ -44,7 +44,7 @@ class Truth:
 
     Attributes
     ----------
-    spectrum : callable, wavelength [micron] -> Jy of the target
+    spectrum : callable, wavelength [micron] -> Jy of the target, DN/s of a lamp
     stars : Table of ra, dec [deg] and flux [Jy]
     depth : part of the target's light that is lost in the middle of the transit
     companion : (separation [arcsec], position angle [deg], flux over the star's)
@@ -331,15 +331,15 @@ def nirspec_slicer(folder, exp_type, **options):
 
 def nirspec_lamp(folder, exp_type, **options):
     """NIRSpec's lamps."""
-    made = nirspec.expose_lamp(folder, exp_type=exp_type, **options)
-    light = made.simulated[0].truth.image
-    return {"rate": float(np.median(light[light > 0]))}
+    nirspec.expose_lamp(folder, exp_type=exp_type, **options)
+    return {"spectrum": nirspec.lines()}
 
 
 def nirspec_image(folder, exp_type, *, like=None, **options):
-    """NIRSpec with its mirror."""
-    header = {"header": {"EXP_TYPE": exp_type}} if like else {}
-    nirspec.expose_image(folder, exp_type=like or exp_type, **header, **options)
+    """NIRSpec with its mirror; types that the simulator does not know are taken as another one is."""
+    made = nirspec.expose_image(folder, exp_type=like or exp_type, **options)
+    for path in made.exposures.uncals if like else ():
+        fits.setval(path, "EXP_TYPE", value=exp_type)
     return {"rate": nirspec_program.STARS[0].rate}
 
 
