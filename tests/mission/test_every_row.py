@@ -8,6 +8,7 @@ import warnings
 
 import pytest
 import rows
+from astropy.table import QTable
 from checks import Products, check
 from stdatamodels.jwst import datamodels
 from test_workflow import snakemake
@@ -45,7 +46,10 @@ def test_from_raw_files_to_the_last_product(name, tmp_path):
 
 
 def open_as_others_do(path):
-    """stdatamodels opens a product, and finds nothing against its schema."""
+    """stdatamodels opens a product, and finds nothing against its schema; astropy reads a catalogue."""
+    if path.suffix == ".ecsv":
+        assert len(QTable.read(path))
+        return
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", ResourceWarning)
