@@ -18,6 +18,9 @@ COMMANDS = {
     "select": ("commands.select", "which pipelines a file goes through, and why"),
     "report": ("report.__main__", "a run as one HTML page"),
     "associations": ("associations.__main__", "which exposures become one product"),
+    "fetch": ("commands.fetch", "raw files of a program from the archive"),
+    "fetch-references": ("commands.fetch_references", "all references of a program, for runs without a network"),
+    "modes": ("commands.modes", "all modes of the mission, and their pipelines"),
     "simulate": ("simulate.__main__", "raw exposures with known truth, and references for them"),
 }
 OF_FILES = "commands.pipeline"

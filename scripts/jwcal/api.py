@@ -3,10 +3,12 @@
 import logging
 from pathlib import Path
 
-from . import associations
-from .associations import archive, members
+from astropy.io import fits
+
+from . import associations, notebook
+from .associations import archive, members, places
 from .files import fingerprint
-from .model.exposure import Exposure
+from .model.exposure import Exposure, Header
 from .products import stored
 from .program import index
 from .provenance import codebase, records
@@ -14,10 +16,11 @@ from .run import loop
 from .settings import chains, selector
 from .settings import config as configuration
 from .settings.tables import table
-from .vocabulary.errors import ConfigError
+from .vocabulary.errors import ConfigError, InputError
 from .workflow import plan, requests, work
 
 log = logging.getLogger(__name__)
+TEXT = ".ecsv"
 
 
 def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, every=False, save=(), insert=None, **references):
@@ -29,7 +32,7 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
         "detector1", "image2"...; the old names ("calwebb_detector1", "calwebb_tso1.cfg") are understood.
     source : path or Exposure
         An exposure is the pipeline's to change. The path may be that of an association (*_asn.json) of one product, with its
-        members beside it.
+        members where it says, or beside it.
     steps : dict, optional
         step -> {parameter: value}; `skip` is one of the parameters.
     overrides : dict or list, optional
@@ -47,8 +50,9 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
 
     Returns
     -------
-    Exposure
-        The pipeline's first product (rate, cal...); a dict of all of them if `every`.
+    notebook.Product
+        The first product (rate, cal...); a dict of all of them if `every`. It is an exposure that says what it is, and has `write`,
+        `to_hdulist`, `to_spectra` and `to_tables`.
 
     Raises
     ------
@@ -70,7 +74,7 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
     given = isinstance(source, Exposure)
     association = None if given or Path(source).suffix != ".json" else _association(source, pipeline)
     if association:
-        source = Path(source).parent / association.science.expname
+        source = places.of(association, association.science)
     header = source.header if given else index.check(source) or stored.header(source)
     if not chains.is_built(pipeline, header):
         raise ConfigError(f"{chains.absence(pipeline, header)} in this version", source.name if given else str(source), "Leave it out")
@@ -112,7 +116,22 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
     for suffix in save:
         if suffix not in made:
             log.warning("%s made no %s: no step of it does, or it was skipped", pipeline, suffix)
+    made = {suffix: notebook.product(exposure) for suffix, exposure in made.items()}
     return made if every else next(iter(made.values()))
+
+
+def open(path):  # noqa: A001 - what it is called outside: jwcal.open
+    """Open a product: see `jwcal.open`."""
+    if str(path).endswith(TEXT):
+        from astropy.table import Table
+
+        made = Exposure(Header(fits.Header(), fits.Header(), str(path)), suffix=chains.root_and_suffix(path)[1])
+        try:
+            made.catalogue = Table.read(path)
+        except OSError as error:
+            raise InputError(f"it can't be read ({error.strerror or error})", path) from None
+        return notebook.product(made)
+    return notebook.product(stored.read(path))
 
 
 def _plain(overrides):

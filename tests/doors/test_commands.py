@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from jwcal.__main__ import COMMANDS, main
-from jwcal.commands import described, init, words
+from jwcal.commands import described, init, modes, words
 from jwcal.commands.schema import schema
 from jwcal.products import stored
 from jwcal.report import graph, outlook
-from jwcal.settings import config, pars
+from jwcal.settings import config, facts, pars
 from jwcal.settings.tables import table
 from jwcal.vocabulary.errors import ConfigError
 from jwcal.workflow import alone, plan
@@ -88,6 +88,21 @@ def test_how_much_is_said(tiny, tmp_path, capsys):
 
 def test_the_page_of_parameters_is_up_to_date():
     assert (ROOT / "docs/parameters.md").read_text() == described.page(), "jwcal parameters --markdown > docs/parameters.md"
+
+
+def test_the_pages_of_modes_are_up_to_date():
+    wanted = modes.pages()
+    assert {path.name: path.read_text() for path in (ROOT / "docs/modes").glob("*.md")} == wanted, "jwcal modes docs/modes"
+    assert {f"{name}.md" for name, mode in modes.MODES.items() if mode.last not in modes.PLAIN} < set(wanted)
+
+
+def test_the_pipelines_of_a_mode_are_those_that_its_example_ends_with():
+    assert all(modes.stages(mode)[-1] == mode.last for mode in modes.MODES.values())
+
+
+def test_parameters_that_matter_are_some():
+    for step, names in modes.notes()["matters"].items():
+        assert set(names) <= set(facts.about(step).parameters), step
 
 
 def test_parameters(capsys):

@@ -25,11 +25,13 @@ ROOMS = (
     "settings",
     "products",
     "program",
+    "archive",
     "associations",
     "run",
     "workflow",
     "simulate",
     "report",
+    "notebook",
     "api",
     "commands",
 )

@@ -133,6 +133,7 @@ def test_wavelengths_to_ignore_and_nothing_to_do(caplog):
     made = correct_spectrum(hurt, at, 1, ignore_regions=[(5.3, 5.35)])
     assert np.std((made / truth)[away]) < 0.25 * np.std((seen / truth)[away])
     np.testing.assert_array_equal(correct_spectrum(np.zeros(at.size), at), 0)
+    np.testing.assert_array_equal(correct_spectrum(np.eye(1, at.size, 7)[0], at), np.eye(1, at.size, 7)[0])  # the sky's, of one point
     np.testing.assert_array_equal(correct_spectrum(seen[:12], at[:12]), seen[:12])
     with pytest.raises(ValueError, match="no fringes of dichroics"):
         correct_spectrum(seen, at, 1, dichroic_only=True)

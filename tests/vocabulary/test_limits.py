@@ -111,6 +111,7 @@ def test_every_keyword_that_is_read_has_limits():
         "SLTNAME",
         "SRCNAME",
         "SHUTSTA",
+        "CAL_VER",
         "PI_NAME",
         "TARGPROP",
     }

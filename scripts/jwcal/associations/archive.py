@@ -3,12 +3,13 @@
 import json
 import re
 from contextlib import ExitStack
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ..files.storage import replaced
 from ..version import VERSION
 from ..vocabulary.errors import InputError
 from ..vocabulary.nearest import nearest, suggestion
+from . import places
 from .model import Association, Member
 from .names import root
 from .rules import rules
@@ -103,8 +104,7 @@ def load(path, exists=None):
     Raises
     ------
     InputError
-        The file is none, a product has no science member or no usable name, a member's name leads out of the folder, a member
-        does not exist.
+        The file is none, a product has no science member or no usable name, a member's name is absolute, a member does not exist.
     """
     document = _document(path)
     asn_type = _asn_type(document, path)
@@ -173,13 +173,11 @@ def _read_member(entry, path, exists):
     near = nearest(exptype.lower(), EXPTYPES)
     if near and near != exptype.lower():  # a word that nobody reads would leave the member out in silence
         raise InputError(f"the exptype of {expname} is {exptype!r}", path, f"The nearest that is known is {near}")
-    name = PurePosixPath(expname.replace("\\", "/"))
-    if name.is_absolute() or ".." in name.parts or re.match(r"[A-Za-z]:|~", expname) or "\0" in expname:
-        raise InputError(f"the member {expname!r} is not in the folder of the association", path, "Give the file's name alone")
-    if exists is not None and not exists(expname):
+    name, place = places.parted(expname, path)
+    if exists is not None and not exists(expname) and not exists(name):
         raise InputError(f"there is no {expname}, and nothing makes it", path, "Add it to the exposures, or take it out of the members")
     exposerr = entry.get("exposerr")
-    return Member(expname, exptype.lower(), None if exposerr in (None, "null") else str(exposerr))
+    return Member(name, exptype.lower(), None if exposerr in (None, "null") else str(exposerr), place=place)
 
 
 def normalised(associations, pool, orphaned):

@@ -9,7 +9,7 @@ from ..files.storage import noted, replaced
 from ..settings.chains import plain
 from ..settings.tables import table
 from ..vocabulary.errors import ConfigError, InputError
-from . import archive, linked
+from . import archive, linked, places
 from .candidates import generate
 from .headers import from_exposures
 from .names import root
@@ -232,13 +232,15 @@ def _table(stem, number):
     return f"{stem}_asn.json" if number == 1 else f"{stem}-{number}_asn.json"
 
 
-def save(associations, folder):
+def save(associations, folder, files):
     """Write the associations of a run to its results; a file that is not of this run any more is removed, an unchanged one left alone.
 
     Parameters
     ----------
     associations : list of Association
     folder : path
+    files : dict
+        Root -> {suffix: path} of files that are there or will be made: members are named by their paths from the folder.
 
     Raises
     ------
@@ -249,10 +251,22 @@ def save(associations, folder):
     there = {path.name: path for path in folder.glob("*_asn.json")}
     for name, association in {association.table: association for association in associations}.items():
         path = there.pop(name, None)
-        content = noted(association.given) if association.given else archive.content(association)
+        content = _placed(association, folder, files)
         if path is None or noted(path) != content:
-            text = association.given.read_text() if association.given else json.dumps(content, indent=4) + "\n"
             with replaced(folder / name) as temporary:
-                temporary.write_text(text)
+                temporary.write_text(json.dumps(content, indent=4) + "\n")
     for path in there.values():
         path.unlink()
+
+
+def _placed(association, folder, files):
+    """What its file holds, with members that are named by where they are."""
+    content = noted(association.given) if association.given else archive.content(association)
+    there = {member.name: places.of(association, member) for member in association.members}
+
+    def placed(entry):
+        name, _ = places.parted(entry["expname"], association.given)
+        return entry | {"expname": places.seen_from(folder, name, files, there.get(name))}
+
+    products = [product | {"members": [placed(entry) for entry in product["members"]]} for product in content["products"]]
+    return content | {"products": products}

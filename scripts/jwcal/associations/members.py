@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ..settings import chains
 from ..vocabulary.errors import InputError
+from . import places
 from .model import MADE
 
 NAMED = {"msametadata": "MSAMETFL"}  # members that no association has: a keyword of the exposure names the file
@@ -41,7 +42,7 @@ def add(recipe, association, files=None):
     recipe : Recipe
     association : associations.Association
     files : dict, optional
-        Root -> {suffix: path} of files that are there or will be; others are looked for beside the association's own file.
+        Root -> {suffix: path} of files that are there or will be; others are looked for where the association's own file says.
 
     Raises
     ------
@@ -58,9 +59,8 @@ def add(recipe, association, files=None):
         recipe.product = association.product
     for member in association.members:
         if member.exptype in wanted and not (member.exptype == "science" and (recipe.takes != "members" or member is association.science)):
-            beside = association.given and Path(association.given.parent, member.expname)
             root, suffix = chains.root_and_suffix(member.expname)
-            path = (files or {}).get(root, {}).get(suffix) or (beside and beside.exists() and beside)
+            path = (files or {}).get(root, {}).get(suffix) or places.of(association, member)
             if not path:
                 do = "Let the run go to stage 3, or add it to the data" if member.exptype in MADE and not association.given else ""
                 raise InputError(

@@ -49,6 +49,12 @@ class Member:
     exptype: str
     exposerr: str | None = None  # what went wrong when it was exposed
     item: Item | None = field(default=None, compare=False, repr=False)  # None for a product of another association
+    place: str = field(default="", compare=False)  # folder that its file names, from where the file lies; see `places`
+
+    @property
+    def name(self):
+        """The name of its file."""
+        return self.expname
 
 
 @dataclass(slots=True, eq=False)

@@ -285,6 +285,18 @@ def write_all(products):
         log.info("Written: %s", path)
 
 
+def hdu_list(exposure, filename):
+    """A product that is a FITS file as its file would be: an HDU list that shares the exposure's arrays."""
+    form = _form_of(exposure)
+    return (part(FORMS, form).hdus if form else hdus)(exposure, filename)
+
+
+def tell(exposure, filename):
+    """Give an exposure in memory the keywords that its file would have; the history of steps stays with the file."""
+    header = _primary(exposure, filename).header
+    exposure.header.primary.update(card for card in header.cards if card.keyword not in ("HISTORY", "COMMENT", ""))
+
+
 def hdus(exposure, filename, tree=None):
     """A product of images as an HDU list.
 

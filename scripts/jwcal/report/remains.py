@@ -184,7 +184,7 @@ def members(folder):
     for path in sorted(Path(folder).rglob("*_asn.json")):
         try:
             content = storage.load_json(path)
-            found[path] = {p["name"]: [(m["exptype"], m["expname"]) for m in p["members"]] for p in content["products"]}
+            found[path] = {p["name"]: [(m["exptype"], Path(m["expname"]).name) for m in p["members"]] for p in content["products"]}
         except (OSError, ValueError, KeyError, TypeError):
             continue  # the run itself says what is wrong with it
     return found

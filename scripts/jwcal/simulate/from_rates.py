@@ -217,7 +217,7 @@ def _references(out, setups, sensors, flat, own, irs2=None):
         same = [setup for setup in setups if setup.detector == name]
         patterns = {(setup.readout.nframes, setup.readout.groupgap) for setup in same}
         options = {"dark_pattern": patterns.pop()} if len(patterns) == 1 else {}
-        images = [setup for setup in same if setup.exp_type.endswith("IMAGE")]
+        images = [setup for setup in same if setup.exp_type.endswith("IMAGE") and setup.instrument != "NIRSPEC"]
         longest = max(same, key=lambda setup: setup.readout.frames)
         kinds = MIRI if longest.instrument == "MIRI" else NEAR_INFRARED
         for setup, types in [(longest, kinds)] + [(image, IMAGING) for image in images[:1]]:

@@ -11,6 +11,10 @@ from ..vocabulary.errors import InputError
 
 PREFIXES = {"NRC": "NIRCAM", "NIS": "NIRISS", "NRS": "NIRSPEC", "MIR": "MIRI", "FGS": "FGS"}
 CLOCK = 1e-5  # s a pixel
+NUMBERS = ("ngroups", "nints", "nframes", "nresets")  # from 1
+# What `setup` takes by name, beside keywords in capitals.
+OPTIONS = ("detector", "filter", "pupil", "aperture", "readpatt", "subarray", "place", *NUMBERS, "groupgap", "frmdivsr", "drpfrms1")
+OPTIONS += ("drpfrms3", "tframe", "uniform")
 
 
 @cache
@@ -251,6 +255,7 @@ def setup(exp_type, **chosen):
     mode = t["defaults"] | t["exp_types"][exp_type] | {k: v for k, v in chosen.items() if v is not None}
     if mode["detector"] not in t["detectors"]:
         raise InputError(f"{instrument} has no detector {mode['detector']}", do=f"Choose one of {', '.join(t['detectors'])}")
+    _check(instrument, chosen)
     sub = _place(mode, instrument)
     bare = Setup(
         exp_type=exp_type,
@@ -273,6 +278,20 @@ def setup(exp_type, **chosen):
     keywords = t["detectors"][bare.detector].get("keywords", {}) | mode
     aperture = bare.aperture or _aperture_name(instrument, bare.detector, sub)
     return replace(bare, readout=readout, keywords=keywords, aperture=aperture)
+
+
+def _check(instrument, chosen):
+    """Refuse wheel positions that there are not, and numbers that can't be."""
+    for wheel, there in table()[instrument].get("wheels", {}).items():
+        name = chosen.get(wheel)
+        if name is not None and name not in there:
+            other = next((w for w, names in table()[instrument]["wheels"].items() if name in names), None)
+            also = f"; {name} is in the wheel of the {other}" if other else ""
+            raise InputError(f"{instrument} has no {wheel} {name}", do=f"Choose one of {', '.join(there)}{also}")
+    for name in NUMBERS:
+        given = chosen.get(name)
+        if given is not None and (isinstance(given, bool) or int(given) != given or given < 1):
+            raise InputError(f"{name} is {given!r}", do="Give a whole number from 1")
 
 
 def _place(mode, instrument):

@@ -146,8 +146,8 @@ def expose_series(
         As `expose_nods` takes them.
     nints, each : int
         Integrations in all, and in a file.
-    transit : series.Transit
-        Its shape: contacts and flanks.
+    transit : series.Transit or None
+        Its shape: contacts and flanks. None: a star that is steady.
     depth : float or callable
         Of the transit, by wavelength: see `spectrograph.Dip`.
 
@@ -158,7 +158,8 @@ def expose_series(
     out, kept = Path(out), {key: options.pop(key) for key in ("cosmic_rays", "seed", "cache") if key in options}
     files = files or write_references(out / "references")
     options = {"ngroups": 8, **options}
-    dip = Dip((1 - transit.factor((np.arange(nints) + 0.5) / nints)) / transit.depth, depth)
+    phases = (np.arange(nints) + 0.5) / nints
+    dip = Dip(np.zeros(nints) if transit is None else (1 - transit.factor(phases)) / transit.depth, depth)
     one = simulate_lrs(files, slitless=True, sources=sources, background=_Even(sky), dip=dip, noise=False, **options)
     curve = np.array(list(enumerate(dip.shape, start=1)), [("integration", "i4"), ("shape", "f8")])
     shot = Shot("MIR_LRS-SLITLESS", one.truth.image, {"identity": identity} | options, {"TRANSIT": curve}, each)

@@ -21,7 +21,7 @@ DEMO = home() / "config/demo_program.yaml"
 NEEDED = ("program", "target", "exposures")
 KNOWN = (
     *(*NEEDED, "start", "seed", "roll", "aim", "shift", "sky", "detectors", "dithers"),
-    *("pointing_error", "sky_steps", "cosmic_rays", "stage3"),
+    *("pointing_error", "sky_steps", "cosmic_rays", "noise", "stage3"),
 )
 GENERAL = {"dithers": [[0.0, 0.0]], "shift": [0.0, 0.0], "roll": 0.0, "aim": None, "target": None, "detectors": None, "sky": None}
 OWN = ("observation", "star", "series", "coronagraph", "interferogram", "segments", "moving", "wfs", "ruined")
@@ -44,6 +44,7 @@ def make_program(out, description=DEMO):
         pointing_error : {rms: arcsec, roll: deg}; of every exposure, unknown to its header
         sky_steps : MJy/sr, added to the sky of one exposure after the other, from the start again after the last
         cosmic_rays : hits a second and pixel
+        noise : false takes all of it away
         stage3 : true writes apcorr, abvegaoffset, tsophot and psfmask references and a catalogue of the stars, makes flats of counts,
             and leaves the columns of MIRI's imager dark that the field does not fall on
         sky : also `fwhm` [pixels] and `core` of the PSF, `separation` of the sources [arcsec]
@@ -144,7 +145,8 @@ def _exposures(out, described, field):
     errors = _errors(described, sum(len(own["dithers"]) for *_, own in planned))
     steps = described.get("sky_steps") or [0.0]
     first = start = Time(described.get("start", "2023-10-02T00:00:00"), scale="utc", precision=3)
-    cosmic_rays = {"cosmic_rays": float(described["cosmic_rays"])} if "cosmic_rays" in described else {}
+    light = {"noise": described.get("noise", True)}
+    light |= {"cosmic_rays": float(described["cosmic_rays"])} if "cosmic_rays" in described else {}
     data, exposed = [], 0
     for activity, (options, setups, own) in enumerate(planned, start=1):
         for position, offset in enumerate(own["dithers"], start=1):
@@ -179,7 +181,7 @@ def _exposures(out, described, field):
                         or _behind_holes(own["interferogram"], exposed)
                         or _series(own["series"]),
                         ruined=position in (own["ruined"] or ()),
-                        **cosmic_rays,
+                        **light,
                     )
                     log.info("%s", made.uncal.name)
                     data.append(made.uncal)

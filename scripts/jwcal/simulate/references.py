@@ -47,6 +47,7 @@ STAGE3_MODELS = {
     "nrm": "NRMModel",
     "throughput": "ThroughputModel",
 }
+CORONAGRAPHY = ("NRC_CORON", "MIR_LYOT", "MIR_4QPM")
 TIME_SERIES = ("NRC_TSIMAGE", "MIR_IMAGE")  # that tsophot is for
 FLAGS = {
     "mask": ("DO_NOT_USE", "REFERENCE_PIXEL", "DEAD", "HOT", "WARM", "RC", "LOW_QE"),
@@ -105,7 +106,7 @@ def stage3_types(setup):
     """The reference types that an image's stage 3 can use beside those of stage 1 and 2."""
     if setup.guider or not setup.imaging or setup.instrument == "NIRSPEC":
         return ()
-    if setup.keywords.get("CORONMSK") in occulters.MASKS:
+    if setup.keywords.get("CORONMSK") in occulters.MASKS and setup.exp_type in CORONAGRAPHY:
         return ("psfmask",)
     if setup.pupil == "NRM":
         return ("nrm", "throughput") if setup.filter in aperture_mask.FILTERS else ("nrm",)

@@ -311,6 +311,7 @@ def make(settings, alone=False):
         for exposure in [exposure for exposure in going.values() if getattr(exposure.chain, stage) in group]:
             if not _plan_stage(plan, exposure, stage, files, associations, config, asked, refusals):
                 del going[exposure.root]
+    chosen.save(associations.associations, Path(config.results, "associations"), files)
     plan.remarks += _incomplete(plan, associations)
     plan.remarks += _lost_segments(associations.of_stage(3), headers, plan.unusable)
     plan.refuse(refusals)
@@ -358,14 +359,13 @@ def _judge(plan):
 
 
 def _associate(plan, found, headers, config):
-    """The associations of the run: written to the results, and counted."""
+    """The associations of the run, counted."""
     associations = chosen.choose(found.exposures, config, found.associations)
     plan.notes += associations.notes
     plan.remarks += associations.remarks
     plan.problems += associations.problems
     plan.unusable += [message.partition(": ")[0] for message in associations.problems]
     plan.left_out += associations.left_out
-    chosen.save(associations.associations, Path(config.results, "associations"))
     for association in associations.associations:
         stage = f"stage{association.stage}"
         plan.associations[stage] = plan.associations.get(stage, 0) + 1

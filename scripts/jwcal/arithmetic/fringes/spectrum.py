@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 DETECTOR, DICHROIC = (2.9, 1.5, 10), (0.4, 0.15, 15)
 WITH_DICHROIC = (3, 4)  # channels whose light comes through them
 RESOLUTION = 0.001  # 1 / cm
+FEWEST = 3  # points that an envelope goes through
 LARGEST = 0.4  # amplitude of fringes
 LINE = 0.05  # height of a line
 UNCERTAIN = 27.6  # micron: beyond, the calibration is not good enough to find fringes
@@ -69,7 +70,7 @@ def correct_spectrum(
     counts = np.where(micron > UNCERTAIN, 0, weights)
     for low, high in ignore_regions or ():
         counts[(micron > low) & (micron < high)] = 0
-    if not counts.any():
+    if np.count_nonzero(counts) < FEWEST:
         log.warning("No point of the spectrum can be used to find fringes")
         return out
     middle = np.mean(envelopes(mine, two=True), axis=0)

@@ -279,13 +279,17 @@ def expose_slicer(
     return write_program(out, made, all_files, **kept)
 
 
-def expose_lamp(out, *, grating="PRISM", lamp="LINE4", opmode="FIXEDSLIT", subarray="ALLSLITS", real=None, files=None, **options):
-    """A lamp through the fixed slits (or the slicer: OPMODE IFU).
+def expose_lamp(
+    out, *, grating="PRISM", lamp="LINE4", opmode="FIXEDSLIT", subarray="ALLSLITS", slitlets=None, real=None, files=None, **options
+):
+    """A lamp through the fixed slits, or the slicer (OPMODE IFU), or shutters (MSASPEC), then with their metadata file beside the data.
 
     Parameters
     ----------
     lamp, opmode, subarray
         As `simulate_lamp` takes them.
+    slitlets : sequence of shutters.Slitlet, optional
+        By default those of `shutters.examples`.
     out, grating, real, files, options
         As `expose_slits` takes them.
 
@@ -295,6 +299,10 @@ def expose_lamp(out, *, grating="PRISM", lamp="LINE4", opmode="FIXEDSLIT", subar
     """
     kept, options = _apart({"ngroups": 4, **options})
     files = files or _references(out, "lamp", real, grating, None, options.get("detector", "NRS1"), lamp_mode=opmode)
+    if opmode == "MSASPEC":
+        slitlets = examples(STAR.spectrum, Even(SKY)) if slitlets is None else slitlets
+        write_msa(Path(out) / "data" / METADATA, slitlets, nods=(0,))
+        options = {"slitlets": slitlets, "MSAMETFL": METADATA, "MSAMETID": 1} | options
     one = rates.simulate_lamp(files, grating=grating, lamp=lamp, opmode=opmode, subarray=subarray, noise=False, **options)
     return write_program(out, [one], files, **kept)
 

@@ -1,0 +1,68 @@
+"""Every row of the mission's table from raw files to its last product: a small simulated program, one run, each product opened, one number.
+
+In `make test` one mode for each pipeline; all of them in `make parity`. The table in README.md says what is made and looked at; it is
+compared with what is made and looked at here.
+"""
+
+import warnings
+
+import pytest
+import rows
+from checks import Products, check
+from stdatamodels.jwst import datamodels
+from test_workflow import snakemake
+
+from jwcal.settings.tables import table
+from jwcal.simulate.modes import MODES, for_row
+
+# One mode for each pipeline, those that take least.
+SHORT = (
+    *("nrc_tsimage", "nrc_dark", "fgs_acq1", "nrc_image", "nrc_image_wfs", "nrc_coron", "nis_ami"),
+    *("mir_lrs-fixedslit", "mir_lrs-slitless_series", "nrs_autowave"),
+)
+
+# What the mission's table does not have, and ours does: (EXP_TYPE, is a series).
+OURS = {("MIR_LRS-FIXEDSLIT", True), ("NRC_TSIMAGE", False), ("NRC_TSGRISM", False), ("NRS_BRIGHTOBJ", False)}
+
+
+def marked(name):
+    return name if name in SHORT else pytest.param(name, marks=pytest.mark.full)
+
+
+@pytest.mark.parametrize("name", [marked(name) for name in MODES])
+def test_from_raw_files_to_the_last_product(name, tmp_path):
+    mode, row = MODES[name], rows.read()[name]
+    made = mode.make(tmp_path, noise=mode.by == "interferogram")  # whose errors are those of its integrations' scatter
+    run = snakemake(tmp_path, "--configfile", made.config, cores=1)
+    assert run.status == 0, run.text
+    products = Products(tmp_path / "results")
+    assert products.suffixes() == row.products
+    for path in products.files():
+        open_as_others_do(path)
+    number = check(mode, products, made.truth)
+    assert number.what == row.checked
+    assert abs(number.found - number.truth) <= number.within, number
+
+
+def open_as_others_do(path):
+    """stdatamodels opens a product, and finds nothing against its schema."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ResourceWarning)
+        with datamodels.open(str(path)) as model:
+            model.validate()
+
+
+def test_all_rows_have_a_mode():
+    for exp_type, row in table("exp_types")["exp_types"].items():
+        for series in (True, False) if isinstance(row, dict) else (None,):
+            assert (exp_type, series) in OURS or for_row(exp_type, series).exp_type == exp_type
+
+
+def test_all_pipelines_have_a_short_mode():
+    wanted = set(table("pipelines"))
+    assert {pipeline for name in SHORT for pipeline in rows.read()[name].pipelines} == wanted
+
+
+def test_the_readme_has_all_modes():
+    assert list(rows.read()) == list(MODES)
