@@ -56,7 +56,7 @@ def sources(table, path):
     Raises
     ------
     InputError
-        It lacks a column that is needed, or has no source.
+        It lacks a column that is needed, or one holds something else, or it has no source.
     """
     if table is None:
         raise InputError("it is no catalogue of sources", path, "Give the table (_cat.ecsv) that source_catalog made of the direct image")
@@ -67,6 +67,7 @@ def sources(table, path):
         )
     if len(table) == 0:
         raise InputError("the catalogue has no source", path, "Lower snr_threshold of source_catalog, or give another catalogue")
+    _check_columns(table, path)
     places = {name: table[name].icrs for name in ("sky_centroid", *CORNERS)}
     corners = np.array([[places[name].ra.deg for name in CORNERS], [places[name].dec.deg for name in CORNERS]]).transpose(0, 2, 1)
     extended = np.asarray(table["is_extended"], bool) if "is_extended" in table.colnames else np.zeros(len(table), bool)
@@ -77,6 +78,32 @@ def sources(table, path):
     if len(np.unique(label)) < len(label):
         raise InputError("labels of the catalogue occur more than once", path, "Correct the catalogue")
     return Sources(label, np.asarray(centre.ra.deg), np.asarray(centre.dec.deg), np.asarray(magnitude), extended, corners)
+
+
+def _check_columns(table, path):
+    """Raise InputError where a column holds something else than its name says."""
+    expected = dict.fromkeys(("sky_centroid", *CORNERS), (lambda column: hasattr(column, "icrs"), "places on the sky were"))
+    expected["label"] = _are_labels, "whole numbers above 0 were"
+    expected["isophotal_abmag"] = lambda column: _values(column).dtype.kind in "iuf", "numbers were"
+    expected["is_extended"] = lambda column: _values(column).dtype.kind == "b", "True or False was"
+    for name, (is_right, what) in expected.items():
+        if name in table.colnames and not is_right(table[name]):
+            held = f"{_values(table[name]).dtype.name} " if not hasattr(table[name], "icrs") else ""
+            raise InputError(
+                f"the column {name} of the catalogue holds {held}values that can't be: {what} expected",
+                path,
+                "Give the one that source_catalog made of the direct image",
+            )
+
+
+def _values(column):
+    return np.ma.asarray(getattr(column, "value", column))
+
+
+def _are_labels(column):
+    values = _values(column)
+    whole = values.dtype.kind in "iu" or (values.dtype.kind == "f" and bool(np.all(values == np.floor(values))))
+    return whole and not np.ma.is_masked(values) and bool(np.all(values > 0))
 
 
 def of_exposure(exposure):

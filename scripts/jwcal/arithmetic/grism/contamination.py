@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 ALONG_COLUMNS = 2  # DISPAXIS
 BOXES = 5  # along each side of the direct image, in which its background is found
 WITHOUT_SCALING = (0, 1)  # orders whose magnitude limit is the one that was given
+GIVE = "Give those that belong together"
 
 
 @dataclass
@@ -98,11 +99,14 @@ def _direct(exposure, photom):
         raise InputError(
             f"the segmentation map has {segments.sci.shape} pixels, the direct image {image.sci.shape}",
             segments.name,
-            "Give those that belong together",
+            GIVE,
         )
+    labels = segments.sci
+    if labels.dtype.kind == "f" and not (labels == np.floor(labels)).all() or labels.min() < 0:
+        raise InputError("the segmentation map has values that are no labels: whole numbers from 0 on were expected", segments.name, GIVE)
     areas = image.header.get("PIXAR_SR"), photom.header.get("PIXAR_SR")
     side = 1.0 if None in areas else float(np.sqrt(areas[0] / areas[1]))
-    return (_without_background(image.sci), image.wcs), np.asarray(segments.sci).astype(np.int64), side
+    return (_without_background(image.sci), image.wcs), np.asarray(labels).astype(np.int64), side
 
 
 def _without_background(image):
