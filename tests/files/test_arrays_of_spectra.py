@@ -69,6 +69,7 @@ def damaged(source, path, name, number, change):
     return path
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("level", LEVELS)
 def test_all_damages_to_all_extensions(tmp_path, level):
     source, refused, several = made(tmp_path, level), set(), len(LEVELS[level][2]) > 1
@@ -142,6 +143,7 @@ WHOLE = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("suffix", SPECTRA)
 def test_all_damages_to_spectra(tmp_path, suffix):
     source, name = spectra(tmp_path, suffix)
