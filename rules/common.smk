@@ -21,9 +21,8 @@ from snakemake.settings.enums import Quietness
 
 STARTED = time.time()
 SCRIPTS = os.path.join(workflow.basedir, "scripts")
-OWN = os.path.isdir(
-    os.path.join(SCRIPTS, "jwcal")
-)  # a checkout: its package, whatever else is installed. A wheel has put it where Python looks
+# In a checkout its package, whatever else is installed; a wheel has put it where Python looks.
+OWN = os.path.isdir(os.path.join(SCRIPTS, "jwcal"))
 if OWN:
     sys.path.insert(0, SCRIPTS)
 # for the jobs: the same package, and this Python, unless conda has one for them

@@ -143,9 +143,11 @@ def _one_a_spectrum(tables):
 
 
 def product(exposure):
-    """The same exposure as a Product, with the keywords in its header that its file would have; it is not copied."""
-    if isinstance(exposure, Exposure):
-        exposure.__class__ = Product
-        if exposure.recipe is not None and exposure.catalogue is None and exposure.tree is None:
-            stored.tell(exposure, exposure.filename)
-    return exposure
+    """The same exposure as a Product, with the keywords in its header that its file would have; arrays are not copied."""
+    if not isinstance(exposure, Exposure):
+        return exposure
+    made = Product(exposure.header)
+    vars(made).update(vars(exposure))
+    if made.recipe is not None and made.catalogue is None and made.tree is None:
+        stored.tell(made, made.filename)
+    return made

@@ -1,6 +1,7 @@
 """The commands beside the pipelines: plan, status, init, schema, parameters, and one step by itself."""
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -9,7 +10,7 @@ import pytest
 import yaml
 
 from jwcal.__main__ import COMMANDS, main
-from jwcal.commands import described, init, modes, words
+from jwcal.commands import described, modes, words
 from jwcal.commands.schema import schema
 from jwcal.products import stored
 from jwcal.report import graph, outlook
@@ -101,7 +102,7 @@ def test_the_pipelines_of_a_mode_are_those_that_its_example_ends_with():
 
 
 def test_parameters_that_matter_are_some():
-    for step, names in modes.notes()["matters"].items():
+    for step, names in described.matters().items():
         assert set(names) <= set(facts.about(step).parameters), step
 
 
@@ -155,7 +156,17 @@ def test_init(tiny, tmp_path, capsys):
     config.load(whole)
     assert main(["init", str(tiny.image.parent), "-o", str(out)]) == 1
     assert "it is there already" in capsys.readouterr().err
-    assert all(set(names) <= set(described.facts.about(step).parameters) for step, names in init.MATTER.items())
+
+
+def test_references_are_fetched_beforehand(tiny, tmp_path, capsys):
+    """Of all jobs of a program, each once; what can't be used is told, and is the exit status."""
+    given = ["fetch-references", str(tiny.image.parent), "--crds-path", str(tiny.crds), "--until", "stage2"]
+    assert main(given) == 0
+    jobs, files = map(int, re.match(r"(\d+) jobs take (\d+) reference files", capsys.readouterr().out).groups())
+    assert jobs == 4 and 5 < files <= len(list(tiny.crds.glob("references/jwst/*/*")))
+    assert main([*given, "--override", "flat=nowhere.fits"]) == 1 and "nowhere.fits" in capsys.readouterr().err
+    (tmp_path / "broken_uncal.fits").write_bytes(tiny.image.read_bytes()[:5000])
+    assert main([*given[:1], str(tmp_path), *given[2:]]) == 1 and "broken_uncal.fits" in capsys.readouterr().out
 
 
 # --- one step ---

@@ -262,7 +262,7 @@ def save(associations, folder, files):
 def _placed(association, folder, files):
     """What its file holds, with members that are named by where they are."""
     content = noted(association.given) if association.given else archive.content(association)
-    there = {member.name: places.of(association, member) for member in association.members}
+    there = {member.expname: places.of(association, member) for member in association.members}
 
     def placed(entry):
         name, _ = places.parted(entry["expname"], association.given)

@@ -51,11 +51,6 @@ class Member:
     item: Item | None = field(default=None, compare=False, repr=False)  # None for a product of another association
     place: str = field(default="", compare=False)  # folder that its file names, from where the file lies; see `places`
 
-    @property
-    def name(self):
-        """The name of its file."""
-        return self.expname
-
 
 @dataclass(slots=True, eq=False)
 class Association:

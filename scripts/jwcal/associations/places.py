@@ -33,7 +33,7 @@ def of(association, member):
     if not association.given:
         return None
     folder = association.given.parent
-    found = (path for path in (Path(folder, member.place, member.name), Path(folder, member.name)) if path.exists())
+    found = (path for path in (Path(folder, member.place, member.expname), Path(folder, member.expname)) if path.exists())
     return next(found, None)
 
 

@@ -2,6 +2,9 @@
 
 import textwrap
 from functools import cache
+from importlib import resources
+
+import yaml
 
 from ..settings import chains, facts, texts
 from ..settings.config import step_names
@@ -16,6 +19,12 @@ def all_steps():
     """The steps that this version has, in the order of the pipelines."""
     order = dict.fromkeys(name for pipeline in table("pipelines") for name in chains.steps_of(pipeline))
     return [name for name in order if name in step_names() and facts.about(name)]
+
+
+@cache
+def matters():
+    """Step -> names of the parameters that its users look at first, in the order of the pipelines."""
+    return yaml.safe_load(resources.files(__package__).joinpath("matters.yaml").read_text())
 
 
 def rows(step, defaults=None):

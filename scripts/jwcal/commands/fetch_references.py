@@ -5,38 +5,35 @@ jwcal fetch-references DATA [--crds-path CACHE] [--until stage2]
 Needs CRDS_SERVER_URL, as a run does; a run after it on a machine that sees the cache asks no server.
 """
 
-import argparse
 import tempfile
 from pathlib import Path
 
+from ..settings.tables import table
+from ..vocabulary.errors import JwcalError
 from ..workflow import plan
+from . import words
+from .fetch import amount
 
 
 def main(arguments):
-    """Plan all of the program, which fetches what it names; returns the exit status."""
-    options = _parser().parse_args(arguments)
-    references = {"crds_path": options.crds_path, "crds_context": options.crds_context}
-    settings = {"data": options.data, "until": options.until, "references": {key: value for key, value in references.items() if value}}
-    with tempfile.TemporaryDirectory(prefix="jwcal-") as results:
-        made = plan.make(settings | {"results": results})
-    files = {path for recipe in made.recipes.values() for path in _paths(recipe.references)}
-    size = sum(Path(path).stat().st_size for path in files)
-    print(f"{options.data}: {len(made.jobs)} jobs take {len(files)} reference files, {size / 1e9:.2f} GB")
+    """Plan all of the program, which fetches what it names; returns the exit status, 1 where something can't be used."""
+    try:
+        options = _parser().parse_args(words.spelled_out(arguments))
+        given = {**table("config"), **words.settings(options, options.data)}
+        with tempfile.TemporaryDirectory(prefix="jwcal-") as results:
+            made = plan.make(given | {"results": results}, alone=True)
+    except JwcalError as error:
+        return words.fail(error)
+    files = {path for recipe in made.recipes.values() for path in map(Path, recipe.references.values()) if path.is_file()}
+    print(f"{len(made.jobs)} jobs take {len(files)} reference files, {amount(sum(path.stat().st_size for path in files))}")
     for problem in made.problems:
         print(f"  {problem}")
     return 1 if made.problems else 0
 
 
-def _paths(chosen):
-    return [str(path) for path in chosen.values() if path and Path(str(path)).is_file()]
-
-
 def _parser():
-    parser = argparse.ArgumentParser(
-        prog="jwcal fetch-references", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", metavar="DATA", help="folder of exposures")
-    parser.add_argument("--until", default="stage3", choices=("stage1", "stage2", "stage3"), help="what they are to be calibrated to")
-    parser.add_argument("--crds-path", metavar="DIR", help="CRDS cache (default: CRDS_PATH)")
-    parser.add_argument("--crds-context", metavar="PMAP", help="CRDS context (default: CRDS_CONTEXT, else the server's)")
+    description, _, more = __doc__.partition("\n\n")
+    parser = words.parser("fetch-references", description, epilog=more)
+    words.add_program(parser)
+    words.add_parameters(parser.add_argument_group("parameters and references"))
     return parser

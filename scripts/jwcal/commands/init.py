@@ -11,39 +11,7 @@ from ..settings.tables import table
 from ..version import VERSION
 from ..vocabulary.errors import ConfigError, JwcalError
 from ..workflow.plan import kind_of
-from . import words
-
-# The parameters that users of a step set most, in the order of the pipelines. `skip: false` puts a step in that is off by default.
-MATTER = {
-    "saturation": ["n_pix_grow_sat"],
-    "refpix": ["odd_even_rows", "side_smoothing_length", "refpix_algorithm"],
-    "jump": ["rejection_threshold", "expand_large_events", "find_showers", "detection"],
-    "clean_flicker_noise": ["skip", "background_method", "fit_by_channel"],
-    "emicorr": ["skip", "algorithm"],
-    "ramp_fit": ["algorithm", "suppress_one_group"],
-    "badpix_selfcal": ["skip", "flagfrac_upper"],
-    "bkg_subtract": ["skip", "sigma"],
-    "assign_wcs": ["sip_approx"],
-    "srctype": ["source_type"],
-    "straylight": ["clean_showers"],
-    "residual_fringe": ["skip"],
-    "pixel_replace": ["skip", "algorithm"],
-    "wfss_contam": ["skip", "magnitude_limit"],
-    "extract_2d": ["wfss_mmag_extract", "wfss_nbright"],
-    "resample": ["pixfrac", "pixel_scale_ratio", "weight_type"],
-    "resample_spec": ["pixfrac", "pixel_scale_ratio"],
-    "cube_build": ["output_type", "coord_system", "scalexy"],
-    "extract_1d": ["subtract_background", "use_source_posn", "ifu_autocen"],
-    "tweakreg": ["skip", "abs_refcat", "snr_threshold", "kernel_fwhm"],
-    "skymatch": ["skip", "skymethod", "subtract"],
-    "outlier_detection": ["skip", "snr"],
-    "source_catalog": ["snr_threshold", "npixels", "deblend"],
-    "master_background": ["skip", "force_subtract"],
-    "klip": ["truncate"],
-    "ami_analyze": ["oversample", "firstfew"],
-    "tso_photometry": ["radius", "radius_inner", "radius_outer"],
-    "white_light": ["min_wavelength", "max_wavelength"],
-}
+from . import described, words
 
 
 def main(arguments):
@@ -121,9 +89,11 @@ def text(found, data, results):
     headers = {id(exposures[0]): exposures[0].header for exposures in kinds.values()}
     known = [(name, headers[one]) for name, one in pipelines if chains.is_built(name, headers[one])]
     steps = dict.fromkeys(step.name for name, header in known for step in chains.chain(name, header).steps)
-    for step in [name for name in MATTER if name in steps]:
+    for step, names in described.matters().items():
+        if step not in steps:
+            continue
         lines.append(f"#   {step}:  # {texts.of_step(step).line}")
-        for name in MATTER[step]:
+        for name in names:
             default = facts.about(step).parameters[name].default
             said = "off: leave the step out" if name == "skip" else texts.first_sentence(texts.of_step(step).parameters.get(name, ""))
             lines.append(f"#     {name}: {json.dumps(default)}  # {said}")

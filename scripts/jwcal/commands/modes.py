@@ -16,21 +16,10 @@ from ..simulate import instruments
 from ..simulate.crds_cache import SELECTED_BY
 from ..simulate.modes import MODES
 from ..vocabulary import parameters
-from . import words
+from . import described, words
 
 PLAIN = ("detector1", "dark", "guider")  # modes that end there share a page
 SHARED = "calibrations"
-ABOUT = {  # keywords that choose a chain, where the simulator's table does not say them
-    "nrc_image_wfs": {"VISITYPE": "PRIME_WFSC_SENSING_CONTROL", "PATTTYPE": "WFSC"},
-    "nrs_fixedslit": {"GRATING": "PRISM", "FILTER": "CLEAR"},
-    "nrs_fixedslit_all": {"GRATING": "PRISM", "FILTER": "CLEAR"},
-    "nrs_brightobj": {"GRATING": "PRISM", "FILTER": "CLEAR"},
-    "nrs_ifu": {"GRATING": "PRISM", "FILTER": "CLEAR"},
-    "nrs_msaspec": {"GRATING": "PRISM", "FILTER": "CLEAR", "MSAMETFL": "jw_msa.fits"},
-    **{name: {"GRATING": "PRISM", "OPMODE": "FIXEDSLIT", "LAMP": "LINE4"} for name in ("nrs_autowave", "nrs_autoflat", "nrs_lamp")},
-    "nrs_lamp_ifu": {"GRATING": "PRISM", "OPMODE": "IFU", "LAMP": "LINE4"},
-    "mir_lrs-fixedslit": {"PATTTYPE": "ALONG-SLIT-NOD"},
-}
 
 
 def main(arguments):
@@ -62,7 +51,7 @@ def header(mode):
     about = {"EXP_TYPE": mode.exp_type, "INSTRUME": setup.instrument, "DETECTOR": setup.detector, "SUBARRAY": setup.subarray.name}
     about |= {"FILTER": setup.filter, "PUPIL": setup.pupil, "READPATT": setup.readout.readpatt, "NINTS": 8 if series else 1}
     about = {key: value for key, value in (about | setup.keywords).items() if value is not None}
-    return about | {"TSOVISIT": series} | ABOUT.get(mode.name, {})
+    return about | {"TSOVISIT": series} | mode.keywords
 
 
 def stages(mode):
@@ -139,7 +128,7 @@ def _parameters(found):
     for chain in found:
         for step in chain.steps:
             known = _about(step).parameters
-            for name in notes()["matters"].get(step.name, ()):
+            for name in described.matters().get(step.name, ()):
                 default = chain.defaults.get(step.name, {}).get(name, known[name].default)
                 line = "Leave the step out." if name == "skip" else texts.first_sentence(texts.of_step(step.name).parameters.get(name, ""))
                 cells = [f"`{step.name}.{name}`", f"`{default}`", parameters.described(known[name]), line]

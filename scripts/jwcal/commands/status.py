@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from ..report import remains
-from ..report.words import duration
+from ..report.words import duration, stopping, waiting
 from ..vocabulary.errors import JwcalError
 from ..workflow import stale
 from . import words
@@ -77,10 +77,7 @@ def _text(found, options):
             lines += _lines(job, options.lines)
         lines += [f"  and {len(mine) - len(shown)} more (-v names all)"] * (len(mine) > len(shown))
     lines += [f"can't be used: {message}" for message in found["unusable"]]
-    lines += [f"{count} {'exposure stops' if count == 1 else 'exposures stop'} after {where}" for where, count in found["stops"].items()]
-    for stage, counts in found["waits"].items():
-        lines += [f"{n} {stage} {'association waits' if n == 1 else 'associations wait'} for {what}" for what, n in counts.items()]
-    return "\n".join(lines)
+    return "\n".join([*lines, *stopping(found["stops"]), *waiting(found["waits"])])
 
 
 _STATES = ((remains.DONE, "done"), (remains.FAILED, "failed"), (remains.WAITING, "waiting"))

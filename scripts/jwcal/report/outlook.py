@@ -5,6 +5,7 @@ import textwrap
 
 from ..settings import facts
 from ..settings.chains import root_and_suffix
+from . import words
 
 TO_BE_MADE, DEPENDS, CURRENT = "to be made", "made again if its input changes", "up to date"
 
@@ -144,8 +145,5 @@ def _troubles(found, whole):
         shown = messages if whole else messages[:MESSAGES]
         lines += [f"  {word}: {message}" for message in shown]
         lines += [f"  {word}: {len(messages) - len(shown)} more (-v names all)"] * (len(messages) > len(shown))
-    lines += [f"  {count} {'exposure stops' if count == 1 else 'exposures stop'} after {where}" for where, count in found["stops"].items()]
-    for stage, counts in found["waits"].items():
-        for what, count in counts.items():
-            lines.append(f"  {count} {stage} {'association waits' if count == 1 else 'associations wait'} for {what}")
+    lines += [f"  {line}" for line in (*words.stopping(found["stops"]), *words.waiting(found["waits"]))]
     return ["", "missing, or not as asked", *lines] if lines else []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..provenance import records
 from ..workflow.jobs import INTERRUPTED, failure_file
-from . import remains
+from . import remains, words
 
 SHOWN = 20  # files that can't be used, in the summary
 OLD = {
@@ -57,7 +57,7 @@ def summary(plan, started):
     lines += [f"  left out: {message}" for message in plan.left_out]
     lines += remarks(plan)
     lines += _old(plan)
-    lines += [f"  {count} {_plural(count)} {where}" for where, count in sorted(plan.stops.items())]
+    lines += [f"  {line}" for line in words.stopping(plan.stops)]
     return "\n".join([*lines, *associations(plan)])
 
 
@@ -99,10 +99,7 @@ def associations(plan):
     counts = " and ".join(f"{count} of stage {stage[-1]}" for stage, count in sorted(plan.associations.items()))
     lines = [f"  associations: {counts}. They are in {Path(plan.results, 'associations')}"]
     lines += [f"  association inferred: {note}" for note in plan.notes]
-    for stage, counts in sorted(plan.waits.items()):
-        for what, count in sorted(counts.items()):
-            lines.append(f"  {count} {stage} {'association waits' if count == 1 else 'associations wait'} for {what}")
-    return lines
+    return [*lines, *(f"  {line}" for line in words.waiting(plan.waits))]
 
 
 def _is_older(product, started):
@@ -115,7 +112,3 @@ def _why(job):
     """The message that a failed job left, or None."""
     path = failure_file(job.recipe)
     return Path(path).read_text().strip() if path.exists() else None
-
-
-def _plural(count):
-    return "exposure stops after" if count == 1 else "exposures stop after"

@@ -1,4 +1,4 @@
-"""Numbers as a person reads them."""
+"""Numbers, and what they count, as a person reads them."""
 
 
 def duration(seconds):
@@ -29,3 +29,14 @@ def roughly(seconds):
     if minutes < 1:
         return "less than a minute"
     return f"about {minutes} min" if minutes < 60 else f"about {minutes // 60} h {minutes % 60} min"
+
+
+def stopping(stops):
+    """Lines about exposures that go no further: `stops` has where and how many."""
+    return [f"{count} {'exposure stops' if count == 1 else 'exposures stop'} after {where}" for where, count in sorted(stops.items())]
+
+
+def waiting(waits):
+    """Lines about associations that wait: `waits` has stage -> {what they wait for: their number}."""
+    counts = [(stage, what, count) for stage, its in sorted(waits.items()) for what, count in sorted(its.items())]
+    return [f"{count} {stage} {'association waits' if count == 1 else 'associations wait'} for {what}" for stage, what, count in counts]

@@ -90,6 +90,7 @@ class Mode:
     fixed: tuple = ()
     choices: dict = field(default_factory=dict)
     steps: dict = field(default_factory=dict)
+    keywords: dict = field(default_factory=dict)
 
     @property
     def instrument(self):

@@ -164,7 +164,9 @@ def _failed(failure, message, log):
 def _leave(failure, message):
     with suppress(OSError):  # a full disk must not hide the first error
         failure.parent.mkdir(parents=True, exist_ok=True)
-        failure.write_text(message + "\n")
+        part = failure.with_suffix(".part")  # an interrupt must not leave half a sentence; `storage` would cost each job its imports
+        part.write_text(message + "\n")
+        os.replace(part, failure)
 
 
 def start_logging(path=None, level=logging.INFO):

@@ -507,9 +507,7 @@ def _lost_segments(associations, headers, unusable):
             every = [f"{start}-seg{number:03}_{end}" for number in range(1, total + 1) if number not in found]
             lost = [name for name in every if name not in unusable]
             if lost:
-                lacking = ", ".join(lost[:NAMED]) + f" and {len(lost) - NAMED} more" * (len(lost) > NAMED)
-                are = "is" if len(lost) == 1 else "are"
-                said.append(f"{association.product}: without {lacking}, which {are} not among the data: the series has {total} segments")
+                said.append(f"{association.product}: {_lack(lost, f'not among the data: the series has {total} segments')}")
     return said
 
 
