@@ -44,7 +44,7 @@ def test_members_are_named_from_where_the_file_lies(pair):
 
 def test_a_pipeline_by_hand_takes_it_where_it_lies(pair, tmp_path):
     made, (path,) = pair
-    combined = jwcal.run_pipeline("wfs-image3", path, crds_path=str(made.crds), out=tmp_path)
+    combined = jwcal.run_pipeline("wfs-image3", path, made.steps, crds_path=str(made.crds), out=tmp_path)
     wanted = next(path.parent.parent.glob("stage3/*_wfscmb*.fits"))
     assert np.array_equal(combined.sci, fits.getdata(wanted, "SCI"), equal_nan=True)
 

@@ -167,7 +167,7 @@ def _look(target, identity, number, total, kind):
     (x, y), place = STEP[number - 1], (target[0], target[1] + beside * AWAY / 3600)
     about = replace(identity, observation=identity.observation + beside, exposure=identity.exposure + number - 1)
     keywords = {"BKGDTARG": beside, "SRCTYAPT": kind or "EXTENDED", "TARGPROP": "BACKGROUND" if beside else "STAR"}
-    dither = {"x": x, "y": y, "number": number, "total": total, "pattern": "4-Point"}
+    dither = {"x": x, "y": y, "number": number, "total": total, "pattern": "4-POINT"}
     return {"target": place, "dither": dither, "identity": about, "header": keywords}
 
 

@@ -27,6 +27,7 @@ from . import crds_cache, exposures, grism, instruments, integral_field, nirspec
 from .from_rates import Shot, expose
 from .nirspec import program as nirspec_program
 from .program import make_program
+from .spectrograph import Spectrum
 
 log = logging.getLogger(__name__)
 PROGRAM = {"program": 1234, "target": list(exposures.TARGET), "stage3": True}
@@ -287,7 +288,7 @@ def grism_field(folder, exp_type, *, instrument, grisms=None, shape=None, **opti
     usual, stars = FIELDS[instrument]
     wanted = [grisms] if isinstance(grisms, str) else grisms
     behind = [one for one in GRISMS[instrument] if wanted is None or {one.filter, one.pupil} & set(wanted)]
-    stars = [grism.Target(x, y, grism.Spectrum(flux=flux, at=at, slope=-1.0)) for x, y, flux, at in stars]
+    stars = [grism.Target(x, y, Spectrum(flux=flux, at=at, slope=-1.0)) for x, y, flux, at in stars]
     made = grism.expose_field(folder, behind, sources=stars, shape=shape or usual, **options)
     table = made.scene.sources["ra", "dec", "flux"]
     table["spectrum"] = [star.spectrum for star in stars]

@@ -36,6 +36,8 @@ class Optics:
     trim : whether the ends of a finer spline are left out
     backwards : whether columns are fitted from the last one on
     inwards : whether they are from both ends to the middle
+    counted : whether there is always the same number of knots; else a range of numbers, whose last one may be there or not by rounding: the
+        peer has that in all modes, and only where coordinates are equal to the last bit is it the same knot
     """
 
     reach: int
@@ -48,12 +50,13 @@ class Optics:
     trim: bool
     backwards: bool
     inwards: bool = False
+    counted: bool = False
 
 
 OPTICS = {
     "lrs_slit": Optics(5, 1.2, 3.0, 3, 40, 8, 3, False, True),
     "lrs_slitless": Optics(5, 1.2, 3.0, 2, 60, 8, 3, False, True),
-    "mrs": Optics(50, 1.2, 2.5, 3, 36, 8, 3, False, False, True),
+    "mrs": Optics(50, 1.2, 2.5, 3, 36, 8, 3, False, False, True, True),
     "ifu": Optics(50, 1.6, 2.5, 3, 2.0, 0.5, 2, True, False),
     "ifu_backwards": Optics(50, 1.6, 2.5, 3, 2.0, 0.5, 2, True, True),
     "ifu_prism": Optics(10, 1.6, 2.5, 3, 1.0, 0.25, 2, True, False),
@@ -218,7 +221,8 @@ def fit_spline(x, y, knots, optics):
     count, spline = len(x), None
     for turn in range(optics.rounds):
         step = (x[-1] - x[0]) / knots
-        inner = x[0] + step * (0.5 + np.arange(knots - 1))  # counted: of a range the last one would depend on rounding
+        counted = x[0] + step * (0.5 + np.arange(knots - 1))
+        inner = counted if optics.counted else np.arange(x[0] + step / 2, x[-1] - step / 2, step)
         ends = np.repeat(x[[0, -1]], DEGREE + 1)
         try:
             fitted = make_lsq_spline(x, y, np.concatenate([ends[: DEGREE + 1], inner, ends[DEGREE + 1 :]]), k=DEGREE)
