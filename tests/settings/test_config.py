@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from jwcal.crds.session import environment_of
+from jwcal.files.home import home
 from jwcal.settings import config, facts, step_modules
 from jwcal.settings.config import load
-from jwcal.settings.tables import FOLDER, table
+from jwcal.settings.tables import table
 from jwcal.vocabulary.errors import ConfigError
 from jwcal.vocabulary.parameters import Parameter, Range
 
@@ -69,7 +70,7 @@ def few_steps(monkeypatch):
 
 def test_defaults(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert load({}) == load(yaml.safe_load((FOLDER / "config.yaml").read_text())) == load(None)
+    assert load({}) == load(yaml.safe_load((home() / "config" / "config.yaml").read_text())) == load(None)
     found = load({})
     assert found.data == (tmp_path / "data",) and found.results == Path("results") and found.until == "stage3"
     assert found.crds == {"context": None, "environment": environment_of(None, None)}
@@ -77,7 +78,7 @@ def test_defaults(tmp_path, monkeypatch):
 
 
 def test_every_key_has_a_comment_and_a_place_in_the_schema():
-    lines = (FOLDER / "config.yaml").read_text().splitlines()
+    lines = (home() / "config" / "config.yaml").read_text().splitlines()
     keys = [i for i, line in enumerate(lines) if line and not line.startswith(("#", " "))]
     assert all(lines[i - 1].startswith("#") or lines[i] == "references:" for i in keys)
     names = {lines[i].split(":")[0] for i in keys}
