@@ -189,6 +189,11 @@ def collect(folder, inputs, stages):
     ]
     for path in found:
         shutil.copy(path, inputs)
+    for path in inputs.glob("*_asn.json"):  # whose members lie beside them now
+        association = json.loads(path.read_text())
+        for member in (member for product in association["products"] for member in product["members"]):
+            member["expname"] = Path(member["expname"]).name
+        path.write_text(json.dumps(association))
     second = sorted(path.name for path in inputs.glob(f"*{kind}_*asn.json")) or sorted(path.name for path in inputs.glob(f"*_{rates}.fits"))
     third = {path.name: len(json.loads(path.read_text())["products"][0]["members"]) for path in inputs.glob(f"*_{stages[1]}_asn.json")}
     most = sorted(name for name, members in third.items() if members == max(third.values()))  # candidates are parts of each other
