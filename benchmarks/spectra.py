@@ -49,7 +49,7 @@ class Case:
 SERIES = ("tso-spec2", "tso3")
 COARSE = {"extract_1d": {"soss_rtol": 1e-2, "soss_n_os": 1}}
 CONTAMINATION = {"wfss_contam": {"skip": False}}
-ONE_PIXEL_BLUE = {"assign_wcs": {"grism_source": "reference pixel"}}
+PEERS_WAVES = {"assign_wcs": {"grism_source": "reference pixel"}}
 CASES = {
     "lrs-series": Case("prism.expose_series", {"nints": 2000, "each": 500, "ngroups": 3}, {"nints": 200, "each": 50}, SERIES),
     "lrs-slit": Case("prism.expose_nods"),
@@ -59,7 +59,7 @@ CASES = {
     "mrs": Case("integral_field.expose", {"dithers": 4, "ngroups": 3}, {"channels": ("12",), "dithers": 2, "dedicated": False}),
     "ifu": Case("nirspec.expose_slicer", {}, {"dithers": ((0.0, 0.0), (0.15, 0.25))}),
     "soss": Case("soss.expose_series", {"nints": 20, "each": 10}, {"nints": 2, "each": 1}, SERIES, quick=COARSE),
-    "tsgrism": Case("grism.expose_series", {"nints": 400, "each": 100, "ngroups": 3}, {"nints": 40, "each": 10}, SERIES, ours=ONE_PIXEL_BLUE),
+    "tsgrism": Case("grism.expose_series", {"nints": 400, "each": 100, "ngroups": 3}, {"nints": 40, "each": 10}, SERIES, ours=PEERS_WAVES),
     "wfss": Case("grism.expose_field", {"grisms": "NIRISS", "shape": (1024, 1024)}, {"shape": (450, 450)}, steps=CONTAMINATION),
 }  # fmt: skip
 GROWTH = (1, 2, 4)  # segments
