@@ -160,16 +160,23 @@ def _has(exposure, plane):
 
 
 def _members(recipe, source, scratch):
-    every = [(source, "science"), *((member["path"], member["exptype"]) for member in recipe.members)]
+    every = [(source, "science"), *((member["path"], member["exptype"]) for member in recipe.members if "of" not in member)]
     association = recipe.association
+    groups = association.get("groups", {})
 
     def read(path):
         exposure = stored.read(path)
         _check_start(recipe, exposure)
         exposure.header["ASNPOOL"], exposure.header["ASNTABLE"] = association["pool"], association["table"]
+        group = groups.get(root_and_suffix(path)[0])
+        if group:
+            exposure.header["EXPGRPID"] = (group, "Exposure group identifier")
         return exposure
 
-    return Members(every, read, recipe.product, association.get("asn_id", ""), association["table"], scratch)
+    members = Members(every, read, recipe.product, association.get("asn_id", ""), association["table"], scratch)
+    stars = {member["of"]: member["path"] for member in recipe.members if "of" in member}
+    members.catalogues = {path: stars.get(root_and_suffix(path)[0]) for path, _ in every}
+    return members
 
 
 def _tell(recipe, exposure):
