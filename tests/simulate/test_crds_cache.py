@@ -18,7 +18,8 @@ from jwcal.simulate import crds_cache
 from jwcal.vocabulary.errors import ConfigError, ReferenceError
 from peer import needs_peer, peer_python
 
-REAL = Path(__file__).resolve().parents[2] / "../shared/real/crds/jwst_mappings.tar.xz"
+SHARED = Path(__file__).resolve().parents[2] / "../shared/real"
+REAL = SHARED / "crds/jwst_mappings.tar.xz"
 
 
 @pytest.fixture(autouse=True)
@@ -210,11 +211,33 @@ def test_keywords_of_selection_are_the_archives(tmp_path):
         for kind, users in crds_cache.SELECTED_BY.items():
             rmap = imap.get(kind.upper(), "N/A")
             keywords = next((words for names, words in users.items() if instrument in names.split()), None)
-            if rmap != "N/A" and kind != "photom":  # the simulated cache chooses it by EXP_TYPE too, these rules do not
-                parkeys = _assigned(tmp_path, rmap, "header")["parkey"][0]
-                assert {crds_cache.PARKEYS[k] for k in keywords.split()} == set(parkeys), (instrument, kind)
+            if rmap != "N/A":
+                parkeys = {*_assigned(tmp_path, rmap, "header")["parkey"][0], *SINCE.get((instrument, kind), ())}
+                assert {crds_cache.PARKEYS[k] for k in keywords.split()} == parkeys, (instrument, kind)
                 compared += 1
     assert compared > 100
+
+
+# That context is of 2019: one file then held images and spectra of a detector. Since then each mode has a file and a form of its own.
+SINCE = {(instrument, "photom"): ("META.EXPOSURE.TYPE",) for instrument in ("NIRCAM", "NIRISS", "MIRI")}
+LATER = {  # real files of photom, and exposures of the same detector that are for them
+    "references/nircam/jwst_nircam_photom_0064.fits": exposure("NIRCAM", "NRCALONG", "NRC_TSGRISM", FILTER="F322W2", PUPIL="GRISMR"),
+    "references/niriss/jwst_niriss_photom_rev2.fits": exposure("NIRISS", "NIS", "NIS_SOSS", FILTER="CLEAR", PUPIL="GR700XD"),
+    "miri_lrs_slitless/jwst_miri_photom_0071.fits": exposure("MIRI", "MIRIMAGE", "MIR_LRS-SLITLESS", FILTER="P750L"),
+}
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the real references (../shared/real) are not here")
+@pytest.mark.parametrize("name", LATER)
+def test_photom_of_spectra_beside_that_of_images(tmp_path, name):
+    """A real file of spectra says for which EXP_TYPEs it is; images of its detector have theirs."""
+    of_spectra, spectrum = SHARED / name, LATER[name]
+    instrument, detector = spectrum["INSTRUME"], spectrum["DETECTOR"]
+    image = {**spectrum, "EXP_TYPE": {"NIRCAM": "NRC_IMAGE", "NIRISS": "NIS_IMAGE", "MIRI": "MIR_IMAGE"}[instrument]}
+    of_images = reference(tmp_path, "images.fits", "photom", instrument, DETECTOR=detector, EXP_TYPE=image["EXP_TYPE"])
+    crds_cache.build(tmp_path / "crds", [of_spectra, of_images])
+    for header, file in ((spectrum, of_spectra), (image, of_images)):
+        assert Path(choose.resolve(header, ["photom"], crds_path=tmp_path / "crds").files["photom"]).read_bytes() == file.read_bytes()
 
 
 def _assigned(folder, mapping, name):

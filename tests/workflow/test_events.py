@@ -30,7 +30,10 @@ PROGRAM = {
     "exposures": [
         {"exp_type": "NRC_IMAGE", "detectors": ["NRCB1"], "filter": "F200W", "subarray": "SUB64P", "ngroups": 4},
         {"exp_type": "NRC_IMAGE", "detectors": ["NRCB1"], "filter": "F200W", "subarray": "SUB64P", "ngroups": 4},
-        {"exp_type": "NIS_LAMP", "subarray": "SUBSTRIP96", "ngroups": 3, "nints": 2},
+        {
+            **{"exp_type": "NRC_TSIMAGE", "detectors": ["NRCB1"], "filter": "F200W", "subarray": "SUB64P", "ngroups": 4, "nints": 4},
+            **{"observation": 3, "dithers": [[0.0, 0.0]], "star": 3e-5, "segments": 2},
+        },
         {"exp_type": "MIR_IMAGE", "subarray": "SUB64", "ngroups": 5},
         {"exp_type": "FGS_ACQ1"},
     ],
@@ -40,13 +43,14 @@ NUMBERS = (1, 2, 3)
 # The second set of NIRCam exposures becomes observation 2, the background of observation 1.
 SCIENCE = [f"jw01234001001_02101_{n:05}_nrcb1" for n in NUMBERS]
 BACKGROUND = [f"jw01234002001_02102_{n:05}_nrcb1" for n in NUMBERS]
-LAMP = [f"jw01234001001_02103_{n:05}_nis" for n in NUMBERS]
+SERIES = [f"jw01234003001_02103_00001-seg{n:03}_nrcb1" for n in (1, 2)]
 MIRI = [f"jw01234001001_02104_{n:05}_mirimage" for n in NUMBERS]
 OWN_FLAT = "my_flat.fits"  # of MIRI
 # What becomes of the exposures together.
 MOSAIC, SKY_MOSAIC = (f"jw01234-o00{n}_t001_nircam_clear-f200w-sub64p" for n in (1, 2))
 MIRI_MOSAIC = "jw01234-o001_t001_miri_f770w-sub64"
 MOSAICS = [MOSAIC, SKY_MOSAIC, MIRI_MOSAIC]
+CURVE = "jw01234-o003_t001_nircam_clear-f200w-sub64p"
 
 
 class Program(NamedTuple):
@@ -73,8 +77,8 @@ class Run(NamedTuple):
     @property
     def jobs(self):
         """(pipeline, exposure) -> why."""
-        found = re.findall(r"^([a-z]+\d?)\w* (jw\S+): (.*)$", self.text, flags=re.MULTILINE)
-        return {(pipeline, exposure): why for pipeline, exposure, why in found}
+        found = re.findall(r"^((?:tso_)?[a-z]+\d?)\w* (jw\S+): (.*)$", self.text, flags=re.MULTILINE)
+        return {(pipeline.replace("_", "-"), exposure): why for pipeline, exposure, why in found}
 
 
 def snakemake(program, *arguments):
@@ -235,9 +239,9 @@ def associate(program):
 
 ADDED = SCIENCE[0].replace("_00001_", "_00004_")
 IMAGES = [*SCIENCE, *BACKGROUND, *MIRI]
-STAGE1 = {("detector1", root): "" for root in [*IMAGES, *LAMP]}
-STAGE2 = {("image2", root): "" for root in IMAGES}
-STAGE3 = {("image3", name): "" for name in MOSAICS}
+STAGE1 = {("detector1", root): "" for root in IMAGES} | {("tso1", root): "" for root in SERIES}
+STAGE2 = {("image2", root): "" for root in IMAGES} | {("tso-image2", root): "" for root in SERIES}
+STAGE3 = {("image3", name): "" for name in MOSAICS} | {("tso3", CURVE): ""}
 
 
 def jobs(pipeline, roots, why):
@@ -246,15 +250,17 @@ def jobs(pipeline, roots, why):
 
 def again(*roots):
     """Stage 2 because of stage 1."""
-    return jobs("image2", roots, "is made again")
+    return {(("tso-image2" if root in SERIES else "image2"), root): "is made again" for root in roots}
 
 
-def mosaics(*names):
+def together(*names):
     """Stage 3 because of stage 2."""
-    return jobs("image3", names, "is made again")
+    return {(("tso3" if name == CURVE else "image3"), name): "is made again" for name in names}
 
 
 NOTHING = {}
+RESAMPLED = jobs("image2", IMAGES, "") | jobs("image3", MOSAICS, "")
+SUPERBIAS = r"superbias jwst_nircam_superbias_\d+.fits -> jwst_nircam_superbias_9999.fits"
 JUMP = r"jump.rejection_threshold 5.0 -> 6.0"
 EVENTS = {
     "nothing changed": (lambda program: None, NOTHING),
@@ -263,49 +269,50 @@ EVENTS = {
     "clocks that are ahead": (ahead, NOTHING),
     "one uncal's content": (
         lambda program: alter(program.uncal(SCIENCE[0])),
-        jobs("detector1", SCIENCE[:1], rf"^{SCIENCE[0]}_uncal.fits: its content$") | again(SCIENCE[0]) | mosaics(MOSAIC),
+        jobs("detector1", SCIENCE[:1], rf"^{SCIENCE[0]}_uncal.fits: its content$") | again(SCIENCE[0]) | together(MOSAIC),
     ),
     "a background's content": (
         lambda program: alter(program.uncal(BACKGROUND[1])),
-        jobs("detector1", BACKGROUND[1:2], "_uncal.fits: its content") | again(*SCIENCE, BACKGROUND[1]) | mosaics(MOSAIC, SKY_MOSAIC),
+        jobs("detector1", BACKGROUND[1:2], "_uncal.fits: its content") | again(*SCIENCE, BACKGROUND[1]) | together(MOSAIC, SKY_MOSAIC),
     ),
     "one parameter for all": (
         configured(steps={"jump": {"rejection_threshold": 6.0}}),
-        {job: JUMP for job in STAGE1} | again(*IMAGES) | mosaics(*MOSAICS),
+        {job: JUMP for job in STAGE1} | again(*IMAGES, *SERIES) | together(*MOSAICS, CURVE),
     ),
     "one parameter for one EXP_TYPE": (
         configured(exp_types={"MIR_IMAGE": {"jump": {"rejection_threshold": 6.0}}}),
-        jobs("detector1", MIRI, JUMP) | again(*MIRI) | mosaics(MIRI_MOSAIC),
+        jobs("detector1", MIRI, JUMP) | again(*MIRI) | together(MIRI_MOSAIC),
     ),
     "a parameter of a step that no chain uses": (configured(steps={"picture_frame": {"n_sigma": 3.0}}), NOTHING),
     "content of a local reference": (
         lambda program: alter(program.folder / OWN_FLAT, "SCI"),
-        jobs("image2", MIRI, f"^flat {OWN_FLAT}: its content$") | mosaics(MIRI_MOSAIC),
+        jobs("image2", MIRI, f"^flat {OWN_FLAT}: its content$") | together(MIRI_MOSAIC),
     ),
     "new context, same references": (new_context(), NOTHING),
     "new context, one reference for one detector": (
         new_context("nircam_superbias"),
-        jobs("detector1", SCIENCE + BACKGROUND, r"superbias jwst_nircam_superbias_\d+.fits -> jwst_nircam_superbias_9999.fits")
-        | again(*SCIENCE, *BACKGROUND)
-        | mosaics(MOSAIC, SKY_MOSAIC),
+        jobs("detector1", SCIENCE + BACKGROUND, SUPERBIAS)
+        | jobs("tso1", SERIES, SUPERBIAS)
+        | again(*SCIENCE, *BACKGROUND, *SERIES)
+        | together(MOSAIC, SKY_MOSAIC, CURVE),
     ),
     "code of jump": (
         edited("steps/jump.py", "\n\ndef apply(", "\n\nADDED = 1\n\n\ndef apply("),
-        {job: "^step code: jump$" for job in STAGE1} | again(*IMAGES) | mosaics(*MOSAICS),
+        {job: "^step code: jump$" for job in STAGE1} | again(*IMAGES, *SERIES) | together(*MOSAICS, CURVE),
     ),
     "code of resample": (
         edited("arithmetic/resample/blend.py", "\n\ndef blended(", "\n\nADDED = 1\n\n\ndef blended("),
-        {job: r"^step code: resample \(arithmetic/resample/blend\)$" for job in STAGE2 | STAGE3},
+        {job: r"^step code: resample \(arithmetic/resample/blend\)$" for job in RESAMPLED},
     ),
     "a comment": (edited("steps/jump.py", "\n\ndef apply(", "\n\n# as in the paper\n\n\ndef apply("), NOTHING),
-    "a library": (bumped("drizzle"), {job: r"^drizzle \S+ -> 99.0$" for job in STAGE2 | STAGE3}),
+    "a library": (bumped("drizzle"), {job: r"^drizzle \S+ -> 99.0$" for job in RESAMPLED}),
     "a product deleted": (
         delete(MIRI[0], "i2d"),
-        jobs("image2", MIRI[:1], f"^there is no {MIRI[0]}_i2d.fits$") | mosaics(MIRI_MOSAIC),
+        jobs("image2", MIRI[:1], f"^there is no {MIRI[0]}_i2d.fits$") | together(MIRI_MOSAIC),
     ),
     "an intermediate deleted": (
         delete(MIRI[0], "rate"),
-        jobs("detector1", MIRI[:1], f"^there is no {MIRI[0]}_rate.fits$") | again(MIRI[0]) | mosaics(MIRI_MOSAIC),
+        jobs("detector1", MIRI[:1], f"^there is no {MIRI[0]}_rate.fits$") | again(MIRI[0]) | together(MIRI_MOSAIC),
     ),
     "an exposure added": (
         add,
@@ -320,13 +327,13 @@ EVENTS = {
     "a background removed": (
         lambda program: program.uncal(BACKGROUND[0]).unlink(),
         jobs("image2", SCIENCE, f"^background {BACKGROUND[0]}_rate.fits is no input any more$")
-        | mosaics(MOSAIC)
+        | together(MOSAIC)
         | jobs("image3", [SKY_MOSAIC], f"^science {BACKGROUND[0]}_cal.fits is no input any more$"),
     ),
     "until moved back": (configured(until="stage1"), NOTHING),
     "a member altered by hand": (
         lambda program: alter(program.product(SCIENCE[1], "cal")),
-        jobs("image2", SCIENCE[1:2], f"^{SCIENCE[1]}_cal.fits is not what was made$") | mosaics(MOSAIC),
+        jobs("image2", SCIENCE[1:2], f"^{SCIENCE[1]}_cal.fits is not what was made$") | together(MOSAIC),
     ),
     "a listed product deleted": (delete(SCIENCE[1], "o001_crf"), jobs("image3", [MOSAIC], f"^there is no {SCIENCE[1]}_o001_crf.fits$")),
     "a listed product altered": (
@@ -336,7 +343,7 @@ EVENTS = {
     "a mosaic deleted": (delete(MOSAIC, "i2d"), jobs("image3", [MOSAIC], f"^there is no {MOSAIC}_i2d.fits$")),
     "a parameter of stage 3": (
         configured(steps={"source_catalog": {"snr_threshold": 4.0}}),
-        {job: r"^source_catalog.snr_threshold 3.0 -> 4.0$" for job in STAGE3},
+        jobs("image3", MOSAICS, r"^source_catalog.snr_threshold 3.0 -> 4.0$"),
     ),
     "a parameter of stage 3 for one EXP_TYPE": (
         configured(exp_types={"MIR_IMAGE": {"tweakreg": {"skip": True}}}),
@@ -344,15 +351,43 @@ EVENTS = {
     ),
     "code of source_catalog": (
         edited("steps/source_catalog.py", "\n\ndef apply(", "\n\nADDED = 1\n\n\ndef apply("),
-        {job: "^step code: source_catalog$" for job in STAGE3},
+        jobs("image3", MOSAICS, "^step code: source_catalog$"),
     ),
     "a kernel of IRS2": (edited("kernels/detector/irs2.py", "\n\n@njit", "\n\nADDED = 1\n\n\n@njit"), NOTHING),
     "a writer of spectra": (edited("products/spectra.py", "\n\ndef ", "\n\nADDED = 1\n\n\ndef "), NOTHING),
     "code of a step of imaging": (
         edited("steps/photom.py", "\n\ndef apply(", "\n\nADDED = 1\n\n\ndef apply("),
-        {job: r"^step code: photom$" for job in STAGE2} | mosaics(*MOSAICS),
+        {job: r"^step code: photom$" for job in STAGE2} | together(*MOSAICS, CURVE),
     ),
     "code of another pipeline of stage 3": (edited("steps/wfs_combine.py", "\n\ndef apply(", "\n\nADDED = 1\n\n\ndef apply("), NOTHING),
+    "a segment's content": (
+        lambda program: alter(program.uncal(SERIES[1])),
+        jobs("tso1", SERIES[1:], f"^{SERIES[1]}_uncal.fits: its content$") | again(SERIES[1]) | together(CURVE),
+    ),
+    "a segment removed": (
+        lambda program: program.uncal(SERIES[1]).unlink(),
+        jobs("tso3", [CURVE], f"^science {SERIES[1]}_calints.fits is no input any more$"),
+    ),
+    "one parameter for series": (
+        configured(exp_types={"NRC_TSIMAGE": {"jump": {"rejection_threshold": 6.0}}}),
+        jobs("tso1", SERIES, JUMP) | again(*SERIES) | together(CURVE),
+    ),
+    "rateints of a segment deleted": (
+        delete(SERIES[0], "rateints"),
+        jobs("tso1", SERIES[:1], f"^there is no {SERIES[0]}_rateints.fits$") | again(SERIES[0]) | together(CURVE),
+    ),
+    "rate of a segment altered": (
+        lambda program: alter(program.product(SERIES[0], "rate")),
+        jobs("tso1", SERIES[:1], f"^{SERIES[0]}_rate.fits is not what was made$") | again(SERIES[0]) | together(CURVE),
+    ),
+    "a light curve deleted": (
+        lambda program: (program.folder / f"results/stage3/{CURVE}_phot.ecsv").unlink(),
+        jobs("tso3", [CURVE], f"^there is no {CURVE}_phot.ecsv$"),
+    ),
+    "code of outliers in series": (
+        edited("arithmetic/outliers/tso.py", "\n\ndef ", "\n\nADDED = 1\n\n\ndef "),
+        jobs("tso3", [CURVE], r"^step code: outlier_detection \(arithmetic/outliers/tso\)$"),
+    ),
     "an association changed": (
         associate,
         jobs("image3", [MOSAIC], f"^association mine_image3_asn.json; science {SCIENCE[2]}_cal.fits is no"),
@@ -384,19 +419,19 @@ def test_an_incremental_run_gives_the_bytes_of_a_clean_one(program, tmp_path):
     program.config.update(exp_types={"MIR_IMAGE": {"jump": {"rejection_threshold": 6.0}}})
     files = {path: path.stat().st_ino for path in program.folder.glob("results/stage*/*.fits")}
     run = snakemake(program)
-    assert run.status == 0 and set(run.jobs) == set(jobs("detector1", MIRI, "") | again(*MIRI) | mosaics(MIRI_MOSAIC))
+    assert run.status == 0 and set(run.jobs) == set(jobs("detector1", MIRI, "") | again(*MIRI) | together(MIRI_MOSAIC))
     assert snakemake(program).jobs == {}
     clean = program._replace(
-        config={**program.config, "results": "clean", "links": [], "data": [f"data/{root}_uncal.fits" for root in [*MIRI, LAMP[0]]]}
+        config={**program.config, "results": "clean", "links": [], "data": [f"data/{root}_uncal.fits" for root in [*MIRI, *SERIES]]}
     )
     assert snakemake(clean).status == 0
     compared = sorted(program.folder.glob("clean/stage*/*.fits"))
-    assert len(compared) == 3 * 4 + 2 + 3 + 2  # crf, and the mosaic with its segments
+    assert len(compared) == 3 * 4 + 3 + 2 + 2 * 4  # crf, the mosaic with its segments, and four of each segment of the series
     for path in compared:
         assert path.read_bytes() == (program.folder / "results" / path.parent.name / path.name).read_bytes(), path.name
     same = {path for path, node in files.items() if path.stat().st_ino == node}
     others = {path.name for path in files.keys() - same}  # what comes out the same stays
-    assert {f"{root}_rate.fits" for root in MIRI} <= others <= {path.name for path in compared if LAMP[0] not in path.name}
+    assert {f"{root}_rate.fits" for root in MIRI} <= others <= {path.name for path in compared if not path.name.startswith(SERIES[0][:19])}
 
 
 def test_a_clock_that_is_ahead_does_not_matter(program):
@@ -406,7 +441,7 @@ def test_a_clock_that_is_ahead_does_not_matter(program):
     program.product(SCIENCE[0], "rate").unlink()
     run = snakemake(program)
     assert run.status == 0, run.text
-    assert set(run.jobs) == set(jobs("detector1", [*MIRI, SCIENCE[0]], "") | again(*MIRI, SCIENCE[0]) | mosaics(MOSAIC, MIRI_MOSAIC))
+    assert set(run.jobs) == set(jobs("detector1", [*MIRI, SCIENCE[0]], "") | again(*MIRI, SCIENCE[0]) | together(MOSAIC, MIRI_MOSAIC))
     assert snakemake(program, "-n").jobs == {}
 
 
@@ -417,7 +452,7 @@ def test_what_comes_out_the_same_ends_there(program):
         path: path.stat().st_ino for path in program.folder.glob("results/stage[23]/*.fits") if path.name.startswith((SCIENCE[0], MOSAIC))
     }
     run = snakemake(program)
-    assert run.status == 0 and set(run.jobs) == set(jobs("detector1", SCIENCE[:1], "") | again(SCIENCE[0]) | mosaics(MOSAIC))
+    assert run.status == 0 and set(run.jobs) == set(jobs("detector1", SCIENCE[:1], "") | again(SCIENCE[0]) | together(MOSAIC))
     assert len(below) == 3 + 2 and {path: path.stat().st_ino for path in below} == below
     (log,) = program.folder.glob(f"results/logs/{SCIENCE[0]}.image2*.log")
     assert "came out the same" in log.read_text()
