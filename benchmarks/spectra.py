@@ -37,6 +37,7 @@ class Case:
     expose : of `jwcal.simulate`, "module.function", or a mode; given the folder, `options`, and with --small `small`
     stages : the pipelines of stage 2 and stage 3
     steps : parameters of steps, for both sides; `quick` with --small
+    ours : those of ours that follow a convention of the peer's, so that spectra can be compared
     """
 
     what: str
@@ -46,6 +47,7 @@ class Case:
     stages: tuple = ("spec2", "spec3")
     steps: dict = field(default_factory=dict)
     quick: dict = field(default_factory=dict)
+    ours: dict = field(default_factory=dict)
 
     def words(self, small=False):
         """What it is, with or without --small."""
@@ -57,6 +59,7 @@ class Case:
 SERIES = ("tso-spec2", "tso3")
 COARSE = {"extract_1d": {"soss_rtol": 1e-2, "soss_n_os": 1}}
 CONTAMINATION = {"wfss_contam": {"skip": False}}
+PEERS_WAVES = {"assign_wcs": {"grism_source": "reference pixel"}}
 CASES = {
     "lrs-series": Case(
         "MIRI's prism, 416 x 72, {nints} integrations in segments of {each}",
@@ -89,6 +92,7 @@ CASES = {
     "tsgrism": Case(
         "NIRCam's grism, {nints} integrations in segments of {each}",
         *("grism.expose_series", {"nints": 400, "each": 100, "ngroups": 3}, {"nints": 40, "each": 10}, SERIES),
+        ours=PEERS_WAVES,
     ),
     "wfss": Case(
         "NIRISS, two grisms, two dithers of {shape[0]} x {shape[1]}, contamination modelled",
@@ -268,7 +272,8 @@ def main():
                 inputs, crds = pool.submit(make, "lrs-series" if name == "growth" else name, data | size).result()
             steps = case.steps | (case.quick if options.small else {})
             outs = {side: WORK / f"out-{name}-{side}" for side in sides}
-            best = {side: fastest(run(case, inputs, crds, side, steps, outs[side]) for _ in range(options.repeat)) for side in sides}
+            given = {"ours": steps | case.ours, "peer": steps}
+            best = {side: fastest(run(case, inputs, crds, side, given[side], outs[side]) for _ in range(options.repeat)) for side in sides}
             title = f"{name}{', small' if options.small else ''}{''.join(f', {k} {v}' for k, v in size.items())}"
             found[title] = best
             print(f"{title}\n{'':20} {'peer':>11} {'jwcal':>11} {'times':>8}")

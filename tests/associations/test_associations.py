@@ -394,6 +394,16 @@ def test_series_are_those_of_the_selector():
     assert found["o001", pools.name(1, 1, "nrca1")]["science"] == rates(1, [1], "nrca1", "rate")
 
 
+@pytest.mark.parametrize(("patttype", "rule"), [("NONE", "SlitlessSpectral"), ("2-POINT-NOD", "SpectralTarget")])
+def test_slitless_exposures_outside_a_series_are_combined(patttype, rule):
+    """As the mission's table has it: to the peer's rules NONE is a pattern."""
+    single = {"EXP_TYPE": "NIS_SOSS", "INSTRUME": "NIRISS", "FILTER": "CLEAR", "PUPIL": "GR700XD", "TSOVISIT": False, "PATTTYPE": patttype}
+    pool = associations.from_exposures([exposure(1, n, "NIS", **single) for n in (1, 2)])
+    (spec3,) = (one for one in associations.generate(pool) if one.asn_type == "spec3")
+    assert rule in spec3.rule
+    assert {member.expname for member in spec3.members if member.exptype == "science"} == set(rates(1, [1, 2], "nis", "cal"))
+
+
 @pytest.mark.parametrize(
     ("link", "message"),
     [

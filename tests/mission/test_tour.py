@@ -34,10 +34,7 @@ class Place:
 
     def __init__(self, folder):
         self.folder, self.made = folder, make_tour(folder, only=PART, processes=2)
-        self.settings = yaml.safe_load((ROOT / "config/tour.yaml").read_text())
-        there = {MODES[name].exp_type for name in PART}
-        self.settings["exp_types"] = {kind: steps for kind, steps in self.settings["exp_types"].items() if kind in there}
-        self.settings |= {"data": "data", "results": "results", "references": {"crds_path": str(folder / "crds")}}
+        self.settings = yaml.safe_load(self.made.config.read_text())
 
     @cached_property
     def first(self):
@@ -65,7 +62,7 @@ def place(tmp_path_factory):
 @full
 def test_each_mode_gets_its_own_references(place):
     """Those that it gets by itself, of the day that it is taken on."""
-    together = plan.make({**place.settings, "data": str(place.folder / "data"), "results": str(place.folder / "planned")})
+    together = plan.make({**place.settings, "results": str(place.folder / "planned")})
     assert not together.problems and not together.unusable and not together.remarks
     of = {digest(path): path.parent.name for path in place.folder.glob("references/*/*")}  # they hold their day
     for name in PART:

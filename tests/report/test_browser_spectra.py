@@ -66,10 +66,13 @@ PICTURES = {  # of each product: images, curves
 }
 
 
+def suffix(path):
+    return path.name.split(".")[0].rpartition("_")[2]
+
+
 @pytest.fixture(scope="module")
 def html(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stage3")
-    suffix = lambda path: path.name.split(".")[0].rpartition("_")[2]
     jobs = [
         remains.Job(pipeline, "stage3", pipeline, [remains.Product(path, suffix(path), True) for path in paths], folder / "log")
         for pipeline, paths in made(folder).items()

@@ -28,7 +28,7 @@ from . import crds_cache, exposures, grism, instruments, integral_field, nirspec
 from .from_rates import Shot, expose
 from .headers import Identity
 from .nirspec import program as nirspec_program
-from .program import make_program
+from .program import make_program, write_config
 from .spectrograph import Spectrum
 
 log = logging.getLogger(__name__)
@@ -122,10 +122,7 @@ class Mode:
         self._check(options)
         truth = MAKERS[self.by](folder, self.exp_type, **(self.options | _identified(self.by, options)))
         truth = Truth(**truth, files=tuple(sorted((folder / "truth").glob("*_truth.fits"))))
-        config = {"data": str(folder / "data"), "results": str(folder / "results"), "references": {"crds_path": str(folder / "crds")}}
-        config |= {"steps": self.steps} if self.steps else {}
-        path = folder / "config.yaml"
-        path.write_text(yaml.safe_dump({key: config[key] for key in config}, sort_keys=False))
+        path = write_config(folder, self.steps)
         return Made(folder / "data", folder / "crds", truth, self.steps, path)
 
     def _check(self, options):

@@ -29,10 +29,11 @@ HOUR = 4 / 24  # days, of its first exposure
 
 
 class Tour(NamedTuple):
-    """What was written: folders of the raw exposures and of the CRDS cache, and the modes."""
+    """What was written: folders of the raw exposures and of the CRDS cache, a configuration for snakemake, and the modes."""
 
     data: Path
     crds: Path
+    config: Path
     modes: dict  # name -> modes.Made, as it was simulated by itself; its truth is None where it was there already
 
 
@@ -78,7 +79,7 @@ def make_tour(out, description=TOUR, *, only=(), processes=None):
         files += _dated(out / "references" / name, made[name].crds, _day(described["start"], number))
     pars = list({str(one): one for one in (*crds_cache.operations(), *integral_field.operations())}.values())
     crds_cache.build(out / "crds", files, pars=pars, absent=(*references.IMAGING, "flat"))
-    return Tour(out / "data", out / "crds", made)
+    return Tour(out / "data", out / "crds", _write_config(out, days), made)
 
 
 def _read(description):
@@ -88,6 +89,16 @@ def _read(description):
     if not isinstance(described, dict) or not {"start", "modes"} <= set(described):
         raise ConfigError("the tour's description lacks start or modes", description, "Write it like config/tour_program.yaml")
     return described
+
+
+def _write_config(out, names):
+    """The configuration of config/tour.yaml for this folder, without what is for other modes."""
+    settings, there = yaml.safe_load((home() / "config/tour.yaml").read_text()), {modes.MODES[name].exp_type for name in names}
+    settings["exp_types"] = {kind: steps for kind, steps in settings["exp_types"].items() if kind in there}
+    settings |= {"data": str(out / "data"), "results": str(out / "results"), "references": {"crds_path": str(out / "crds")}}
+    path = out / "config.yaml"
+    path.write_text(yaml.safe_dump(settings, sort_keys=False))
+    return path
 
 
 def _day(start, number):
