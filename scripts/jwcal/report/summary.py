@@ -31,19 +31,23 @@ def summary(plan, started):
     -------
     str
     """
-    made, current, missing, same = [], [], [], []
+    made, current, missing, same, old = [], [], [], [], []
     for job in plan.jobs:
         for path in job.outputs.values():
             if not os.path.exists(path):
                 missing.append((job, path))
                 continue
             listed = [file for file, _ in records.listed(path, records.read(path))] if path.endswith(records.LISTING) else []
+            if os.path.getmtime(path) < started and not job.is_current:  # a job before it failed, or was not reached
+                old += [(job, file) for file in (path, *listed)]
+                continue
             (current if os.path.getmtime(path) < started else same if _is_older(path, started) else made).extend([path, *listed])
     kept = f" ({len(same)} of them found to come out the same)" if same else ""
     counts = f"{len(made)} products made, {len(current) + len(same)} up to date{kept}, {len(missing)} not made"
+    counts += f", {len(old)} out of date" * bool(old)
     counts += f"; {_files(plan)} can't be used" * bool(plan.unusable)
     lines = ["", f"jwcal: {counts}. They are in {plan.results}"]
-    failures = {job.recipe: _why(job) for job, _ in missing}
+    failures = {job.recipe: _why(job) for job, _ in missing + old}
     lines += _failed([(job, failures[job.recipe]) for job in plan.jobs if failures.get(job.recipe) not in (None, "", INTERRUPTED)])
     interrupted = [job for job in plan.jobs if failures.get(job.recipe) == INTERRUPTED]
     if interrupted:
