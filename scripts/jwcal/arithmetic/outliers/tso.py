@@ -211,7 +211,8 @@ def _derivatives(exposure, bad):
 def _both_sides(one, other, middle):
     """The neighbours on two sides, where one has no value a straight line from the other, where both have none the pixel itself."""
     here, there = np.isfinite(one), np.isfinite(other)
-    return np.where(here, one, np.where(there, 2 * middle - other, middle)), np.where(there, other, np.where(here, 2 * middle - one, middle))
+    from_other, from_one = np.where(there, 2 * middle - other, middle), np.where(here, 2 * middle - one, middle)
+    return np.where(here, one, from_other), np.where(there, other, from_one)
 
 
 def _telling(modes, error):
