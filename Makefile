@@ -13,7 +13,7 @@ RESULTS ?= demo/results
 export RESULTS
 PY := .venv/bin/python
 
-.PHONY: demo report test test-slurm parity lint signatures peer envs clean
+.PHONY: demo report test test-slurm parity lint signatures notebook peer envs clean
 
 demo: .venv/kernels
 	@echo 'Simulating the program and its references'
@@ -47,6 +47,10 @@ lint: .venv/ready
 # what the kernels are called with, after one was added or its arguments have changed: takes minutes
 signatures: .venv/ready
 	$(PY) tests/small_exposures.py
+
+# docs/notebook, made by running its cells
+notebook: .venv/ready
+	$(PY) scripts/notebook_page.py docs/notebook
 
 peer: .venv-peer/ready
 

@@ -9,6 +9,8 @@ from .model import MADE
 
 NAMED = {"msametadata": "MSAMETFL"}  # members that no association has: a keyword of the exposure names the file
 
+CATALOGUE = "tweakreg_catalog"  # type of the files with the stars of a member
+
 WORDS = {  # of members that a pipeline can't do without: what is missing, and what to do
     "sourcecat": (
         "catalogue of the sources whose spectra these are: no direct image of the field is among the data",
@@ -69,6 +71,25 @@ def add(recipe, association, files=None):
                     do or "Add it to the data, or take it out of the association",
                 )
             recipe.members.append({"path": str(path), "exptype": member.exptype})
+    if recipe.takes == "members":
+        groups = {chains.root_and_suffix(member.expname)[0]: member.group for member in association.of_type("science") if member.group}
+        recipe.association |= {"groups": groups} if groups else {}
+        _add_catalogues(recipe, association)
+
+
+def _add_catalogues(recipe, association):
+    """Add the catalogues of stars that a person's association names, if tweakreg is to take them."""
+    asked = recipe.parameters.get("tweakreg", {"skip": True})
+    if asked["skip"] or not asked["use_custom_catalogs"] or asked["catfile"].strip():
+        return
+    for member in association.of_type("science"):
+        if not member.catalogue:
+            continue
+        path = Path(association.given.parent, member.catalogue)
+        if not path.is_file():
+            what = f"there is no {member.catalogue}, the catalogue of {member.expname}"
+            raise InputError(what, association.given, "Give its place as seen from the association, or take tweakreg_catalog out")
+        recipe.members.append({"path": str(path), "exptype": CATALOGUE, "of": chains.root_and_suffix(member.expname)[0]})
 
 
 def add_named(recipe, header, source, files=None):
@@ -96,7 +117,8 @@ def add_named(recipe, header, source, files=None):
 
 
 def idle(recipe):
-    """Steps that have nothing to do because the association has no member that they read."""
+    """Steps that have nothing to do because the association has no member that they read, and the user gives none (user_background)."""
     there = {member["exptype"] for member in recipe.members}
     wanted = {step: set(chains.member_types(step)) - set(NAMED) for step in recipe.parameters}
-    return [step for step, exptypes in wanted.items() if exptypes and not exptypes & there]
+    given = {step: {kind for kind in exptypes if recipe.parameters[step].get(f"user_{kind}")} for step, exptypes in wanted.items()}
+    return [step for step, exptypes in wanted.items() if exptypes and not exptypes & (there | given[step])]

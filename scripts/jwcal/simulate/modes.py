@@ -26,7 +26,7 @@ from ..vocabulary.errors import InputError
 from . import crds_cache, exposures, grism, instruments, integral_field, nirspec, prism, references, soss
 from .from_rates import Shot, expose
 from .nirspec import program as nirspec_program
-from .program import make_program
+from .program import make_program, write_config
 from .spectrograph import Spectrum
 
 log = logging.getLogger(__name__)
@@ -119,10 +119,7 @@ class Mode:
         self._check(options)
         truth = MAKERS[self.by](folder, self.exp_type, **(self.options | options))
         truth = Truth(**truth, files=tuple(sorted((folder / "truth").glob("*_truth.fits"))))
-        config = {"data": str(folder / "data"), "results": str(folder / "results"), "references": {"crds_path": str(folder / "crds")}}
-        config |= {"steps": self.steps} if self.steps else {}
-        path = folder / "config.yaml"
-        path.write_text(yaml.safe_dump({key: config[key] for key in config}, sort_keys=False))
+        path = write_config(folder, self.steps)
         return Made(folder / "data", folder / "crds", truth, self.steps, path)
 
     def _check(self, options):
