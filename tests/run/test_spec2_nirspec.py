@@ -1,5 +1,6 @@
 """NIRSpec's slits through spec2 to spectra: against the peer's whole pipeline, and as stdatamodels opens them."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -10,7 +11,7 @@ import jwcal
 import nirspec
 from jwcal.products import stored
 from jwcal.simulate import spectrograph
-from jwcal.simulate.nirspec import Slitlet, examples, simulate_slits, write_msa, write_references
+from jwcal.simulate.nirspec import Slitlet, examples, simulate_slitlets, simulate_slits, write_msa, write_references
 from nirspec import needs_real
 from peer import needs_peer, peer_python
 
@@ -179,3 +180,64 @@ def test_a_spectrum_on_both_detectors(tmp_path, detector):
     assert good.sum() > 1000 and (np.diff(wavelength) > 0).all()
     assert (wavelength[good].max() < 4.2) if detector == "NRS1" else (wavelength[good].min() > 3.6)
     assert abs(np.median(flux[good] / star.spectrum(wavelength[good])) - 1) < 0.005
+
+
+LINES = {
+    "PRISM": (0.03, (1.2, 2.2, 3.2, 4.4)),
+    "G395H": (0.002, (3.2, 3.3, 3.4, 3.5, 3.6, 4.2, 4.3, 4.4, 4.6, 4.8)),
+}  # FWHM and places of lines [micron]
+BESIDE = {  # mode, grating, detector, sources' places across a shutter of 0 to 1, or across S400A1 [arcsec], quadrants
+    "shutters": ("mos", "PRISM", "NRS1", (0.2, 0.38, 0.62, 0.8), (3, 3, 3, 4)),
+    "grating": ("mos", "G395H", "NRS2", (0.25, 0.75, 0.3, 0.8), (1, 2, 3, 4)),
+    "slit": ("fs", "PRISM", "NRS1", (0.1, -0.1), ()),
+}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("case", BESIDE)
+def test_lines_of_sources_beside_the_middle_of_their_slit(tmp_path, case):
+    """Within 0.1 pixel of where they belong; as far off as the source is if wavelengths are not corrected."""
+    mode, grating, detector, places, quadrants = BESIDE[case]
+    width, lines = LINES[grating]
+    spectrum = spectrograph.Spectrum(flux=0.02, at=2.0, slope=-0.5, lines=tuple((at, 2.0, width) for at in lines))
+    files = write_references(tmp_path / "references", mode=mode, grating=grating, detector=detector)
+    if mode == "mos":
+        each = enumerate(zip(places, quadrants, strict=True), start=1)
+        slitlets = [Slitlet(n, q, 120 + 10 * n, 30 + 25 * n, source=n, x=x, spectrum=spectrum) for n, (x, q) in each]
+        write_msa(tmp_path / "jw01234001001_01_msa.fits", slitlets)
+        made = [simulate_slitlets(files, slitlets, grating=grating, detector=detector, noise=False, failed=())]
+    else:
+        dithers = [{"x": x, "y": 0.0, "number": n, "total": len(places)} for n, x in enumerate(places, start=1)]
+        star = spectrograph.Source(spectrum)
+        made = [simulate_slits(files, slit="S400A1", sources=[star], dither=dither, noise=False) for dither in dithers]
+    found = {}
+    for number, one in enumerate(made, start=1):
+        rate = tmp_path / f"jw01234001001_02101_{number:05d}_{detector.lower()}_rate.fits"
+        stored.write_all([(one.exposure, rate)])
+        for name, steps in (("corrected", {}), ("as it is", {"wavecorr": {"skip": True}})):
+            done = jwcal.run_pipeline("spec2", rate, steps, {kind: str(path) for kind, path in files.items()}, every=True)
+            found[name] = found.get(name, []) + [pixels_off(one, spectrum, lines, width) for one in done["x1d"].spectra]
+    assert len(found["corrected"]) == len(places)
+    for off, before in zip(found["corrected"], found["as it is"], strict=True):
+        assert len(off) >= 3 and np.abs(off).max() < 0.1
+        assert np.abs(np.median(before)) > 0.15
+
+
+def pixels_off(one, spectrum, lines, width):
+    """By how many pixels lines are off in an extracted spectrum, whose continuum is known."""
+    wavelength, flux = (np.asarray(one.table[name], float) for name in ("WAVELENGTH", "FLUX"))
+    good = np.isfinite(flux) & (flux != 0)
+    wavelength, flux = wavelength[good], flux[good]
+    step = np.gradient(wavelength)
+    continuum = dataclasses.replace(spectrum, lines=())(wavelength)
+
+    def middle(values, near):
+        light = ((values / continuum - 1) * step)[near]
+        return (light * wavelength[near]).sum() / light.sum()
+
+    off = []
+    for at in lines:
+        near = np.abs(wavelength - at) < 3 * width
+        if wavelength[0] < at - 4 * width and wavelength[-1] > at + 4 * width and step[near].max() < 1.5 * np.median(step[near]):
+            off.append((middle(flux, near) - middle(spectrum(wavelength), near)) / np.interp(at, wavelength, step))
+    return off

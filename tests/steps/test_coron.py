@@ -21,7 +21,7 @@ from jwcal.kernels.photometry.aperture_sums import aperture_sums
 from jwcal.model.exposure import Members
 from jwcal.model.references import References
 from jwcal.products import catalogues, stored
-from jwcal.simulate import calibrated, instruments
+from jwcal.simulate import calibrated, instruments, occulters
 from jwcal.simulate.coronagraph import Coronagraph, setup_of
 from jwcal.steps import align_refs, klip, outlier_detection, resample, stack_refs
 from jwcal.vocabulary import dq
@@ -549,17 +549,70 @@ def test_a_star_beside_its_mask_is_said(tmp_path, which, caplog):
         assert said[0].startswith(named) and abs(float(said[0].split(" pixels")[0].split()[-1]) - 0.94 / 0.063) < 2
 
 
+LYOT = {"exp_type": "MIR_LYOT", "filter": "F2300C", "aperture": "MIRIM_MASKLYOT", "CORONMSK": "LYOT_2300"}
+LYOT |= {"detector": "MIRIMAGE", "subarray": instruments.Subarray("MASKLYOT", 97, 839, 96, 96)}
+
+
+@pytest.mark.parametrize(
+    ("mode", "offset", "outside"),
+    [
+        (BAR, (0.0, 0.0), None),
+        (BAR, (0.3, 0.9), True),  # across the bar
+        (BAR, (1.0, 0.0), False),  # along it
+        (LYOT, (0.0, 0.0), None),
+        (LYOT, (1.8, -1.8), True),
+        (LYOT, (1.0, 0.3), False),  # behind the disc, but not in its middle
+        (PHASE, (0.0, 0.0), None),
+        (PHASE, (0.7, 0.7), True),
+        (PHASE, (1.2, 0.0), True),  # on an edge between quadrants, where the mask's transmission is 0 but the star is split in two
+    ],
+    ids=["bar", "across the bar", "along the bar", "disc", "beside the disc", "behind the disc", "phase", "in a quadrant", "on an edge"],
+)
+def test_a_star_astray_is_said_behind_every_mask(tmp_path, mode, offset, outside, caplog):
+    """Bars, discs and phase masks as round ones: a missed acquisition is told, with the distance; a star in its place is not."""
+    made = coronagraphs.program(nints=1, reference_nints=1, references=1, rolls=(0.0,), offsets=[offset], **mode)
+    all_of_them, refs = coronagraphs.members(made), coronagraphs.references(tmp_path, made)
+    stack_refs.apply(all_of_them)
+    with caplog.at_level("WARNING"):
+        align_refs.apply(all_of_them, refs)
+    said = [m for m in (record.getMessage() for record in caplog.records) if "outshines" in m or "the star was not put there" in m]
+    assert len(said) == (outside is not None)
+    if said:
+        scale = occulters.scale(made[0][0].setup)
+        away = float(said[0].split(" pixels")[0].split()[-1])
+        assert said[0].startswith(made[0][0].exposure.name) and ("outshines" in said[0]) == outside
+        at, width = np.hypot(*offset) / scale, occulters.resolution(made[0][0].setup) / scale
+        assert abs(away - at) < (2 + 0.5 * width if outside else 2 + width)  # behind a disc the light is seen at its edge
+
+
 def test_a_spot_beside_the_mask():
-    """By hand: one alone counts, one of several like it does not, nor one that is under the mask."""
+    """By hand: one alone counts, one of several like it does not, nor a hot pixel; the mask may be over it; it may be saturated."""
     image, transmission = np.random.default_rng(1).normal(0, 1, (60, 60)), np.ones((60, 60))
-    assert star.beside(image, (30, 30), transmission) is None
+    there, resolution = (30, 30), 3.0
+    assert star.astray(image, there, transmission, resolution) is None
+    hot = image.copy()
+    hot[46, 31] += 1e5
+    assert star.astray(hot, there, transmission, resolution) is None
     image[45:48, 30:33] += 100
-    assert star.beside(image, (30, 30), transmission) == pytest.approx(16, abs=1)
-    assert star.beside(image, (30, 40), transmission) is None
+    assert star.astray(image, there, transmission, resolution) == (pytest.approx(16, abs=1), True)
+    assert star.astray(image, (30, 42), transmission, resolution) is None
     transmission[40:] = 0.1
-    assert star.beside(image, (30, 30), transmission) is None
+    assert star.astray(image, there, transmission, resolution) == (pytest.approx(16, abs=1), False)
     image[10:13, 30:33] += 110
-    assert star.beside(image, (30, 30), transmission) is None
+    assert star.astray(image, there, transmission, resolution) is None
+    saturated = np.zeros(image.shape, bool)
+    saturated[9:14, 29:34] = True
+    image[8:15, 28:35], image[9:14, 29:34] = 90, 0
+    assert star.astray(image, there, transmission, resolution, saturated) is None  # two of them
+    image[45:48, 30:33] = 1
+    assert star.astray(image, there, transmission, resolution, saturated) == (pytest.approx(19, abs=2), True)
+
+
+def test_the_resolution_by_the_header():
+    about = header(PIXAR_A2=0.0039)
+    assert star.resolution(about) == pytest.approx(3.35e-6 / 6.5 * 206264.806 / np.sqrt(0.0039))
+    about["FILTER"] = "OPAQUE"
+    assert star.resolution(about) == star.USUAL
 
 
 def test_blocks_of_nan_and_empty_integrations(tmp_path, two_rolls, caplog):

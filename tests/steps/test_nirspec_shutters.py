@@ -61,6 +61,25 @@ def test_a_file_by_the_plan_comes_first(folder, tmp_path):
     assert len(assign_wcs.apply(exposure, refs, "nrs_shutters").about["slits"].slits) == 8
 
 
+def test_cut_outs_that_overlap_are_each_their_own(tmp_path):
+    """Spectra of a grating reach from edge to edge of NRS2, so that a cut-out is whole rows of the exposure."""
+    neighbours = [(1, 1, 150, 60, 62, 61, 1, (0.5, 0.5)), (2, 1, 150, 64, 66, 65, 2, (0.5, 0.5))]
+    nirspec.metadata(tmp_path / FILE, neighbours, fixed=None)
+    exposure, refs = assigned(tmp_path, DETECTOR="NRS2", GRATING="G395H", FILTER="F290LP")
+    before = exposure.sci.copy()
+    one, other = extract_2d.apply(exposure, refs, "slits").pixels
+    assert one.shape[1] == other.shape[1] == 2048
+    assert (
+        one.header["SLTSTRT2"] < other.header["SLTSTRT2"] + other.shape[0]
+        and other.header["SLTSTRT2"] < one.header["SLTSTRT2"] + one.shape[0]
+    )
+    other_before = other.sci.copy()
+    for _, plane in one.planes():
+        plane *= 2
+    np.testing.assert_array_equal(other.sci, other_before)
+    np.testing.assert_array_equal(exposure.sci, before)
+
+
 @pytest.mark.parametrize(
     ("keywords", "what"),
     [
