@@ -3,6 +3,7 @@
 jwcal simulate --list [INSTRUMENT]
 jwcal simulate MODE FOLDER [name=value ...]
 jwcal simulate demo FOLDER [--program FILE]
+jwcal simulate tour FOLDER [MODE ...] [--program FILE]
 jwcal simulate exposure FOLDER EXP_TYPE [name=value ...] [--references]
 jwcal simulate mosaic FOLDER [name=value ...]
 """
@@ -18,7 +19,7 @@ from . import program
 from .exposures import simulate_exposure
 from .references import write_references
 
-COMMANDS = ("demo", "exposure", "mode", "mosaic")
+COMMANDS = ("demo", "exposure", "mode", "mosaic", "tour")
 
 
 def _parser():
@@ -28,6 +29,10 @@ def _parser():
     demo = commands.add_parser("demo", help="a program with its references, ready for the workflow")
     demo.add_argument("out", type=Path, metavar="FOLDER")
     demo.add_argument("--program", type=Path, default=program.DEMO, metavar="FILE", help="default: config/demo_program.yaml")
+    many = commands.add_parser("tour", help="many modes as observations of one program, ready for one run")
+    many.add_argument("out", type=Path, metavar="FOLDER")
+    many.add_argument("modes", nargs="*", metavar="MODE", help="these alone")
+    many.add_argument("--program", type=Path, metavar="FILE", help="default: config/tour_program.yaml")
     one = commands.add_parser("exposure", help="one exposure in FOLDER/data, its truth in FOLDER/truth")
     one.add_argument("out", type=Path, metavar="FOLDER")
     one.add_argument("exp_type", metavar="EXP_TYPE")
@@ -69,6 +74,11 @@ def main(arguments=None):
         elif given.command == "demo":
             program.make_program(given.out, given.program)
             print(f"jwcal run --configfile {shlex.quote(str(program.write_config(given.out)))}    # calibrates it")
+        elif given.command == "tour":
+            from . import tour  # which loads all modes
+
+            made = tour.make_tour(given.out, given.program or tour.TOUR, only=given.modes)
+            print(f"jwcal run --configfile {shlex.quote(str(made.config))}    # takes all to their last products")
         elif given.command == "mosaic":
             from . import calibrated  # which loads the steps
 
