@@ -60,6 +60,7 @@ SERIES = ("tso-spec2", "tso3")
 COARSE = {"extract_1d": {"soss_rtol": 1e-2, "soss_n_os": 1}}
 CONTAMINATION = {"wfss_contam": {"skip": False}}
 PEERS_WAVES = {"assign_wcs": {"grism_source": "reference pixel"}}
+PEERS_SKY = {"bkg_subtract": {"wfss_weights": "data"}}
 CASES = {
     "lrs-series": Case(
         "MIRI's prism, 416 x 72, {nints} integrations in segments of {each}",
@@ -98,6 +99,7 @@ CASES = {
         "NIRISS, two grisms, two dithers of {shape[0]} x {shape[1]}, contamination modelled",
         *("grism.expose_field", {"grisms": "NIRISS", "shape": (1024, 1024)}, {"shape": (450, 450)}),
         steps=CONTAMINATION,
+        ours=PEERS_SKY,
     ),
     "coron": Case(
         "NIRCam behind a round mask, {place[2]} x {place[3]}, {nints} integrations in two rolls and of two reference stars",
