@@ -274,7 +274,7 @@ def main():
                 inputs, crds = pool.submit(make, "lrs-series" if name == "growth" else name, data | size).result()
             steps = case.steps | (case.quick if options.small else {})
             outs = {side: WORK / f"out-{name}-{side}" for side in sides}
-            given = {"ours": steps | case.ours, "peer": steps}
+            given = {"ours": {name: steps.get(name, {}) | case.ours.get(name, {}) for name in steps | case.ours}, "peer": steps}
             best = {side: fastest(run(case, inputs, crds, side, given[side], outs[side]) for _ in range(options.repeat)) for side in sides}
             title = f"{name}{', small' if options.small else ''}{''.join(f', {k} {v}' for k, v in size.items())}"
             found[title] = best
