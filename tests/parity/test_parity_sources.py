@@ -36,10 +36,25 @@ def get_reference_file(self, input_file, kind):
     self._reference_files_used.append((kind, path))
     return path
 Step.get_reference_file = get_reference_file
+"""
+WHOLE = """
 from jwst.pipeline import Spec3Pipeline
 pipe = Spec3Pipeline()
 pipe.output_dir, pipe.save_results, pipe.prefetch_references = str(folder), True, False
 pipe.run(str(association))
+"""
+ON_OUR_OWN = """
+from jwst.datamodels import SourceModelContainer
+from jwst.extract_1d import Extract1dStep
+from jwst.resample import ResampleSpecStep
+from stdatamodels.jwst import datamodels
+source = datamodels.open(str(path))
+assert type(source).__name__ == "MultiExposureModel"
+out["names"] = [one.meta.filename for one in source.exposures]
+result = ResampleSpecStep().run(SourceModelContainer(source))
+out["sci"], out["err"] = result.data, result.err
+table = Extract1dStep().run(result).spec[0].spec_table
+out["wavelength"], out["flux"] = table["WAVELENGTH"], table["FLUX"]
 """
 
 
@@ -104,7 +119,7 @@ def test_as_the_peer(made, tmp_path):
     theirs = tmp_path / "peer"
     theirs.mkdir()
     references = [f"{kind}|{path}" for kind, path in taken.items()]
-    peer_python(PEER, association=str(top / "slits_spec3_asn.json"), folder=str(theirs), references=references)
+    peer_python(PEER + WHOLE, association=str(top / "slits_spec3_asn.json"), folder=str(theirs), references=references)
     ours, peers = (stored.read(folder / f"{NAME}_s2d.fits").only for folder in (top / "as peer", theirs))
     assert ours.sci.shape == peers.sci.shape
     assert np.mean(np.isnan(ours.sci) == np.isnan(peers.sci)) > 0.999
@@ -120,3 +135,24 @@ def test_as_the_peer(made, tmp_path):
     good[-LAST:] = False
     off = np.abs(flux - theirs_flux)[good] / np.maximum(np.abs(theirs_flux), b.table["FLUX_ERROR"])[good]
     assert np.mean(off < 1e-4) > 0.99 and np.median(off) < 1e-5
+
+
+@needs_peer
+@pytest.mark.parity
+@pytest.mark.full
+def test_the_peer_goes_on_from_our_file_of_a_source(made):
+    """Its resampling and extraction, from the slits of a source that ours has gathered, give what ours give."""
+    top, taken = made
+    references = [f"{kind}|{path}" for kind, path in taken.items()]
+    theirs = peer_python(PEER + ON_OUR_OWN, path=str(top / "as peer" / f"{NAME}_crf.fits"), references=references)
+    assert theirs["names"].tolist() == [f"jw01234001001_02101_{number:05d}_nrs1_cal.fits" for number in (1, 2, 3)]
+    ours = stored.read(top / "as peer" / f"{NAME}_s2d.fits").only
+    both = np.isfinite(ours.sci) & np.isfinite(theirs["sci"])
+    assert ours.sci.shape == theirs["sci"].shape and both.mean() > 0.5
+    off = np.abs(ours.sci - theirs["sci"])[both] / np.maximum(np.abs(theirs["sci"]), theirs["err"])[both]
+    assert np.mean(off < 1e-4) > 0.99
+    (spectrum,) = stored.read(top / "as peer" / f"{NAME}_x1d.fits").spectra
+    flux = np.asarray(spectrum.table["FLUX"])
+    good = np.isfinite(theirs["flux"]) & (theirs["flux"] != 0)
+    np.testing.assert_allclose(spectrum.table["WAVELENGTH"], theirs["wavelength"], rtol=0, atol=1e-6)
+    assert good.sum() > 300 and np.mean(np.abs(flux / theirs["flux"] - 1)[good] < 1e-3) > 0.98
