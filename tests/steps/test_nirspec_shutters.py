@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 import nirspec
 from jwcal.arithmetic.slits import open_slits
@@ -125,6 +126,15 @@ def test_files_that_say_what_cannot_be(folder, tmp_path):
         assigned(tmp_path)
     nirspec.metadata(tmp_path / FILE, [(18, 3, 100, 50, 52, 51, 6, (0.5, 0.5))], fixed=None)
     with pytest.raises(InputError, match="no light of its 1 open slits falls on NRS1"):
+        assigned(tmp_path)
+
+
+def test_no_open_shutter(tmp_path):
+    """Of its rows one is left, of a fixed slit without a source."""
+    nirspec.metadata(tmp_path / FILE, [])
+    with fits.open(tmp_path / FILE, mode="update") as hdus:
+        hdus["SHUTTER_INFO"].data["primary_source"][:] = "N"
+    with pytest.raises(InputError, match="it has no open slit"):
         assigned(tmp_path)
 
 
