@@ -50,6 +50,7 @@ SERIES = ("tso-spec2", "tso3")
 COARSE = {"extract_1d": {"soss_rtol": 1e-2, "soss_n_os": 1}}
 CONTAMINATION = {"wfss_contam": {"skip": False}}
 PEERS_WAVES = {"assign_wcs": {"grism_source": "reference pixel"}}
+PEERS_SKY = {"bkg_subtract": {"wfss_weights": "data"}}
 CASES = {
     "lrs-series": Case("prism.expose_series", {"nints": 2000, "each": 500, "ngroups": 3}, {"nints": 200, "each": 50}, SERIES),
     "lrs-slit": Case("prism.expose_nods"),
@@ -60,7 +61,8 @@ CASES = {
     "ifu": Case("nirspec.expose_slicer", {}, {"dithers": ((0.0, 0.0), (0.15, 0.25))}),
     "soss": Case("soss.expose_series", {"nints": 20, "each": 10}, {"nints": 2, "each": 1}, SERIES, quick=COARSE),
     "tsgrism": Case("grism.expose_series", {"nints": 400, "each": 100, "ngroups": 3}, {"nints": 40, "each": 10}, SERIES, ours=PEERS_WAVES),
-    "wfss": Case("grism.expose_field", {"grisms": "NIRISS", "shape": (1024, 1024)}, {"shape": (450, 450)}, steps=CONTAMINATION),
+    "wfss": Case("grism.expose_field", {"grisms": "NIRISS", "shape": (1024, 1024)}, {"shape": (450, 450)}, steps=CONTAMINATION,
+                 ours=PEERS_SKY),
 }  # fmt: skip
 GROWTH = (1, 2, 4)  # segments
 
@@ -204,7 +206,7 @@ def main():
                 inputs, crds = pool.submit(make, "lrs-series" if name == "growth" else name, data | size).result()
             steps = case.steps | (case.quick if options.small else {})
             outs = {side: WORK / f"out-{side}" for side in sides}
-            given = {"ours": steps | case.ours, "peer": steps}
+            given = {"ours": {name: steps.get(name, {}) | case.ours.get(name, {}) for name in steps | case.ours}, "peer": steps}
             best = {side: fastest(run(case, inputs, crds, side, given[side], outs[side]) for _ in range(options.repeat)) for side in sides}
             title = f"{name}{', small' if options.small else ''}{''.join(f', {k} {v}' for k, v in size.items())}"
             found[title] = best

@@ -3,7 +3,6 @@
 import logging
 
 import asdf
-import numba
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -24,6 +23,7 @@ from jwcal.simulate.nirspec.references import write_references as write_nirspec
 from jwcal.steps import assign_wcs, cube_build
 from jwcal.vocabulary import dq
 from jwcal.vocabulary.errors import ConfigError, InputError, ReferenceError
+from many_threads import each_number
 from peer import needs_peer, peer_python
 
 NARROW = {"wavemin": 5.28, "wavemax": 5.33}  # a line, in some sixty planes
@@ -163,10 +163,8 @@ def test_weights_by_distance(exponential):
 
 
 def test_same_bytes_for_any_number_of_threads(star, files):
-    made = []
-    for threads in (1, numba.config.NUMBA_NUM_THREADS):
-        numba.set_num_threads(threads)
-        made.append([build(star, files, channel="1", weighting=way, **NARROW)[0] for way in ("drizzle", "emsm", "msm")])
+    ways = ("drizzle", "emsm", "msm")
+    made = each_number(lambda: [build(star, files, channel="1", weighting=way, **NARROW)[0] for way in ways])
     for one, other in zip(*made, strict=True):
         for name in ("sci", "err", "dq"):
             assert getattr(one, name).tobytes() == getattr(other, name).tobytes()
@@ -304,6 +302,130 @@ def test_what_the_user_says_of_the_grid(small):
     assert cube.header["CDELT1"] == pytest.approx(0.2 / 3600) and cube.header["CDELT3"] == 0.01
     (turned,) = build(*small, channel="1", cube_pa=30.0, scalew=0.05)
     assert turned.header["PC1_2"] == pytest.approx(0.5) and turned.header["PC2_2"] == pytest.approx(np.cos(np.pi / 6))
+
+
+def _limits(low, high):
+    def check(cube, usual):
+        step = cube.header["CDELT3"]
+        at = cube.tables["WCS-TABLE"]["wavelength"].ravel()
+        np.testing.assert_allclose([at[0], at[-1]], [low + step / 2, high - step / 2], atol=step)
+        assert abs(at.size - (high - low) / step) <= 1 and at.size < usual.sci.shape[0]
+
+    return check
+
+
+def _steps(keyword, value):
+    def check(cube, usual):
+        scale = 3600 if keyword != "CDELT3" else 1
+        assert cube.header[keyword] * scale == pytest.approx(value) != usual.header[keyword] * scale
+        if keyword != "CDELT3":
+            assert cube.header["PIXAR_A2"] == pytest.approx(value**2)
+
+    return check
+
+
+def _same(cube, usual):
+    for name in ("sci", "err", "dq"):
+        assert getattr(cube, name).tobytes() == getattr(usual, name).tobytes()
+
+
+def _by_table(cube, usual):
+    assert (cube.header["CTYPE3"], usual.header["CTYPE3"]) == ("WAVE-TAB", "WAVE")
+    np.testing.assert_allclose(cube.tables["WCS-TABLE"]["wavelength"].ravel(), [5.1, 5.2, 5.3], rtol=1e-6)
+
+
+def _along_the_slices(cube, usual):
+    """A row of spaxels looks at one slice, or at two all along."""
+    pure = []
+    for one in (cube, usual):
+        image = one.sci[400]
+        rows = image[np.isfinite(image).sum(axis=1) > 4]
+        pure.append(np.mean(np.nanstd(rows, axis=1) < 1e-3))
+    assert pure[0] > 0.8 > pure[1], pure
+
+
+def _one_channel(cube, usual):
+    assert cube.header["CHANNEL"] == "2" and usual.header["CHANNEL"] == "1"
+
+
+def _odd(cube, usual):
+    assert cube.sci.shape[1:] == (7, 11) != usual.sci.shape[1:]
+
+
+def _turned(cube, usual):
+    np.testing.assert_allclose([cube.header["PC1_2"], cube.header["PC2_2"]], [np.sin(np.deg2rad(40)), np.cos(np.deg2rad(40))])
+    assert usual.header["PC1_2"] == 0
+
+
+def _moved(cube, usual):
+    """The same field, on a grid about another place: twice as far away at the one side."""
+    assert (cube.header["CRVAL1"], cube.header["CRVAL2"]) == (usual.header["CRVAL1"] + 0.0001, usual.header["CRVAL2"] - 0.0001)
+    assert cube.sci.shape[1] > usual.sci.shape[1] and cube.sci.shape[2] > usual.sci.shape[2]
+
+
+def _joined(cube, usual):
+    assert cube.header["CHANNEL"] == "12" and cube.header["CTYPE3"] == "WAVE-TAB"
+
+
+@pytest.mark.parametrize(
+    ("given", "check"),
+    [
+        ({"channel": "2"}, _one_channel),
+        ({"band": "short", "channel": "1"}, _same),
+        ({"output_type": "multi", "channel": "all"}, _joined),
+        ({"output_type": "channel"}, _same),  # there is one band
+        ({"linear_wave": False}, _by_table),
+        ({"scalexy": 0.26}, _steps("CDELT1", 0.26)),
+        ({"scalew": 0.004}, _steps("CDELT3", 0.004)),
+        ({"coord_system": "world"}, _same),
+        ({"coord_system": "ifualign"}, _along_the_slices),
+        ({"cube_pa": 40.0}, _turned),
+        ({"nspax_x": 10, "nspax_y": 7}, _odd),
+        ({"ra_center": 0.0001, "dec_center": -0.0001}, _moved),  # from the usual place
+        ({"wavemin": 5.1}, _limits(5.1, 5.77)),
+        ({"wavemax": 5.3}, _limits(4.88, 5.3)),
+        ({"wavemin": 5.1, "wavemax": 5.3}, _limits(5.1, 5.3)),
+        ({"skip_dqflagging": True}, _same),
+        ({"debug_spaxel": "3 3 3"}, _same),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_each_parameter_does_what_it_says(small, given, check):
+    exposure, files = small
+    image = exposure.wcs.pipeline[0].transform.label_mapper.mapper.astype(np.float32)
+    coded = _coded(exposure, image)
+    (usual,) = build(coded, files, channel="1")
+    given = {"channel": "1"} | given
+    for name, keyword in (("ra_center", "CRVAL1"), ("dec_center", "CRVAL2")):
+        if name in given:
+            given[name] = usual.header[keyword] + given[name]
+    cube, *more = build(coded, files, **given)
+    assert not more
+    check(cube, usual)
+
+
+@pytest.mark.parametrize("weighting", ["msm", "emsm"])
+@pytest.mark.parametrize(("rois", "roiw", "power"), [(0.5, 0.02, 2.0), (0.9, 0.02, 2.0), (0.5, 0.06, 2.0), (0.5, 0.02, 1.0)])
+def test_regions_and_powers_of_weights(small, weighting, rois, roiw, power):
+    """One voxel by hand: the mean of the pixels that are near enough on the sky and in wavelength."""
+    exposure, files = small
+    rng = np.random.default_rng(7)
+    noisy = _coded(exposure, rng.uniform(1, 9, exposure.sci.shape))
+    own = {"weighting": weighting, "rois": rois, "roiw": roiw, "weight_power": power, "scalexy": 0.25, "scalew": 0.01}
+    (cube,) = build(noisy, files, channel="1", **own)
+    counts = cube.extra["WMAP"]
+    z, j, i = np.unravel_index(np.argmax(counts), counts.shape)
+    rows, columns = np.indices(noisy.sci.shape)
+    ra, dec, wavelength = noisy.wcs(columns.astype(float), rows.astype(float))
+    good = np.isfinite(ra) & (wavelength < 7)  # of the first channel
+    x, y, plane = cube.wcs.invert(ra[good], dec[good], wavelength[good], with_bounding_box=False)
+    away, apart = 0.25 * np.hypot(x - i, y - j), 0.01 * np.abs(plane - z)
+    near = (away <= rois) & (apart <= roiw)
+    assert near.sum() == counts[z, j, i] > 5
+    square = (away[near] / 0.25) ** 2 + (apart[near] / 0.01) ** 2
+    weight = np.exp(-square / (0.5 * 0.13 / 0.25)) if weighting == "emsm" else 1 / np.maximum(square ** (power / 2), 0.01)
+    assert cube.sci[z, j, i] == pytest.approx(np.average(noisy.sci[good][near], weights=weight), rel=1e-4)
+    assert (cube.header["WTYPE"], cube.header["ROIS"], cube.header["ROIW"]) == (weighting, rois, roiw)
 
 
 def test_shifts_of_exposures(star, files, tmp_path):
@@ -523,6 +645,10 @@ def test_slices_of_nirspec(slices):
     assert cube.product == "jw01234-o001_t001_nirspec_prism-clear"
     with pytest.raises(ConfigError, match="grating without filter"):
         build(*slices, "nirspec", grating="prism")
+    (chosen,) = build(*slices, "nirspec", grating="prism", filter="clear", wavemin=2.0, wavemax=2.1)
+    assert chosen.sci.tobytes() == cube.sci.tobytes()
+    with pytest.raises(ConfigError, match="grating g140m, filter f100lp is in none of the exposures, which have prism-clear"):
+        build(*slices, "nirspec", grating="g140m", filter="f100lp")
 
 
 @needs_peer

@@ -15,6 +15,7 @@ from jwcal.simulate.spectrograph import Source, Spectrum
 from jwcal.steps import cube_build, extract_1d
 from jwcal.vocabulary import dq
 from jwcal.vocabulary.errors import ConfigError, InputError, Skip
+from many_threads import each_number
 from peer import needs_peer, peer_python
 
 NARROW = {"wavemin": 5.28, "wavemax": 5.33}
@@ -200,6 +201,13 @@ def test_what_is_no_cube(star, files):
         extract(bare, files)
     with pytest.raises(InputError, match="extract1d"):
         extract(star, {})
+
+
+def test_same_bytes_for_any_number_of_threads(star, files):
+    ways = ({}, {"ifu_autocen": True}, {"ifu_set_srctype": "EXTENDED"})
+    for parameters in ways:
+        one, other = each_number(lambda parameters=parameters: extract(star, files, **parameters).table.tobytes())
+        assert one == other, parameters
 
 
 def test_the_product_can_be_read(star, files, tmp_path):

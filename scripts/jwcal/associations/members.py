@@ -147,7 +147,8 @@ def _with_slits(path, _):
 
 
 def idle(recipe):
-    """Steps that have nothing to do because the association has no member that they read."""
+    """Steps that have nothing to do because the association has no member that they read, and the user gives none (user_background)."""
     there = {member["exptype"] for member in recipe.members}
     wanted = {step: set(chains.member_types(step)) - set(NAMED) for step in recipe.parameters}
-    return [step for step, exptypes in wanted.items() if exptypes and not exptypes & there]
+    given = {step: {kind for kind in exptypes if recipe.parameters[step].get(f"user_{kind}")} for step, exptypes in wanted.items()}
+    return [step for step, exptypes in wanted.items() if exptypes and not exptypes & (there | given[step])]

@@ -241,7 +241,7 @@ def _save(entry, current, recipe, write):
             made.append(exposure)
         if not (suffix and entry.last):
             go_on.append(exposure)
-    if entry.last and entry.optional:
+    if entry.last and entry.optional and not entry.name:
         absent = set(entry.suffixes.values()) & set(recipe.save) - {exposure.suffix for exposure in current}
         made += [_nothing(entry, current[0], suffix) for suffix in sorted(absent)]
     for exposure in made:
@@ -288,7 +288,8 @@ def _save_members(entry, members, recipe, write):
 
 def _nothing(entry, exposure, suffix):
     """The product of a step that was skipped, or had nothing to show: it says so, and holds nothing."""
-    empty = exposure.aside(suffix)
+    empty = (exposure.shells()[0] if isinstance(exposure, Members) else exposure).aside(suffix)
+    empty.product = ""  # it is no member's own
     status, why = exposure.steps[entry.makers[-1]]
     if entry.format == "asdf":
         empty.tree = {"status": status, "why": why or "there was nothing to save"}

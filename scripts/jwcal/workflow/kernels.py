@@ -7,7 +7,7 @@ import time
 
 from ..provenance import codebase, records
 
-EVERY = 15  # s between two lines about how far it is
+EVERY = 8  # s between two lines about how far it is, at least
 
 
 def needed(recipes):
