@@ -44,6 +44,8 @@ except JwcalError as error:
     if not is_lint():
         raise WorkflowError(str(error))
     PLAN = plan.Plan(config["results"])  # only lint does not check: it looks at the rules, and needs no data
+except KeyboardInterrupt:
+    raise WorkflowError("It was interrupted before any job was run. Run again to go on.")
 
 
 def jobs_to_do():
