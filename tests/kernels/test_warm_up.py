@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,15 @@ def test_what_an_exposure_needs():
     assert {"ramps/ols_ramp", "jumps/twopoint_jump", "images/flat_field"} <= images <= set(TABLE)
     assert not {"detector/irs2", "detector/emi_joint", "detector/guider_cds", "noise/flicker_noise", "jumps/showers"} & images
     assert "images/photom" not in spectra
+
+
+def test_what_has_no_background_does_without_its_kernel():
+    """As it does without those of steps that are off; the demo has neither."""
+    recipes = warm_up.recipes(["NRC_IMAGE"])
+    of_backgrounds = [replace(recipe, members=[{"path": "b_rate.fits", "exptype": "background"}]) for recipe in recipes]
+    demo, alone, together = (set(needs.needed(some)) for some in (warm_up.wanted([]), recipes, of_backgrounds))
+    assert together - alone == set(needs.OF_MEMBERS) <= set(TABLE)
+    assert alone - demo == {"detector/ipc"}
 
 
 SMALL = ["images/coadd_variance", "files/byte_order"]

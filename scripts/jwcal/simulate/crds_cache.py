@@ -209,6 +209,11 @@ def operations(instruments=INSTRUMENTS):
     return made
 
 
+def off_in_operations():
+    """The steps that `operations` switch off."""
+    return {step for item in operations() for step, parameters in item.steps.items() if parameters.get("skip")}
+
+
 def build(folder, files, *, context="jwst_0001.pmap", pars=(), absent=()):
     """Make a CRDS cache of reference files.
 
