@@ -283,6 +283,18 @@ def test_cubes_of_an_association(small):
     assert made[0].header["BAND"] == "MULTIPLE" and np.nanmax(made[0].sci) == np.nanmin(made[0].sci) == 3
 
 
+def test_the_target_of_a_moving_cube_is_where_it_was_on_the_mean(small):
+    """The cube is in the frame of the mean place: an aperture at the first exposure's would miss the target."""
+    moving = in_band(small, "SHORT", "moving_cal.fits")
+    moving.header.primary["TARGTYPE"], moving.header.primary["TARG_RA"] = "MOVING", 53.0
+    moving.header.sci["MT_AVRA"], moving.header.sci["MT_AVDEC"] = 53.001, -27.79
+    moving.header.primary["TARG_DEC"] = -27.8
+    for kind, place in (("MOVING", (53.001, -27.79)), ("FIXED", (53.0, -27.8))):
+        moving.header.primary["TARGTYPE"] = kind
+        (cube,) = build(moving, small[1], channel="1")
+        assert (cube.header["TARG_RA"], cube.header["TARG_DEC"]) == place
+
+
 @pytest.mark.full
 def test_dithers_keep_the_flux(files):
     """Surface brightness is a mean: two exposures of a scene have the same sum of brightness times area as one."""
