@@ -711,6 +711,47 @@ def test_places_on_the_slicer(slices):
         build([exposure, exposure], files, "nirspec", **window)
 
 
+PEER_ON_THE_SLICER = """
+import logging, sys
+sys.path.insert(0, str(helpers))
+import run_peer
+run_peer.offline()
+logging.disable(logging.CRITICAL)
+from jwst.cube_build import CubeBuildStep
+from stdatamodels.jwst import datamodels
+model = datamodels.IFUImageModel(str(path))
+model.meta.cal_step.assign_wcs = "COMPLETE"
+model.meta.wcsinfo.spectral_region = [1.0, 30.0]
+step = CubeBuildStep()
+step.override_cubepar, step.coord_system, step.wavemin, step.wavemax = str(cubepar), "internal_cal", 2.0, 2.1
+(cube,) = step.run(model)
+out |= {"sci": cube.data, "err": cube.err, "dq": cube.dq, "wmap": cube.weightmap, "wave": cube.wavetable["wavelength"]}
+known = cube.meta.wcsinfo
+out["first"] = [(1 - known.crpix2) * known.cdelt2 + known.crval2, known.cdelt2]
+"""
+
+
+@needs_peer
+@nirspec.needs_real
+@pytest.mark.parity
+@pytest.mark.full
+def test_places_on_the_slicer_as_the_peer(slices, tmp_path):
+    """With the corners that it takes; its first column and the step between columns are others: see docs/differences.md."""
+    exposure, files = slices
+    noisy = _coded(exposure, exposure.sci + np.random.default_rng(6).normal(0, 0.2, exposure.sci.shape))
+    noisy.dq = exposure.dq.copy()
+    noisy.dq[::37, ::11] = dq.DO_NOT_USE
+    path = stored.write(noisy, tmp_path / "jw01234001001_02101_00001_nrs1_cal.fits")
+    theirs = peer_python(PEER_ON_THE_SLICER, path=str(path), cubepar=str(files["cubepar"]), helpers=HELPERS)
+    (cube,) = build(noisy, files, "nirspec", coord_system="internal_cal", wavemin=2.0, wavemax=2.1, slicer_corners="next")
+    assert np.array_equal(cube.dq, theirs["dq"]) and np.array_equal(cube.extra["WMAP"], theirs["wmap"])
+    assert np.array_equal(cube.tables["WCS-TABLE"]["wavelength"].ravel(), theirs["wave"].ravel())
+    np.testing.assert_allclose([cube.header["CRVAL2"], cube.header["CDELT2"]], theirs["first"], rtol=1e-6)
+    good = cube.dq == 0
+    for name in ("sci", "err"):
+        np.testing.assert_allclose(getattr(cube, name)[good], theirs[name][good], rtol=1e-4, err_msg=name)
+
+
 @nirspec.needs_real
 @pytest.mark.full
 def test_finer_slices(slices):
