@@ -1,4 +1,5 @@
 # make demo     simulate a small program and calibrate it, with pictures
+# make tour     modes of all instruments in one program, one run and one page
 # make report   what a run made, as one HTML page: make report RESULTS=folder (default: that of the demo)
 # make test     all tests, a parity subset against the peer included
 # make parity   all tests against the peer, and the others that take minutes
@@ -13,7 +14,7 @@ RESULTS ?= demo/results
 export RESULTS
 PY := .venv/bin/python
 
-.PHONY: demo report test test-slurm parity lint signatures peer envs clean
+.PHONY: demo tour report test test-slurm parity lint signatures notebook peer envs clean
 
 demo: .venv/kernels
 	@echo 'Simulating the program and its references'
@@ -24,6 +25,15 @@ demo: .venv/kernels
 	$(PY) -m jwcal.report.preview demo/results
 	$(PY) -m jwcal.report demo/results
 	@echo "The products are in demo/results, pictures of them in demo/results/previews, and a page on the run is demo/results/report.html."
+
+tour: .venv/kernels
+	@echo 'Simulating the modes and their references'
+	$(PY) -m jwcal.simulate tour tour
+	@echo 'Calibrating them'
+	$(PY) -m snakemake --cores $(CORES) --configfile config/tour.yaml
+	@echo 'Writing the page on the run'
+	$(PY) -m jwcal.report tour/results
+	@echo "The products are in tour/results, and a page on the run is tour/results/report.html."
 
 report: .venv/ready
 	$(PY) -m jwcal.report -- "$$RESULTS"
@@ -48,6 +58,10 @@ lint: .venv/ready
 signatures: .venv/ready
 	$(PY) tests/small_exposures.py
 
+# docs/notebook, made by running its cells
+notebook: .venv/ready
+	$(PY) scripts/notebook_page.py docs/notebook
+
 peer: .venv-peer/ready
 
 # The project's own environment: the checkout's package is found in it, wherever both are moved.
@@ -71,4 +85,4 @@ envs:
 	mv envs/jwcal.yaml.new envs/jwcal.yaml
 
 clean:
-	rm -rf demo .snakemake scripts/jwcal/kernels/__pycache__ .venv/kernels
+	rm -rf demo tour .snakemake scripts/jwcal/kernels/__pycache__ .venv/kernels

@@ -15,7 +15,6 @@ from collections import Counter
 from contextlib import suppress
 from functools import partial
 
-from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.settings.enums import Quietness
 
@@ -34,15 +33,18 @@ from jwcal.machine.garbage import SELDOM
 from jwcal.report import progress, screen
 from jwcal.report.summary import forecast, summary
 from jwcal.vocabulary.errors import JwcalError
-from jwcal.workflow import kernels, plan, warm
+from jwcal.workflow import jobs, kernels, plan, warm
 
+# a line that --quiet and --quiet progress keep silent
+say = partial(logger.info, extra={"quietness": Quietness.PROGRESS})
 if is_main_process():
     gc.disable()  # what the DAG is made of is kept: a tenth of the time would go into searching it for garbage. See `collect_garbage`
 try:
-    PLAN = plan.make(config, alone=True) if is_main_process() else plan.load(config)
+    fetch = not (asks_for_dry_run() or is_lint())
+    PLAN = plan.make(config, alone=True, fetch=fetch, say=say) if is_main_process() else plan.load(config)
 except JwcalError as error:
     if not is_lint():
-        raise WorkflowError(str(error))
+        sys.exit(f"ERROR: {error}")  # an exception would be told with a place in this file, as a defect of it
     PLAN = plan.Plan(config["results"])  # only lint does not check: it looks at the rules, and needs no data
 except KeyboardInterrupt:
     raise WorkflowError("It was interrupted before any job was run. Run again to go on.")
@@ -51,12 +53,14 @@ except KeyboardInterrupt:
 def jobs_to_do():
     """Lines about what this run does."""
     wanted = {(rule, wildcards.get("exposure")) for rule, wildcards, must in jobs_of_the_run() if must}
-    jobs = [job for job in PLAN.jobs if (job.rule, job.exposure) in wanted]
-    counts = Counter(job.pipeline for job in jobs)
-    return screen.to_do(jobs, {pipeline: counts[pipeline] for _, group in plan.ORDER for pipeline in group if counts[pipeline]})
+    chosen = [job for job in PLAN.jobs if (job.rule, job.exposure) in wanted]
+    counts = Counter(job.pipeline for job in chosen)
+    return screen.to_do(chosen, {pipeline: counts[pipeline] for _, group in plan.ORDER for pipeline in group if counts[pipeline]})
 
 
+os.environ.pop(jobs.TOLD, None)
 if is_main_process() and screen_handler():
+    os.environ[jobs.TOLD] = "1"  # a failure is said once
     screen.take_over(screen_handler(), logger, jobs_to_do, PLAN.failure)
 
 
@@ -106,7 +110,7 @@ def compile_kernels():
     """Compile what the jobs of this run need and this machine has not kept yet."""
     wanted = {(rule, wildcards.get("exposure")) for rule, wildcards, must in jobs_of_the_run() if must}
     recipes = [PLAN.recipes[job.recipe] for job in PLAN.jobs if (job.rule, job.exposure) in wanted]
-    kernels.compile_missing(recipes, partial(logger.info, extra={"quietness": Quietness.PROGRESS}), cores())
+    kernels.compile_missing(recipes, say, cores())
 
 
 def at_exit():
@@ -138,13 +142,13 @@ def print_summary():
 
 def say_progress():
     """Say now and then how far the run is; `--quiet` and `--quiet progress` keep it silent."""
-    jobs = jobs_of_the_run()
-    wanted = {(rule, wildcards.get("exposure")) for rule, wildcards, _ in jobs}
+    known = jobs_of_the_run()
+    wanted = {(rule, wildcards.get("exposure")) for rule, wildcards, _ in known}
     current = {(job.rule, job.exposure) for job in PLAN.jobs if job.is_current}
     progress.follow(
         {stage.replace("stage", "stage "): PLAN.rules(stage) for stage in plan.STAGES},
         Counter(rule for rule, _ in wanted | current),
-        Counter(rule for rule, _, must in jobs if must),
+        Counter(rule for rule, _, must in known if must),
         logger,
-        say=partial(logger.info, extra={"quietness": Quietness.PROGRESS}),
+        say=say,
     )

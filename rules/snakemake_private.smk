@@ -24,6 +24,11 @@ def is_dry_run():
     return workflow.dryrun
 
 
+def asks_for_dry_run():
+    """The same while the Snakefile is read, when Snakemake does not know yet how it will execute."""
+    return workflow.output_settings.dryrun
+
+
 def does_something():
     """Whether jobs are run, or would be: not for a drawing of the DAG, a summary, lint."""
     return workflow.executor_plugin is not None

@@ -88,6 +88,12 @@ NIRCAM = Mode(
         "dispy": [by_place((1.0, 0, 0.002), (-1.0, 0, 0), (0.3, 0, 0))],
     },
 )
+NIRCAM_B = Mode(  # disperses to the other side
+    {**NIRCAM.keywords, "DETECTOR": "NRCBLONG", "MODULE": "B"},
+    ("NIRCam", "NRCB5_FULL"),
+    *(NIRCAM.element, NIRCAM.limits),
+    {**NIRCAM.specwcs, "dispx": [[Polynomial1D(1, c0=60.0, c1=-126.0)]]},
+)
 NIRCAM_FIELD = Mode(  # all of it depends on the place, which the peer can't look up
     NIRCAM.keywords,
     *(NIRCAM.aperture, NIRCAM.element, NIRCAM.limits),
@@ -124,6 +130,7 @@ MODES = {
     "niriss": NIRISS,
     "niriss columns": NIRISS_COLUMNS,
     "nircam": NIRCAM,
+    "nircam B": NIRCAM_B,
     "nircam field": NIRCAM_FIELD,
     "nircam old": NIRCAM_OLD,
     "miri": MIRI,
@@ -291,7 +298,7 @@ def _references(folder, mode, exposure, size):
     about["exposure"] = {"type": header["EXP_TYPE"]}
     about["input_units"], about["output_units"] = "pixel", "micron"
     if header["INSTRUME"] == "NIRCAM":
-        about["instrument"] |= {"module": "A", "pupil": header["PUPIL"]}
+        about["instrument"] |= {"module": header["MODULE"], "pupil": header["PUPIL"]}
     files["specwcs"] = folder / "grism_specwcs.asdf"
     more = {name: None for name in ("invdispl", "invdispx", "invdispy")} if header["INSTRUME"] == "NIRCAM" else {}
     content = {**more, **mode.specwcs}

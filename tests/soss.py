@@ -11,6 +11,7 @@ from astropy.modeling.models import Tabular2D
 import make
 from jwcal.model.exposure import Exposure, Pixels
 from jwcal.model.references import References
+from jwcal.simulate import soss as flown
 from jwcal.vocabulary import dq as bits
 
 COLUMNS, ROWS, FIRST = 2048, 256, 1792
@@ -257,6 +258,21 @@ def simulate(files, nints=3, subarray="SUBSTRIP256", noise=True, grey=None, back
     tables = {"INT_TIMES": times(nints, int(head.get("INTSTART")))} if nints else {}
     made = Exposure(head, [pixels], tables, suffix="rateints" if nints else "rate")
     return Made(made, light, grey, References(files.paths, head))
+
+
+def as_flown(folder, subarray, sigma, nints=2, seed=1):
+    """A series of the simulator's star, on traces with the real ones' figures, with the shot noise of 100 s: `Made`."""
+    made = simulate(references(folder, sigma), nints=nints, subarray=subarray, noise=False)
+    files = flown.write_references(Path(folder) / "flown", kernel=sigma, subarray=subarray)
+    light = {number: flown.column_light(order, flown.STAR, sigma) for number, order in flown.ORDERS.items()}
+    image = sum(light[number] * flown.profile_image(order, subarray) for number, order in flown.ORDERS.items())
+    error = np.sqrt(np.maximum(image, 0) / 100 / 1.6 + 0.3**2)
+    exposure, noise = made.exposure, np.random.default_rng(seed).standard_normal(made.exposure.sci.shape)
+    exposure.sci = np.where(exposure.dq & bits.DO_NOT_USE, np.nan, image + error * noise).astype(np.float32)
+    exposure.err = np.broadcast_to(error, exposure.sci.shape).astype(np.float32)
+    exposure.header["PWCPOS"] = flown.COMMANDED
+    kinds = ("pastasoss", "specprofile", "speckernel")
+    return Made(exposure, light, np.ones(max(nints, 1)), References({kind: files[kind] for kind in kinds}, exposure.header))
 
 
 def times(count, first=1):

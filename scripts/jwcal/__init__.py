@@ -5,7 +5,9 @@ In a notebook: `exposures = jwcal.run_pipeline("detector1", "jw..._uncal.fits")`
 
 from .machine.garbage import seldom_collected
 from .version import VERSION
+from .vocabulary.errors import JwcalError
 
+__all__ = ["JwcalError", "open", "run_pipeline", "select"]
 __version__ = VERSION
 
 
@@ -36,7 +38,7 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, **settings):
 
     Raises
     ------
-    jwcal.vocabulary.errors.JwcalError
+    jwcal.JwcalError
         What is wrong with the input, a parameter or a reference, and what to do.
     """
     with seldom_collected():

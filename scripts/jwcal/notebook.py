@@ -4,9 +4,11 @@ from pathlib import Path
 
 from .model.exposure import Exposure
 from .products import stored
-from .settings import chains
+from .settings import chains, tables
+from .vocabulary import keywords
 from .vocabulary.errors import ConfigError, InputError
 
+COMPLETE = "COMPLETE"
 UNITS = {"WAVELENGTH": "um", "FLUX": "Jy", "FLUX_ERROR": "Jy"}  # where a table's columns tell none
 
 
@@ -47,8 +49,8 @@ class Product(Exposure):
             yield f"{len(self.spectra)} {'spectrum' if len(self.spectra) == 1 else 'spectra'}"
         if self.catalogue is not None:
             yield f"a table of {len(self.catalogue)} rows"
-        done = [step for step, (status, _) in self.steps.items() if status == "COMPLETE"]
-        yield f"steps: {', '.join(done)}" if done else f"calibrated by {header.get('CAL_VER') or 'nobody'}"
+        done = [step for step, (status, _) in self.steps.items() if status == COMPLETE] or _done_before(header)
+        yield f"steps: {', '.join(done)}" if done else "no step is done"
 
     def write(self, path):
         """Write the product as the workflow would, all or nothing; returns the path.
@@ -111,6 +113,13 @@ class Product(Exposure):
         if not self.spectra:
             return [Table(rows, meta={"EXTNAME": name}) for name, rows in self.tables.items()]
         return [_table(spectrum) for spectrum in self.spectra]
+
+
+def _done_before(header):
+    """The steps that a file's keywords say are done, in the order of the pipelines."""
+    order = dict.fromkeys(step for pipeline in tables.table("pipelines") for step in chains.steps_of(pipeline))
+    known = {step: keywords.status(step) for step in order}
+    return [step for step, keyword in known.items() if keyword and header.get(keyword[0]) == COMPLETE]
 
 
 def _table(spectrum):

@@ -1,14 +1,11 @@
 """Files come from a server that speaks the archive's protocol: pages, patience, pieces, checksums, and what may go wrong."""
 
-import hashlib
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
-from urllib.parse import parse_qs, urlparse
 
 import pytest
 
+from archive_server import archive_of
 from jwcal.archive import download, mast
 from jwcal.commands import fetch
 from jwcal.vocabulary.errors import InputError
@@ -25,91 +22,16 @@ FILES = {
     for n in (1, 2)
 }
 FILES |= {"jw01234003001_01_msa.fits": image(99), "jw01234003001_03101_00001_nrs1_uncal.fits": image(31)}
-OTHERS = {"jw01234001001_02101_00001_nrca1_rate.fits": b"rate", "jw01234-o001_t001_nircam_i2d.fits": b"mosaic"}
-MODES = {11: ("NIRCAM/IMAGE", "001"), 12: ("MIRI/IMAGE", "002"), 13: ("NIRSPEC/MSA", "003")}
 
 
 @pytest.fixture
 def archive(monkeypatch):
     """The server, and what it does: to be changed by a test."""
-    state = SimpleNamespace(asked=[], ranges=[], busy=1, cut=0, spoil=False, tell="ETag", resumes=True, refuse=None, page=2)
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_):
-            pass
-
-        def reply(self, status, body, length=None, **headers):
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name.replace("_", "-"), value)
-            self.send_header("Content-Length", str(len(body) if length is None else length))
-            self.send_header("Connection", "close")
-            self.end_headers()
-            self.wfile.write(body)
-            self.close_connection = True
-
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            request = json.loads(parse_qs(body)["request"][0])
-            state.asked.append(request)
-            if state.busy:
-                state.busy -= 1
-                return self.reply(200, json.dumps({"status": "EXECUTING"}).encode())
-            rows = observations(request["params"]) if request["service"] == "Mast.Caom.Filtered" else products(request["params"])
-            page, size = request["page"], state.page
-            paging = {"page": page, "pageSize": size, "pagesTotal": max(1, -(-len(rows) // size))}
-            self.reply(200, json.dumps({"status": "COMPLETE", "data": rows[size * (page - 1) : size * page], "paging": paging}).encode())
-
-        def do_GET(self):
-            url = urlparse(self.path)
-            name = parse_qs(url.query)["uri"][0].rpartition("/")[2]
-            if url.path != "/api/v0.1/Download/file" or name not in FILES:
-                return self.reply(404, b"")
-            if state.refuse:
-                return self.reply(state.refuse, b"")
-            whole, start, status = FILES[name], 0, 200
-            headers = {"ETag": f'"{hashlib.md5(whole).hexdigest()}"'} if state.tell else {}
-            state.ranges.append(self.headers.get("Range"))
-            if self.headers.get("Range") and state.resumes:
-                start, status = int(self.headers["Range"].removeprefix("bytes=").rstrip("-")), 206
-                headers["Content_Range"] = f"bytes {start}-{len(whole) - 1}/{len(whole)}"
-            body = whole[start:]
-            if state.spoil:
-                body = body[:-1] + bytes([body[-1] ^ 1])
-            length = len(body)
-            if state.cut:
-                state.cut -= 1
-                body = body[:1000]
-            self.reply(status, body, length, **headers)
-
     monkeypatch.setattr(download, "PAUSE", 0.0)
     monkeypatch.setattr(mast.time, "sleep", lambda _: None)
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    state.address = f"http://127.0.0.1:{running.server_port}"
-    monkeypatch.setenv("JWCAL_ARCHIVE", state.address)
-    yield state
-    running.shutdown()
-    running.server_close()
-
-
-def observations(parameters):
-    asked = {one["paramName"]: one["values"] for one in parameters["filters"]}
-    known = asked["obs_collection"] == ["JWST"] and "1234" in asked["proposal_id"]
-    return [{"obsid": obsid, "instrument_name": mode, "obs_id": f"jw01234{obs}"} for obsid, (mode, obs) in MODES.items()] if known else []
-
-
-def products(parameters):
-    rows = []
-    for obsid in parameters["obsid"].split(","):
-        for name, content in (FILES | OTHERS).items():
-            if name[7:10] == MODES[int(obsid)][1] or (name in OTHERS and obsid == "11"):
-                public = "EXCLUSIVE_ACCESS" if name[7:10] == "002" else "PUBLIC"
-                row = {"productFilename": name, "size": len(content), "dataURI": f"mast:JWST/product/{name}", "dataRights": public}
-                rows.append(row | {"parent_obsid": obsid})
-    return rows + rows[:1]  # a file may belong to several observations
+    with archive_of(FILES) as state:
+        monkeypatch.setenv("JWCAL_ARCHIVE", state.address)
+        yield state
 
 
 def names(files):
@@ -211,6 +133,30 @@ def test_a_file_that_does_not_come(archive, tmp_path, status, message):
     archive.refuse = status
     with pytest.raises(InputError, match=message):
         download.fetch(mast.files(1234, (2,)), tmp_path)
+
+
+def test_two_into_one_folder(archive, tmp_path):
+    """They wait for each other: each file comes once, and whole."""
+    files, said = mast.files(1234), []
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: download.fetch(files, tmp_path, tell=said.append), range(4)))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == FILES
+    assert len(archive.ranges) == len(FILES) and any("another process fetches" in line for line in said)
+
+
+def test_no_room(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: SimpleNamespace(free=10_000))
+    with pytest.raises(InputError, match="2 files, 17.3 kB, are to come, and 10 kB are free"):
+        download.fetch(mast.files(1234, (1,)), tmp_path)
+    assert not archive.ranges
+
+
+def test_signs_of_life_within_a_file(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "EVERY", 0.0)
+    monkeypatch.setattr(download, "CHUNK", 2880)
+    said = []
+    download.fetch(mast.files(1234, (1,))[:1], tmp_path, tell=said.append)
+    assert said[1:] == [f"1/1 {next(iter(FILES))}: {n} of 8.64 kB" for n in ("5.76 kB", "8.64 kB")] + [f"1/1 {next(iter(FILES))}"]
 
 
 def test_the_token_goes_to_the_archive_alone(monkeypatch):

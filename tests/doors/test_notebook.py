@@ -1,14 +1,21 @@
 """In a notebook: products say what they are, have the keywords of their files, write themselves and hand on their spectra and tables."""
 
 import inspect
+import io
+from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 from astropy.io import fits
+from PIL import Image
 
 import jwcal
+import notebook_page
 from jwcal.simulate.modes import MODES
 from jwcal.vocabulary.errors import InputError
+
+PAGE = Path(__file__).resolve().parents[2] / "docs/notebook"
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +32,7 @@ def test_a_product_says_what_it_is(image):
     assert repr(rate).startswith("<rate of jw01234001001_02101_00001_nis: NIRISS NIS NIS_TACONFIRM, F480M NRM, 64 x 64 DN/s, steps: ")
     assert "jump" in repr(rate) and "ramp_fit" in repr(rate)
     uncal = jwcal.open(made.uncals[0])
-    assert repr(uncal).startswith("<uncal of ") and "1 x 5 x 64 x 64" in repr(uncal)
+    assert repr(uncal).startswith("<uncal of ") and "1 x 5 x 64 x 64" in repr(uncal) and "no step is done" in repr(uncal)
 
 
 def test_keywords_in_memory_are_those_of_the_file(image):
@@ -44,6 +51,7 @@ def test_to_a_file_and_back(image, tmp_path):
         assert np.array_equal(ours["SCI"].data, theirs["SCI"].data, equal_nan=True)
         assert ours[0].header == theirs[0].header
     again = jwcal.open(path)
+    assert repr(again) == repr(rate)  # what was done the keywords tell too
     assert np.array_equal(again.sci, rate.sci, equal_nan=True)
     hdus = rate.to_hdulist()
     assert [hdu.name for hdu in hdus] == [hdu.name for hdu in fits.open(wanted)] and hdus[0].header["FILENAME"] == rate.filename
@@ -103,3 +111,38 @@ def test_tables_and_spectra(tmp_path, rows):
 def test_without_spectra(image):
     with pytest.raises(InputError, match="no spectra"):
         image[2].to_spectra()
+
+
+# --- the page ---
+
+
+def test_the_page_has_the_cells_of_its_script():
+    cells = notebook_page.read((PAGE / "example.py").read_text())
+    written = nbformat.read(PAGE / "example.ipynb", 4)
+    nbformat.validate(written)
+    assert [(cell.source, cell.cell_type == "code") for cell in written.cells] == [(cell.text, cell.is_code) for cell in cells]
+    text = (PAGE / "README.md").read_text()
+    assert all(cell.text in text for cell in cells), "make notebook"
+    assert sum(path.stat().st_size for path in PAGE.iterdir()) < 400_000
+
+
+@pytest.mark.full
+def test_the_page_is_what_its_cells_give():
+    """Word for word, and the pictures as near as two machines' roundings are: 3 of 255 levels in the mean."""
+    cells = notebook_page.run(PAGE / "example.py")
+    assert notebook_page.page(cells) == (PAGE / "README.md").read_text(), "make notebook"
+    drawn = [png for cell in cells for png in cell.pictures]
+    kept = sorted(PAGE.glob("picture_*.png"))
+    assert len(drawn) == len(kept) >= 2
+    for png, path in zip(drawn, kept, strict=True):
+        ours, theirs = (np.asarray(Image.open(one).convert("RGB"), dtype=float) for one in (io.BytesIO(png), path))
+        assert ours.shape == theirs.shape and np.abs(ours - theirs).mean() < 3
+    written = nbformat.read(PAGE / "example.ipynb", 4)
+    again = nbformat.reads(notebook_page.notebook(cells), 4)
+    assert texts(written) == texts(again)
+
+
+def texts(notebook):
+    """What the cells of a notebook have printed and shown, but for pictures."""
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    return [output.get("text") or output.data.get("text/plain") for output in outputs]

@@ -1,5 +1,7 @@
 """One number of a mode's last product beside what was put in: CHECKS says for each kind of simulated program which one."""
 
+import re
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -25,21 +27,21 @@ class Number(NamedTuple):
 
 
 class Products:
-    """What one run made, as its plan and its lists of products tell."""
+    """What one run made, as its plan and its lists of products tell: of some observations, or of all."""
 
-    def __init__(self, results):
-        self.read = remains.read(results)
+    def __init__(self, results, observations=None):
+        self.jobs = [job for job in remains.read(results).jobs if observations is None or not observations.isdisjoint(_observations(job))]
 
     def files(self):
         """Paths of all of them but the lists."""
-        return [product.path for _, product in self.read.products if product.path.suffix != ".csv"]
+        return [one.path for job in self.jobs for one in job.products if one.exists and one.path.suffix != ".csv"]
 
     def suffixes(self):
         """Suffixes in the order of the stages."""
         return list(dict.fromkeys(_suffix(path) for path in self.files()))
 
     def pipelines(self):
-        return list(dict.fromkeys(job.pipeline for job in self.read.jobs))
+        return list(dict.fromkeys(job.pipeline for job in self.jobs))
 
     def all(self, suffix):
         """Paths of a suffix, those of the last stage that has it."""
@@ -48,6 +50,11 @@ class Products:
 
     def first(self, suffix):
         return self.all(suffix)[0]
+
+
+def _observations(job):
+    """The numbers of the observations whose exposures a job reads."""
+    return {int(found[1]) for path in job.inputs if (found := re.match(r"jw\d{5}(\d{3})\d{3}_", Path(path).name))}
 
 
 def _suffix(path):

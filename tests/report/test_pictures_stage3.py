@@ -40,15 +40,19 @@ def test_circles_around_the_sources_of_a_mosaic(tmp_path):
 
 
 def test_lines_of_an_aperture_are_where_it_is():
-    """A vertical spectrum whose aperture is the pixels 4 to 6 (from 1): the edges are drawn, and the background's are dashed."""
+    """A vertical spectrum whose aperture is the pixels 4 to 6 (from 1): the edges are drawn, and the background's are dashed.
+
+    Lines are as fine in a picture of few pixels, which is drawn larger: each pixel as a square of twelve.
+    """
     line, free = np.full(2, 2.5), np.full(2, np.nan)
     marks = (pictures.Marks("aperture", line, free), pictures.Marks("background", line + 10, free))
     plain = drawing.web(pictures.Image(noise((30, 30)).astype(np.float32), 0, 2, "", ""))
     drawn = drawing.web(pictures.Image(noise((30, 30)).astype(np.float32), 0, 2, "", "", marks))
     before, after = (_decoded(picture).astype(int) for picture in (plain, drawn))
-    changed = (before != after).any(axis=2)
-    assert changed[:, 3].all() and changed[:, 13].any() and not changed[:, 13].all()
-    assert not np.delete(changed, (3, 13), axis=1).any()
+    assert after.shape == (360, 360, 3)
+    changed = (before.repeat(12, axis=0).repeat(12, axis=1) != after).any(axis=2)
+    assert changed[:, 36].all() and changed[:, 156].any() and not changed[:, 156].all()
+    assert not np.delete(changed, (36, 156), axis=1).any()
 
 
 def _decoded(picture):

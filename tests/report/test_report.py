@@ -407,3 +407,17 @@ def test_a_picture_of_the_page(results, html, tmp_path, width, height):
     written = np.abs(pixels - paper).sum(axis=2) > 60
     assert 0.02 < written.mean() < 0.7
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 200  # the pictures of products
+
+
+# --- signs of life ---
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_it_says_how_far_it_is(results, tmp_path, monkeypatch, cores):
+    """Every few seconds, on one core and on several; what it finds is the same."""
+    monkeypatch.setattr(page, "EVERY", 0.0)
+    said, products = [], remains.read(results).products
+    found = page.look(products, tmp_path / "cache", 400, cores, lambda *words: said.append(words))
+    assert list(found) == [product.path for _, product in products] and len(products) >= 4
+    assert said and said == sorted(said) and {number for _, number in said} == {len(products)} and said[-1][0] < len(products)
+    assert found == page.look(products, tmp_path / "cache", 400, 1)

@@ -53,6 +53,7 @@ def test_a_line_a_job_and_two_a_failure(said):
 def test_warnings_and_what_is_not_known_stay(said):
     said("Select jobs with care", level=logging.WARNING)
     said("RuleException:\nCalledProcessError in file x.smk, line 4:\nCommand ...", level=logging.ERROR, event="error")
+    said("WorkflowError:\nAt least one job did not complete successfully.", level=logging.ERROR, event="error")
     said("Nothing to be done (all requested files are present and up to date).")
     assert said("news", event="an_event_of_a_later_version") == [
         "Select jobs with care",

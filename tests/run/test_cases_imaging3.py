@@ -1,16 +1,21 @@
 """Image3 on what comes up: other imagers, moving targets, one exposure, no stars, no overlap, nothing in a member, two filters."""
 
+import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.table import Table
 from photutils.aperture import CircularAperture
 
+import jwcal
 import mosaics
 from jwcal.products import stored
 from jwcal.simulate import calibrated, instruments, scene
 from jwcal.simulate.exposures import TARGET
 from jwcal.vocabulary import dq
+from jwcal.vocabulary.errors import InputError
 from jwcal.workflow import plan
 
 DITHERS = [(0.0, 0.0), (1.3, 0.7), (-0.9, 1.6)]
@@ -150,6 +155,27 @@ def test_frames_that_do_not_overlap(crds):
     assert len(products["cat"][0].catalogue) > 20
 
 
+@pytest.mark.full
+@pytest.mark.parametrize(("method", "left"), [("match", EMPTY.sky), ("local", 0.0), ("global", 0.25)])  # half a step is left
+def test_what_subtract_does(crds, method, left):
+    """Users' trouble 9: with it off the exposures stay as they are, and say so; their mosaic has the levels off in either way."""
+    mosaic = []
+    for subtract in (False, True):
+        made = simulate(field=EMPTY, dithers=DITHERS[:2], sky_steps=[0.0, 0.5])
+        before = [one.exposure.sci.copy() for one in made]
+        steps = {step: {"skip": True} for step in ("tweakreg", "outlier_detection", "source_catalog")}
+        products, _ = mosaics.run(
+            "image3", made, crds, steps | {"skymatch": {"skymethod": method, "skystat": "median", "subtract": subtract}}
+        )
+        for one, was in zip(made, before, strict=True):
+            header = one.exposure.header
+            assert header["BKGSUB"] is subtract and header["BKGMETH"] == method
+            np.testing.assert_array_equal(one.exposure.sci, was - np.float32(header["BKGLEVEL"]) if subtract else was)
+        mosaic.append(products["i2d"][0])
+    np.testing.assert_allclose(mosaic[0].sci, mosaic[1].sci, atol=1e-6)
+    assert np.nanmedian(mosaic[0].sci) == pytest.approx(left, abs=0.02)
+
+
 def test_a_field_without_stars(crds, caplog):
     made = simulate(field=EMPTY)
     with caplog.at_level(logging.INFO):
@@ -169,6 +195,44 @@ def test_a_member_without_a_value(crds):
     assert members.steps["tweakreg"][0] == "COMPLETE" and np.std(misses, axis=0).max() < 2
     check_mosaic(products, good)
     assert np.isnan(products["crf"][1].sci).all()
+
+
+def test_an_association_names_catalogues_and_groups(crds, tmp_path):
+    """`tweakreg_catalog` and `group_id` of its members, as the peer's users write them."""
+    made = simulate(errors=0.05)
+    there = calibrated.write_program(tmp_path, made)
+    (asn,) = map(Path, there["associations"])
+    written = json.loads(asn.read_text())
+    (tmp_path / "stars").mkdir()
+    members = written["products"][0]["members"]
+    for number, (member, one) in enumerate(zip(members, made, strict=True)):
+        stars = one.truth.sources
+        Table({"x": stars["x"], "y": stars["y"]}).write(tmp_path / f"stars/{number}.ecsv")
+        member["tweakreg_catalog"] = f"../stars/{number}.ecsv"
+    asn.write_text(json.dumps(written))
+    blind = {
+        "tweakreg": {"minobj": 4, "fitgeometry": "shift", "use_custom_catalogs": True, "snr_threshold": 1e6},
+        "source_catalog": {"skip": True},
+    }
+
+    def misses(out):
+        jwcal.run_pipeline("image3", asn, blind, out=tmp_path / out, crds_path=str(there["crds"]))
+        crf = [stored.read(path) for path in sorted((tmp_path / out).glob("*_crf.fits"))]
+        return np.array([miss.mean(1) for miss in mosaics.errors(made, crf)]), [one.header.get("EXPGRPID") for one in crf]
+
+    before = np.array([miss.mean(1) for miss in mosaics.errors(made)])
+    after, groups = misses("alone")
+    assert np.std(before, axis=0).max() > 20 and np.std(after, axis=0).max() < 0.5 and groups == [None] * 3
+    for member in members[1:]:
+        member["group_id"] = "together"
+    asn.write_text(json.dumps(written))
+    after, groups = misses("grouped")
+    assert groups == [None, "together", "together"]
+    np.testing.assert_allclose(after[2] - after[1], before[2] - before[1], atol=0.5)  # they have moved as one
+    assert np.abs(after - before).max() > 5
+    (tmp_path / "stars/1.ecsv").unlink()
+    with pytest.raises(InputError, match="there is no ../stars/1.ecsv, the catalogue of"):
+        misses("none")
 
 
 @pytest.mark.parametrize("wild", [{"pixels": 30.0}])

@@ -4,6 +4,7 @@ import os
 
 import pytest
 import yaml
+from astropy.io import fits
 
 import sky
 from jwcal.settings.tables import table
@@ -94,3 +95,13 @@ def test_a_mode_by_its_exp_type(tmp_path, capsys):
     assert "1 raw files" in capsys.readouterr().out and (tmp_path / "config.yaml").exists()
     with pytest.raises(InputError, match="NRS_NOTHING"):
         for_row("NRS_NOTHING")
+
+
+@pytest.mark.parametrize("name", ["nrc_dark", "fgs_acq1", pytest.param("nis_ami", marks=pytest.mark.full)])
+def test_a_mode_among_others_of_a_program(name, tmp_path):
+    """With numbers of observations and a day of its own."""
+    made = MODES[name].make(tmp_path, observation=41, start="2024-02-29T01:02:03")
+    headers = [fits.getheader(path) for path in made.uncals]
+    assert min(int(header["OBSERVTN"]) for header in headers) == 41
+    assert all(path.name.startswith(f"jw01234{header['OBSERVTN']}001_") for path, header in zip(made.uncals, headers, strict=True))
+    assert {header["DATE-OBS"] for header in headers} == {"2024-02-29"}

@@ -7,6 +7,7 @@ import pytest
 from astropy.io import fits
 from stdatamodels.jwst import datamodels
 
+from jwcal.arithmetic.detector.cross_artefact import GAP
 from jwcal.simulate import integral_field, mrs
 from jwcal.simulate.spectrograph import Source, Spectrum
 from jwcal.vocabulary.errors import InputError
@@ -64,6 +65,19 @@ def test_an_extended_source_keeps_its_light(tmp_path):
         image = mrs.simulate_mrs(files, sources=[source], noise=False).truth.image
         sums.append([image[:, half].sum() for half in (slice(0, 510), slice(510, 1032))])
     np.testing.assert_allclose(sums[1], sums[0], rtol=0.01)
+
+
+@pytest.mark.parametrize("channels", ["12", "34"])
+def test_no_light_falls_between_the_channels(channels):
+    """Where straylight looks for the pedestal: a slice there would be taken off all of the image."""
+    lit = np.zeros(mrs.SHAPE, bool)
+    for channel in map(int, channels):
+        slices = [mrs.inside(channel, number) for number in range(1, mrs.OPTICS[channel][0] + 1)]
+        assert np.sum(slices, axis=0).max() == 1 and all(one.any() for one in slices)
+        lit |= np.any(slices, axis=0)
+    first, last = GAP[channels]
+    assert not lit[:, first:last].any()
+    assert not lit[:, :4].any() and not lit[:, -4:].any()
 
 
 @pytest.mark.parametrize("wrong", [{"channels": ["1"]}, {"bands": ["A"]}, {"dithers": 5}])

@@ -412,3 +412,14 @@ def test_a_planet_from_raw_files_to_a_light_curve(planet):
         assert np.nanmedian(flux[good] / made.spectrum(wavelength[good])) == pytest.approx(1, abs=2e-3)
     curve = np.asarray(Table.read(found(folder, "*_whtlt.ecsv"))["whitelight_flux_order_1"])
     np.testing.assert_allclose(curve / curve[0], 1 - 0.01 * made.dip.shape, atol=5e-4)
+
+
+@pytest.mark.full
+def test_a_star_in_the_first_order_alone_from_its_raw_file(tmp_path):
+    """A single exposure through F277W, as it is taken beside each series, ends with a combined spectrum of order 1."""
+    made = soss.expose_series(tmp_path, subarray="SUBSTRIP96", filter="F277W", nints=1, transit=None, **QUIET)
+    calibrate(tmp_path, "c1d")
+    table = spectrum(found(tmp_path, "*niriss_f277w-gr700xd-substrip96_c1d.fits"), "COMBINE1D")
+    good = (table["WAVELENGTH"] > 2.5) & (table["WAVELENGTH"] < 2.8)
+    ratio = table["FLUX"][good] / made.spectrum(table["WAVELENGTH"][good])
+    assert good.sum() > 250 and np.median(ratio) == pytest.approx(1, abs=3e-3)

@@ -21,9 +21,9 @@ from jwcal.kernels.photometry.aperture_sums import aperture_sums
 from jwcal.model.exposure import Members
 from jwcal.model.references import References
 from jwcal.products import catalogues, stored
-from jwcal.simulate import calibrated, instruments
+from jwcal.simulate import calibrated, instruments, occulters
 from jwcal.simulate.coronagraph import Coronagraph, setup_of
-from jwcal.steps import align_refs, klip, outlier_detection, resample, stack_refs
+from jwcal.steps import align_refs, bkg_subtract, klip, outlier_detection, resample, stack_refs
 from jwcal.vocabulary import dq
 from jwcal.vocabulary.errors import ConfigError, InputError, ReferenceError, Skip
 from peer import needs_peer, peer_pipeline, peer_python
@@ -414,23 +414,72 @@ PHASE = {"exp_type": "MIR_4QPM", "filter": "F1065C", "aperture": "MIRIM_MASK1065
 PHASE |= {"detector": "MIRIMAGE", "subarray": instruments.Subarray("MASK1065", 86, 98, 72, 72)}
 
 
-@pytest.mark.parametrize("mode", [BAR, PHASE])
-def test_bars_and_phase_masks(tmp_path, mode):
+LYOT = {"exp_type": "MIR_LYOT", "filter": "F2300C", "aperture": "MIRIM_MASKLYOT", "CORONMSK": "LYOT_2300"}
+LYOT |= {"detector": "MIRIMAGE", "subarray": instruments.Subarray("MASKLYOT", 97, 839, 96, 96)}
+
+
+@pytest.mark.parametrize(
+    ("mode", "away", "ratio"),  # far from the bar, from the edges of the quadrants, and from the disc's
+    [(BAR, 1.4, 5e-5), (PHASE, 2.2, 5e-4), (LYOT, 3.6, 2e-3)],
+    ids=["bar", "phase", "disc"],
+)
+def test_bars_phase_masks_and_discs(tmp_path, mode, away, ratio):
     """The reference pixel is not the middle of the image (users' trouble 22): a planet is where it should be in the sum of two rolls."""
-    away, ratio = (1.4, 5e-5) if mode is BAR else (2.2, 5e-4)  # far from the bar, and from the edges of the quadrants
     made = coronagraphs.program(
         Coronagraph(planets=((away, 145.0, ratio),)), rolls=(0.0, 25.0), nints=2, reference_nints=2, references=3, noise=False, **mode
     )
     before = np.nanstd(made[0][0].exposure.sci)
     all_of_them, table = coronagraphs.subtract(tmp_path, made, outliers=False)
-    mosaic = coronagraphs.put_together(all_of_them)
+    check_planet(coronagraphs.put_together(all_of_them), made, away)
+    assert np.nanstd(made[0][0].exposure.sci) < before
+    assert np.isfinite(table["flux_limit"][4:].value).all()
+
+
+def check_planet(mosaic, made, away):
+    """The planet at 145 degrees is within 0.1 pixel of its place; returns where."""
     target, angle = made[0][0].plan.target, np.radians(145.0)
     ra = target[0] + away * np.sin(angle) / 3600 / np.cos(np.radians(target[1]))
     expected = mosaic.wcs.invert(ra, target[1] + away * np.cos(angle) / 3600)
     found = brightest(mosaic.sci, *expected, reach=4)
     assert np.hypot(found[0] - expected[0], found[1] - expected[1]) < 0.1
-    assert np.nanstd(made[0][0].exposure.sci) < before
-    assert np.isfinite(table["flux_limit"][4:].value).all()
+    return expected
+
+
+def test_dedicated_backgrounds_behind_a_phase_mask(tmp_path):
+    """Stray light along an edge of the quadrants, brighter than the planet: the background's integrations take it off each integration."""
+    away, ratio = 2.2, 5e-4
+    made = coronagraphs.program(
+        Coronagraph(planets=((away, 145.0, ratio),)), rolls=(0.0, 25.0), nints=2, reference_nints=2, references=3, noise=False, **PHASE
+    )
+    clean = copy.deepcopy(made)
+    rows, columns = np.indices(made[0][0].exposure.sci.shape[1:])
+    x, y = star.planned(made[0][0].exposure)
+    glow = 400 * np.exp(-((rows - y) ** 2) / 18) * (1 + 0.5 * np.sin(columns / 7)) + 30
+    random, empty = np.random.default_rng(3), {}
+    for number in range(2):
+        one = copy.deepcopy(made[-1][0].exposure)
+        one.sci = (glow + random.normal(0, 0.5, one.sci.shape)).astype(np.float32)
+        one.sci[0, 20, 30] += 1e4  # a cosmic ray, clipped among the integrations where there are enough of them
+        one.dq[:] = 0
+        one.dq[0, 20, 30] = dq.DO_NOT_USE
+        one.header.name = f"background{number}_rateints.fits"
+        empty[str(number)] = one
+    for one, _ in made:
+        one.exposure.sci += glow.astype(np.float32)
+        one.exposure.members = Members([(name, "background") for name in empty], empty.get)
+        bkg_subtract.apply(one.exposure)
+    for (one, _), (same, _) in zip(made, clean, strict=True):
+        off = one.exposure.sci - same.exposure.sci
+        off = off[np.isfinite(off) & (one.exposure.dq == same.exposure.dq)]
+        assert abs(off.mean()) < 0.05 and off.std() < 0.5  # what is left is the noise of a mean of four
+    fluxes = []
+    for which in (made, clean):
+        all_of_them, _ = coronagraphs.subtract(tmp_path, which, outliers=False, contrast=False)
+        mosaic = coronagraphs.put_together(all_of_them)
+        x, y = check_planet(mosaic, which, away)
+        image = np.nan_to_num(mosaic.sci)[None].astype("f4")
+        fluxes.append(aperture_sums(image, np.zeros_like(image), np.zeros(1), np.array([x]), np.array([y]), 3.0)[0][0])
+    assert fluxes[0] == pytest.approx(fluxes[1], rel=0.05)
 
 
 def test_planets_at_the_limit_come_out_with_their_flux(tmp_path):
@@ -549,17 +598,66 @@ def test_a_star_beside_its_mask_is_said(tmp_path, which, caplog):
         assert said[0].startswith(named) and abs(float(said[0].split(" pixels")[0].split()[-1]) - 0.94 / 0.063) < 2
 
 
+@pytest.mark.parametrize(
+    ("mode", "offset", "outside"),
+    [
+        (BAR, (0.0, 0.0), None),
+        (BAR, (0.3, 0.9), True),  # across the bar
+        (BAR, (1.0, 0.0), False),  # along it
+        (LYOT, (0.0, 0.0), None),
+        (LYOT, (1.8, -1.8), True),
+        (LYOT, (1.0, 0.3), False),  # behind the disc, but not in its middle
+        (PHASE, (0.0, 0.0), None),
+        (PHASE, (0.7, 0.7), True),
+        (PHASE, (1.2, 0.0), True),  # on an edge between quadrants, where the mask's transmission is 0 but the star is split in two
+    ],
+    ids=["bar", "across the bar", "along the bar", "disc", "beside the disc", "behind the disc", "phase", "in a quadrant", "on an edge"],
+)
+def test_a_star_astray_is_said_behind_every_mask(tmp_path, mode, offset, outside, caplog):
+    """Bars, discs and phase masks as round ones: a missed acquisition is told, with the distance; a star in its place is not."""
+    made = coronagraphs.program(nints=1, reference_nints=1, references=1, rolls=(0.0,), offsets=[offset], **mode)
+    all_of_them, refs = coronagraphs.members(made), coronagraphs.references(tmp_path, made)
+    stack_refs.apply(all_of_them)
+    with caplog.at_level("WARNING"):
+        align_refs.apply(all_of_them, refs)
+    said = [m for m in (record.getMessage() for record in caplog.records) if "outshines" in m or "the star was not put there" in m]
+    assert len(said) == (outside is not None)
+    if said:
+        scale = occulters.scale(made[0][0].setup)
+        away = float(said[0].split(" pixels")[0].split()[-1])
+        assert said[0].startswith(made[0][0].exposure.name) and ("outshines" in said[0]) == outside
+        at, width = np.hypot(*offset) / scale, occulters.resolution(made[0][0].setup) / scale
+        assert abs(away - at) < (2 + 0.5 * width if outside else 2 + width)  # behind a disc the light is seen at its edge
+
+
 def test_a_spot_beside_the_mask():
-    """By hand: one alone counts, one of several like it does not, nor one that is under the mask."""
+    """By hand: one alone counts, one of several like it does not, nor a hot pixel; the mask may be over it; it may be saturated."""
     image, transmission = np.random.default_rng(1).normal(0, 1, (60, 60)), np.ones((60, 60))
-    assert star.beside(image, (30, 30), transmission) is None
+    there, resolution = (30, 30), 3.0
+    assert star.astray(image, there, transmission, resolution) is None
+    hot = image.copy()
+    hot[46, 31] += 1e5
+    assert star.astray(hot, there, transmission, resolution) is None
     image[45:48, 30:33] += 100
-    assert star.beside(image, (30, 30), transmission) == pytest.approx(16, abs=1)
-    assert star.beside(image, (30, 40), transmission) is None
+    assert star.astray(image, there, transmission, resolution) == (pytest.approx(16, abs=1), True)
+    assert star.astray(image, (30, 42), transmission, resolution) is None
     transmission[40:] = 0.1
-    assert star.beside(image, (30, 30), transmission) is None
+    assert star.astray(image, there, transmission, resolution) == (pytest.approx(16, abs=1), False)
     image[10:13, 30:33] += 110
-    assert star.beside(image, (30, 30), transmission) is None
+    assert star.astray(image, there, transmission, resolution) is None
+    saturated = np.zeros(image.shape, bool)
+    saturated[9:14, 29:34] = True
+    image[8:15, 28:35], image[9:14, 29:34] = 90, 0
+    assert star.astray(image, there, transmission, resolution, saturated) is None  # two of them
+    image[45:48, 30:33] = 1
+    assert star.astray(image, there, transmission, resolution, saturated) == (pytest.approx(19, abs=2), True)
+
+
+def test_the_resolution_by_the_header():
+    about = header(PIXAR_A2=0.0039)
+    assert star.resolution(about) == pytest.approx(3.35e-6 / 6.5 * 206264.806 / np.sqrt(0.0039))
+    about["FILTER"] = "OPAQUE"
+    assert star.resolution(about) == star.USUAL
 
 
 def test_blocks_of_nan_and_empty_integrations(tmp_path, two_rolls, caplog):

@@ -3,7 +3,6 @@
 import logging
 
 import asdf
-import numba
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -24,6 +23,7 @@ from jwcal.simulate.nirspec.references import write_references as write_nirspec
 from jwcal.steps import assign_wcs, cube_build
 from jwcal.vocabulary import dq
 from jwcal.vocabulary.errors import ConfigError, InputError, ReferenceError
+from many_threads import each_number
 from peer import needs_peer, peer_python
 
 NARROW = {"wavemin": 5.28, "wavemax": 5.33}  # a line, in some sixty planes
@@ -163,10 +163,8 @@ def test_weights_by_distance(exponential):
 
 
 def test_same_bytes_for_any_number_of_threads(star, files):
-    made = []
-    for threads in (1, numba.config.NUMBA_NUM_THREADS):
-        numba.set_num_threads(threads)
-        made.append([build(star, files, channel="1", weighting=way, **NARROW)[0] for way in ("drizzle", "emsm", "msm")])
+    ways = ("drizzle", "emsm", "msm")
+    made = each_number(lambda: [build(star, files, channel="1", weighting=way, **NARROW)[0] for way in ways])
     for one, other in zip(*made, strict=True):
         for name in ("sci", "err", "dq"):
             assert getattr(one, name).tobytes() == getattr(other, name).tobytes()
@@ -285,6 +283,18 @@ def test_cubes_of_an_association(small):
     assert made[0].header["BAND"] == "MULTIPLE" and np.nanmax(made[0].sci) == np.nanmin(made[0].sci) == 3
 
 
+def test_the_target_of_a_moving_cube_is_where_it_was_on_the_mean(small):
+    """The cube is in the frame of the mean place: an aperture at the first exposure's would miss the target."""
+    moving = in_band(small, "SHORT", "moving_cal.fits")
+    moving.header.primary["TARGTYPE"], moving.header.primary["TARG_RA"] = "MOVING", 53.0
+    moving.header.sci["MT_AVRA"], moving.header.sci["MT_AVDEC"] = 53.001, -27.79
+    moving.header.primary["TARG_DEC"] = -27.8
+    for kind, place in (("MOVING", (53.001, -27.79)), ("FIXED", (53.0, -27.8))):
+        moving.header.primary["TARGTYPE"] = kind
+        (cube,) = build(moving, small[1], channel="1")
+        assert (cube.header["TARG_RA"], cube.header["TARG_DEC"]) == place
+
+
 @pytest.mark.full
 def test_dithers_keep_the_flux(files):
     """Surface brightness is a mean: two exposures of a scene have the same sum of brightness times area as one."""
@@ -304,6 +314,130 @@ def test_what_the_user_says_of_the_grid(small):
     assert cube.header["CDELT1"] == pytest.approx(0.2 / 3600) and cube.header["CDELT3"] == 0.01
     (turned,) = build(*small, channel="1", cube_pa=30.0, scalew=0.05)
     assert turned.header["PC1_2"] == pytest.approx(0.5) and turned.header["PC2_2"] == pytest.approx(np.cos(np.pi / 6))
+
+
+def _limits(low, high):
+    def check(cube, usual):
+        step = cube.header["CDELT3"]
+        at = cube.tables["WCS-TABLE"]["wavelength"].ravel()
+        np.testing.assert_allclose([at[0], at[-1]], [low + step / 2, high - step / 2], atol=step)
+        assert abs(at.size - (high - low) / step) <= 1 and at.size < usual.sci.shape[0]
+
+    return check
+
+
+def _steps(keyword, value):
+    def check(cube, usual):
+        scale = 3600 if keyword != "CDELT3" else 1
+        assert cube.header[keyword] * scale == pytest.approx(value) != usual.header[keyword] * scale
+        if keyword != "CDELT3":
+            assert cube.header["PIXAR_A2"] == pytest.approx(value**2)
+
+    return check
+
+
+def _same(cube, usual):
+    for name in ("sci", "err", "dq"):
+        assert getattr(cube, name).tobytes() == getattr(usual, name).tobytes()
+
+
+def _by_table(cube, usual):
+    assert (cube.header["CTYPE3"], usual.header["CTYPE3"]) == ("WAVE-TAB", "WAVE")
+    np.testing.assert_allclose(cube.tables["WCS-TABLE"]["wavelength"].ravel(), [5.1, 5.2, 5.3], rtol=1e-6)
+
+
+def _along_the_slices(cube, usual):
+    """A row of spaxels looks at one slice, or at two all along."""
+    pure = []
+    for one in (cube, usual):
+        image = one.sci[400]
+        rows = image[np.isfinite(image).sum(axis=1) > 4]
+        pure.append(np.mean(np.nanstd(rows, axis=1) < 1e-3))
+    assert pure[0] > 0.8 > pure[1], pure
+
+
+def _one_channel(cube, usual):
+    assert cube.header["CHANNEL"] == "2" and usual.header["CHANNEL"] == "1"
+
+
+def _odd(cube, usual):
+    assert cube.sci.shape[1:] == (7, 11) != usual.sci.shape[1:]
+
+
+def _turned(cube, usual):
+    np.testing.assert_allclose([cube.header["PC1_2"], cube.header["PC2_2"]], [np.sin(np.deg2rad(40)), np.cos(np.deg2rad(40))])
+    assert usual.header["PC1_2"] == 0
+
+
+def _moved(cube, usual):
+    """The same field, on a grid about another place: twice as far away at the one side."""
+    assert (cube.header["CRVAL1"], cube.header["CRVAL2"]) == (usual.header["CRVAL1"] + 0.0001, usual.header["CRVAL2"] - 0.0001)
+    assert cube.sci.shape[1] > usual.sci.shape[1] and cube.sci.shape[2] > usual.sci.shape[2]
+
+
+def _joined(cube, usual):
+    assert cube.header["CHANNEL"] == "12" and cube.header["CTYPE3"] == "WAVE-TAB"
+
+
+@pytest.mark.parametrize(
+    ("given", "check"),
+    [
+        ({"channel": "2"}, _one_channel),
+        ({"band": "short", "channel": "1"}, _same),
+        ({"output_type": "multi", "channel": "all"}, _joined),
+        ({"output_type": "channel"}, _same),  # there is one band
+        ({"linear_wave": False}, _by_table),
+        ({"scalexy": 0.26}, _steps("CDELT1", 0.26)),
+        ({"scalew": 0.004}, _steps("CDELT3", 0.004)),
+        ({"coord_system": "world"}, _same),
+        ({"coord_system": "ifualign"}, _along_the_slices),
+        ({"cube_pa": 40.0}, _turned),
+        ({"nspax_x": 10, "nspax_y": 7}, _odd),
+        ({"ra_center": 0.0001, "dec_center": -0.0001}, _moved),  # from the usual place
+        ({"wavemin": 5.1}, _limits(5.1, 5.77)),
+        ({"wavemax": 5.3}, _limits(4.88, 5.3)),
+        ({"wavemin": 5.1, "wavemax": 5.3}, _limits(5.1, 5.3)),
+        ({"skip_dqflagging": True}, _same),
+        ({"debug_spaxel": "3 3 3"}, _same),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_each_parameter_does_what_it_says(small, given, check):
+    exposure, files = small
+    image = exposure.wcs.pipeline[0].transform.label_mapper.mapper.astype(np.float32)
+    coded = _coded(exposure, image)
+    (usual,) = build(coded, files, channel="1")
+    given = {"channel": "1"} | given
+    for name, keyword in (("ra_center", "CRVAL1"), ("dec_center", "CRVAL2")):
+        if name in given:
+            given[name] = usual.header[keyword] + given[name]
+    cube, *more = build(coded, files, **given)
+    assert not more
+    check(cube, usual)
+
+
+@pytest.mark.parametrize("weighting", ["msm", "emsm"])
+@pytest.mark.parametrize(("rois", "roiw", "power"), [(0.5, 0.02, 2.0), (0.9, 0.02, 2.0), (0.5, 0.06, 2.0), (0.5, 0.02, 1.0)])
+def test_regions_and_powers_of_weights(small, weighting, rois, roiw, power):
+    """One voxel by hand: the mean of the pixels that are near enough on the sky and in wavelength."""
+    exposure, files = small
+    rng = np.random.default_rng(7)
+    noisy = _coded(exposure, rng.uniform(1, 9, exposure.sci.shape))
+    own = {"weighting": weighting, "rois": rois, "roiw": roiw, "weight_power": power, "scalexy": 0.25, "scalew": 0.01}
+    (cube,) = build(noisy, files, channel="1", **own)
+    counts = cube.extra["WMAP"]
+    z, j, i = np.unravel_index(np.argmax(counts), counts.shape)
+    rows, columns = np.indices(noisy.sci.shape)
+    ra, dec, wavelength = noisy.wcs(columns.astype(float), rows.astype(float))
+    good = np.isfinite(ra) & (wavelength < 7)  # of the first channel
+    x, y, plane = cube.wcs.invert(ra[good], dec[good], wavelength[good], with_bounding_box=False)
+    away, apart = 0.25 * np.hypot(x - i, y - j), 0.01 * np.abs(plane - z)
+    near = (away <= rois) & (apart <= roiw)
+    assert near.sum() == counts[z, j, i] > 5
+    square = (away[near] / 0.25) ** 2 + (apart[near] / 0.01) ** 2
+    weight = np.exp(-square / (0.5 * 0.13 / 0.25)) if weighting == "emsm" else 1 / np.maximum(square ** (power / 2), 0.01)
+    assert cube.sci[z, j, i] == pytest.approx(np.average(noisy.sci[good][near], weights=weight), rel=1e-4)
+    assert (cube.header["WTYPE"], cube.header["ROIS"], cube.header["ROIW"]) == (weighting, rois, roiw)
 
 
 def test_shifts_of_exposures(star, files, tmp_path):
@@ -523,6 +657,10 @@ def test_slices_of_nirspec(slices):
     assert cube.product == "jw01234-o001_t001_nirspec_prism-clear"
     with pytest.raises(ConfigError, match="grating without filter"):
         build(*slices, "nirspec", grating="prism")
+    (chosen,) = build(*slices, "nirspec", grating="prism", filter="clear", wavemin=2.0, wavemax=2.1)
+    assert chosen.sci.tobytes() == cube.sci.tobytes()
+    with pytest.raises(ConfigError, match="grating g140m, filter f100lp is in none of the exposures, which have prism-clear"):
+        build(*slices, "nirspec", grating="g140m", filter="f100lp")
 
 
 @needs_peer
@@ -571,6 +709,47 @@ def test_places_on_the_slicer(slices):
     np.testing.assert_allclose(cube.header["PIXAR_A2"], 0.1 * 0.103, rtol=0.05)  # the slicer is stretched: half a width along is 0.1 arcsec
     with pytest.raises(ConfigError, match="of one exposure, there are 2"):
         build([exposure, exposure], files, "nirspec", **window)
+
+
+PEER_ON_THE_SLICER = """
+import logging, sys
+sys.path.insert(0, str(helpers))
+import run_peer
+run_peer.offline()
+logging.disable(logging.CRITICAL)
+from jwst.cube_build import CubeBuildStep
+from stdatamodels.jwst import datamodels
+model = datamodels.IFUImageModel(str(path))
+model.meta.cal_step.assign_wcs = "COMPLETE"
+model.meta.wcsinfo.spectral_region = [1.0, 30.0]
+step = CubeBuildStep()
+step.override_cubepar, step.coord_system, step.wavemin, step.wavemax = str(cubepar), "internal_cal", 2.0, 2.1
+(cube,) = step.run(model)
+out |= {"sci": cube.data, "err": cube.err, "dq": cube.dq, "wmap": cube.weightmap, "wave": cube.wavetable["wavelength"]}
+known = cube.meta.wcsinfo
+out["first"] = [(1 - known.crpix2) * known.cdelt2 + known.crval2, known.cdelt2]
+"""
+
+
+@needs_peer
+@nirspec.needs_real
+@pytest.mark.parity
+@pytest.mark.full
+def test_places_on_the_slicer_as_the_peer(slices, tmp_path):
+    """With the corners that it takes; its first column and the step between columns are others: see docs/differences.md."""
+    exposure, files = slices
+    noisy = _coded(exposure, exposure.sci + np.random.default_rng(6).normal(0, 0.2, exposure.sci.shape))
+    noisy.dq = exposure.dq.copy()
+    noisy.dq[::37, ::11] = dq.DO_NOT_USE
+    path = stored.write(noisy, tmp_path / "jw01234001001_02101_00001_nrs1_cal.fits")
+    theirs = peer_python(PEER_ON_THE_SLICER, path=str(path), cubepar=str(files["cubepar"]), helpers=HELPERS)
+    (cube,) = build(noisy, files, "nirspec", coord_system="internal_cal", wavemin=2.0, wavemax=2.1, slicer_corners="next")
+    assert np.array_equal(cube.dq, theirs["dq"]) and np.array_equal(cube.extra["WMAP"], theirs["wmap"])
+    assert np.array_equal(cube.tables["WCS-TABLE"]["wavelength"].ravel(), theirs["wave"].ravel())
+    np.testing.assert_allclose([cube.header["CRVAL2"], cube.header["CDELT2"]], theirs["first"], rtol=1e-6)
+    good = cube.dq == 0
+    for name in ("sci", "err"):
+        np.testing.assert_allclose(getattr(cube, name)[good], theirs[name][good], rtol=1e-4, err_msg=name)
 
 
 @nirspec.needs_real

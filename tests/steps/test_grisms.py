@@ -183,6 +183,21 @@ def test_sky_is_scaled_to_where_no_source_is(tmp_path):
     assert 0.3 < exposure.extra["MASK"].mean() < 0.95
 
 
+def test_sky_of_photons(tmp_path):
+    """A faint sky in short ramps, whose photons each pixel counts for its own error: the scale is not drawn to the faint side."""
+    field = grisms.field(tmp_path, grisms.NIRISS, [Star(110.0, 60.0, 1e-5)], background=0.5, strengths=(1, 0))
+    exposure, random, gain = with_wcs(field), np.random.default_rng(7), 50.0  # photons for 1 DN/s
+    exposure.sci[:] = random.poisson(np.maximum(exposure.sci, 0) * gain) / gain + random.normal(0, 0.05, exposure.sci.shape)
+    exposure.var_poisson[:], exposure.var_rnoise[:] = np.maximum(exposure.sci, 0) / gain, 0.05**2
+    exposure.err[:] = np.sqrt(exposure.var_poisson + exposure.var_rnoise)
+    scales = []
+    for weights in ("expected", "data"):
+        copy = exposure.derive([type(exposure.only)(**{name: plane.copy() for name, plane in exposure.only.planes()})], "rate")
+        copy.wcs, copy.members = exposure.wcs, exposure.members
+        scales.append(bkg_subtract.apply(copy, field.refs, "wfss", "PUPIL", wfss_weights=weights).header["BKGD_SCL"])
+    assert abs(scales[0] / 0.5 - 1) < 0.004 and scales[1] < 0.49, scales
+
+
 def test_sky_of_a_crowded_field(tmp_path, caplog):
     """Sources everywhere: the scale is still near, and the log says why it is from all pixels."""
     stars = [Star(x, y, 1e-6, sigma=2.0) for x in range(4, 256, 12) for y in range(4, 256, 8)]
@@ -469,7 +484,7 @@ def test_peer_of_a_field(tmp_path, name):
     field = grisms.field(tmp_path, mode, stars, background=0.6, noise=0.02, VELOSYS=15000.0)
     theirs = peer_field(field)
     exposure = with_wcs(field)
-    exposure = bkg_subtract.apply(exposure, field.refs, "wfss", passband(field))
+    exposure = bkg_subtract.apply(exposure, field.refs, "wfss", passband(field), wfss_weights="data")
     np.testing.assert_allclose(exposure.header["BKGD_SCL"], theirs["scale"], rtol=1e-6)
     np.testing.assert_array_equal(exposure.extra["MASK"], theirs["mask"])
     exposure = srctype.apply(cut(field, exposure), None, "field")

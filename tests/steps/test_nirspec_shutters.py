@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 import nirspec
 from jwcal.arithmetic.slits import open_slits
@@ -61,6 +62,42 @@ def test_a_file_by_the_plan_comes_first(folder, tmp_path):
     assert len(assign_wcs.apply(exposure, refs, "nrs_shutters").about["slits"].slits) == 8
 
 
+def test_cut_outs_that_overlap_are_each_their_own(tmp_path):
+    """Spectra of a grating reach from edge to edge of NRS2, so that a cut-out is whole rows of the exposure."""
+    neighbours = [(1, 1, 150, 60, 62, 61, 1, (0.5, 0.5)), (2, 1, 150, 64, 66, 65, 2, (0.5, 0.5))]
+    nirspec.metadata(tmp_path / FILE, neighbours, fixed=None)
+    exposure, refs = assigned(tmp_path, DETECTOR="NRS2", GRATING="G395H", FILTER="F290LP")
+    before = exposure.sci.copy()
+    one, other = extract_2d.apply(exposure, refs, "slits").pixels
+    assert one.shape[1] == other.shape[1] == 2048
+    assert (
+        one.header["SLTSTRT2"] < other.header["SLTSTRT2"] + other.shape[0]
+        and other.header["SLTSTRT2"] < one.header["SLTSTRT2"] + one.shape[0]
+    )
+    other_before = other.sci.copy()
+    for _, plane in one.planes():
+        plane *= 2
+    np.testing.assert_array_equal(other.sci, other_before)
+    np.testing.assert_array_equal(exposure.sci, before)
+
+
+def test_references_of_fixed_slits_only_with_fixed_slits(folder, tmp_path):
+    """Which references a job has: those of slits too, where the metadata have a source in one for its configuration and dither."""
+    from jwcal.associations import members
+    from jwcal.settings.recipe import Recipe
+
+    nirspec.metadata(tmp_path / "alone_msa.fits", fixed=None)
+    (tmp_path / "broken_msa.fits").write_text("no FITS file")
+    files = {"fflat": "of_shutters.fits", "fflat@NRS_FIXEDSLIT": "of_slits.fits"}
+    kinds = {}
+    for path in (folder / FILE, tmp_path / "alone_msa.fits", tmp_path / "broken_msa.fits"):
+        recipe = Recipe("spec2", [], {"assign_wcs": {"skip": False}}, dict(files), dict(files))
+        members.add_named(recipe, {**nirspec.SHUTTERS, "MSAMETFL": path.name}, path.parent / "made_rate.fits")
+        assert recipe.members == [{"path": str(path), "exptype": "msametadata"}] and recipe.names == recipe.references
+        kinds[path.name] = set(recipe.references)
+    assert kinds == {FILE: set(files), "alone_msa.fits": {"fflat"}, "broken_msa.fits": set(files)}
+
+
 @pytest.mark.parametrize(
     ("keywords", "what"),
     [
@@ -89,6 +126,15 @@ def test_files_that_say_what_cannot_be(folder, tmp_path):
         assigned(tmp_path)
     nirspec.metadata(tmp_path / FILE, [(18, 3, 100, 50, 52, 51, 6, (0.5, 0.5))], fixed=None)
     with pytest.raises(InputError, match="no light of its 1 open slits falls on NRS1"):
+        assigned(tmp_path)
+
+
+def test_no_open_shutter(tmp_path):
+    """Of its rows one is left, of a fixed slit without a source."""
+    nirspec.metadata(tmp_path / FILE, [])
+    with fits.open(tmp_path / FILE, mode="update") as hdus:
+        hdus["SHUTTER_INFO"].data["primary_source"][:] = "N"
+    with pytest.raises(InputError, match="it has no open slit"):
         assigned(tmp_path)
 
 

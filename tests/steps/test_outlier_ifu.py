@@ -16,6 +16,7 @@ from jwcal.simulate.spectrograph import Source, Spectrum
 from jwcal.steps import outlier_detection
 from jwcal.vocabulary import dq
 from jwcal.vocabulary.errors import InputError, Skip
+from many_threads import each_number
 from peer import needs_peer, peer_python
 
 PLANES = ("sci", "err", "var_poisson", "var_rnoise", "var_flat")
@@ -91,6 +92,18 @@ def test_nothing_is_found_where_nothing_is(dithers):
     exposures = copy.deepcopy(dithers)
     outlier_detection.apply(exposures, None, "ifu")
     assert max(outliers(exposure).sum() for exposure in exposures) <= 1
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("method", ["dithers", "neighbours"])
+def test_same_bytes_for_any_number_of_threads(dithers, method):
+    def bytes_of():
+        exposures, *_ = injected(dithers)
+        outlier_detection.apply(exposures, None, "ifu", ifu_method=method)
+        return [plane.tobytes() for exposure in exposures for plane in (exposure.sci, exposure.err, exposure.dq)]
+
+    one, other = each_number(bytes_of)
+    assert one == other
 
 
 def test_one_exposure_of_a_band(dithers, caplog):

@@ -10,6 +10,7 @@ from jwcal.model.references import References
 from jwcal.steps import straylight
 from jwcal.vocabulary import dq
 from jwcal.vocabulary.errors import InputError, ReferenceError
+from many_threads import each_number
 from peer import needs_peer, peer_python
 
 SHAPE = (1024, 1032)
@@ -85,6 +86,19 @@ def test_an_artefact_and_a_pedestal_are_taken_out(tmp_path, channels):
     assert np.median(cross[seeing]) > 0.3
     assert np.abs(np.median(left)) < 0.02 * np.median(cross[seeing])
     assert np.std(left) < 0.1 * np.std(cross[seeing])
+
+
+def test_same_bytes_for_any_number_of_threads(tmp_path):
+    _, noisy = scene()
+    refs = references(tmp_path, exposure(noisy))
+
+    def bytes_of():
+        made = exposure(noisy + 0.3)
+        straylight.apply(made, refs)
+        return made.sci.tobytes()
+
+    one, other = each_number(bytes_of)
+    assert one == other
 
 
 def test_hot_pixels_between_the_channels_do_no_harm(tmp_path):

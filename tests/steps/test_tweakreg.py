@@ -146,6 +146,33 @@ def test_blank_parts_are_no_quiet_sky(folder):
     assert part.shape[1] == np.sum(whole[0] > 172) > 10
 
 
+@pytest.mark.parametrize("radius", [2, 5])
+def test_peaks_are_photutils_s(radius):
+    from photutils.detection import find_peaks
+
+    random = np.random.default_rng(8)
+    image = random.normal(size=(150, 170)) + 4 * (random.random((150, 170)) < 0.03)
+    image[40:44, 50:60] = 9.0  # a plateau
+    image[100, 100:120], mask = np.nan, random.random(image.shape) < 0.1
+    theirs = find_peaks(image, 1.5, mask=mask, min_separation=radius)
+    ours = sources.peaks(image, 1.5, mask, radius)
+    assert len(ours) > 100
+    np.testing.assert_array_equal(ours, np.transpose((theirs["x_peak"], theirs["y_peak"])))
+    assert len(sources.peaks(np.ones((9, 9)), 0.5, np.zeros((9, 9), bool), radius)) == 0
+
+
+def test_flagged_pixels_are_no_stars(pointed):
+    """Users' trouble 2: ten times as many hot pixels as stars, brighter than these, flagged."""
+    images = copied(pointed)
+    for number, image in enumerate(images):
+        hot = np.random.default_rng((7, number)).random(image.sci.shape) < 400 / image.sci.size
+        image.sci[hot], image.dq[hot] = 300.0, dq.DO_NOT_USE | dq.HOT
+    found = sources.find(images[0].sci, images[0].err, images[0].dq, finder())
+    assert not (images[0].dq[tuple(np.rint(found[1::-1]).astype(int))] & dq.HOT).any()
+    tweakreg.apply(starfields.members(images), sip_approx=False, **CLOSE)
+    assert np.sqrt(np.mean(errors(images, against=0) ** 2)) < 0.5
+
+
 @pytest.mark.parametrize("fwhm, worst", [(1.0, 0.01), (1.4, 0.02), (2.1, 0.003)])
 def test_stars_that_are_no_gaussians(fwhm, worst):
     """Airy patterns, whose cores are under-sampled: a telescope's stars are nearer to these."""
@@ -240,6 +267,26 @@ def test_a_second_run_finds_nothing_left(pointed):
     _, report = tweakreg.apply(starfields.members(images), sip_approx=False, save_report=True, **CLOSE)
     assert np.abs(report.catalogue["dx"]).max() < 1e-6 and np.abs(report.catalogue["dy"]).max() < 1e-6
     np.testing.assert_allclose(errors(images), first, atol=1e-2)
+
+
+def test_a_catalogue_that_is_much_denser_than_the_stars(folder, tmp_path):
+    """Most pairs within the tolerance are neighbours: their scatter is that of unrelated stars, and the fit is right nevertheless."""
+    places = np.array(starfields.stars(500, field=3.6, seed=6, apart=0.12))
+    truth = (STEPS[0], (0.52, -0.33, 0.0))
+    images, options = catalogued(folder, STEPS[:2], 0, 0.02, places[:, :80], truth)
+    Table({"RA": places[0], "DEC": places[1]}).write(tmp_path / "dense.ecsv")
+    options |= {"abs_refcat": str(tmp_path / "dense.ecsv"), "tolerance": 0.1, "separation": 0.2}
+    far = copied(images)
+    tweakreg.apply(starfields.members(images), **options)
+    assert all(image.wcs.name == "FIT-LVL3-dense.ecsv" for image in images)
+    assert np.sqrt(np.mean(errors(images) ** 2)) < 0.3
+    tweakreg.apply(starfields.members(far), **options, rematch=False, check_fits=False)  # as the peer
+    assert np.sqrt(np.mean(errors(far) ** 2)) > 5
+    places[1] += 0.3 / 3600 * np.random.default_rng(3).choice([-1, 1], places.shape[1])  # other stars, as dense
+    Table({"RA": places[0], "DEC": places[1]}).write(tmp_path / "other.ecsv")
+    images, _ = catalogued(folder, STEPS[:2], 0, 0.02, starfields.stars(80, field=3.6, seed=8, apart=0.12), truth)
+    tweakreg.apply(starfields.members(images), **options | {"abs_refcat": str(tmp_path / "other.ecsv")})
+    assert not any(str(image.wcs.name).startswith("FIT") for image in images)
 
 
 # --- fits that are not applied -------------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ SNAKEFILE = f"""
 import atexit, json, threading
 include: "{PRIVATE}"
 
+ASKED = asks_for_dry_run()
+
 def tell(**facts):
     with open("said.json", "a") as file:
         file.write(json.dumps({{"main": is_main_process(), "lint": is_lint()}} | facts) + "\\n")
@@ -50,7 +52,7 @@ def at_exit():
     if not does_something():
         return tell(does=False)
     jobs = [[rule, dict(wildcards).get("name"), must] for rule, wildcards, must in jobs_of_the_run()]
-    tell(does=True, dry=is_dry_run(), everything=looks_at_everything(), jobs=sorted(jobs))
+    tell(does=True, dry=is_dry_run(), asked=ASKED, everything=looks_at_everything(), jobs=sorted(jobs))
 
 if is_main_process():
     atexit.register(at_exit)
@@ -77,7 +79,7 @@ JOBS = [["after", None, True], ["all", None, True], ["made", "a", True], ["made"
 
 def test_a_dry_run_and_options(run):
     (facts,) = run("--dry-run")[1]
-    assert facts == {"main": True, "lint": False, "does": True, "dry": True, "everything": False, "jobs": JOBS}
+    assert facts == {"main": True, "lint": False, "does": True, "dry": True, "asked": True, "everything": False, "jobs": JOBS}
     for option in (["--forceall"], ["--forcerun", "after"], ["--batch", "all=1/1"], ["--rerun-triggers", "mtime", "params"]):
         assert run("--dry-run", *option)[1][-1]["everything"], option
 
@@ -85,7 +87,7 @@ def test_a_dry_run_and_options(run):
 def test_a_run(run, tmp_path):
     done, (start, end) = run()
     assert (start["ended"], start["left"], start["cores"], start["here"], start["screen"]) == (True, True, 2, True, True), done.stderr
-    assert (end["does"], end["dry"]) == (True, False)
+    assert (end["does"], end["dry"], end["asked"]) == (True, False, False)
     assert done.returncode == 1 and (tmp_path / "a.txt").exists() and (tmp_path / "b.txt").exists()  # though late.txt failed: keep_going
 
 

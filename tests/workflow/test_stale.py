@@ -190,6 +190,33 @@ def test_a_file_of_the_users_own_may_change_under_its_name(tiny, program, tmp_pa
     assert why(program)["image2"] == ["flat my flat.fits: its content"]
 
 
+def test_a_file_that_a_parameter_names_may_change_under_its_name(tmp_path):
+    """A catalogue, and a list with the catalogues that it lists: what they say counts, not when they were written."""
+    catalogue, listed, other = tmp_path / "stars.ecsv", tmp_path / "catalogues.txt", tmp_path / "other.csv"
+    for path, text in ((catalogue, "RA DEC\n"), (other, "x y\n"), (listed, "# image catalogue\njw1_cal.fits other.csv\njw2_cal.fits\n")):
+        path.write_text(text)
+
+    def values():
+        return [records._value(str(path), fingerprint.Digests()) for path in (catalogue, listed)]
+
+    first = values()
+    assert [value.split()[0] for value in first] == [str(catalogue), str(listed)] and [len(value.split()) for value in first] == [2, 3]
+    for path, changed in ((catalogue, [True, False]), (other, [False, True]), (listed, [False, True])):
+        before = values()
+        touch(path)
+        assert values() == before
+        path.write_text(path.read_text() + "3 4\n")
+        assert [a != b for a, b in zip(values(), before, strict=True)] == changed
+    assert records._parameter_changes("tweakreg", {"catfile": before[1]}, {"catfile": values()[1]}) == [
+        f"tweakreg.catfile {listed}: its content"
+    ]
+    other.unlink()
+    assert len(values()[1].split()) == 2
+    assert records._value("median", fingerprint.Digests()) == "median" and records._value(str(tmp_path), fingerprint.Digests()) == str(
+        tmp_path
+    )
+
+
 def test_an_input_that_can_not_be_read_is_a_problem_of_its_exposure(program, monkeypatch):
     uncal = next(Path(program["data"]).iterdir())
     touch(uncal)

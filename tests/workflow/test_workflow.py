@@ -310,6 +310,17 @@ def test_summary_says_what_failed_and_why(failed, bad_folder):
     assert "KeyError" not in failed.text and "ValueError" not in failed.text
 
 
+def test_a_failure_is_two_lines_on_the_screen(failed, bad_folder):
+    """What failed and why, each once; where its log is. The summary says it again at the end."""
+    screen = failed.text[: failed.text.index("\njwcal: ")].splitlines()
+    name = root(6104)
+    at = screen.index(next(line for line in screen if line.startswith(f"failed: image2_cal_i2d {name}: ")))
+    assert "the keyword V2_REF is missing" in screen[at]
+    assert screen[at + 1] == f"    its log is results/logs/{name}.image2_cal_i2d.log"
+    assert sum("V2_REF" in line for line in screen) == 1 and sum(line.startswith("failed: ") for line in screen) == 3
+    assert "failed: refuse: 2 files can't be used" in screen and not [line for line in screen if line.startswith("ERROR: ")]
+
+
 def test_a_repaired_program_is_finished(failed, bad_folder, bad_config, tiny, tiny_rate):
     """With what was wrong put right the next run makes what is missing, and only that."""
     for number in (6101, 6102, 6105):

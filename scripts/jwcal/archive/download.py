@@ -1,15 +1,18 @@
 """Bring files from the archive: what is there is left alone, what was cut off is resumed, what comes is checked before it has its name."""
 
 import base64
+import fcntl
 import hashlib
 import http.client
 import logging
 import os
 import re
+import shutil
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from ..vocabulary.errors import InputError
@@ -21,6 +24,7 @@ CHUNK = 2**20
 TRIES, PAUSE = 5, 2.0  # s, longer from try to try
 TIMEOUT = 120.0  # s
 RECORD = 2880  # bytes, that FITS files are made of
+EVERY = 10.0  # s between two signs of life of one file
 
 
 def missing(files, folder):
@@ -37,6 +41,27 @@ def left(files, folder):
     return sum(one.size - min(_size(Path(folder, one.name + PART)), one.size) for one in files)
 
 
+def overview(program, files, folder):
+    """Lines about the files of a program: how many and how large they are, of which modes, and what is still to come into a folder."""
+    wanted = missing(files, folder)
+    lines = [f"program {program}: {_files(files)}, {amount(sum(one.size for one in files))}"]
+    for mode in sorted({one.mode for one in files}):
+        lines.append(f"  {mode or 'shutters'}: {sum(one.mode == mode for one in files)}")
+    return [*lines, f"{len(files) - len(wanted)} are in {folder}; {len(wanted)} are to come, {amount(left(wanted, folder))}"]
+
+
+def _files(files):
+    return f"{len(files)} file{'s' * (len(files) != 1)}"
+
+
+def amount(size):
+    """Bytes in words."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            return f"{size:.3g} {unit}" if unit != "B" else f"{size} B"
+        size /= 1000
+
+
 def _size(path):
     return path.stat().st_size if path.is_file() else 0
 
@@ -50,7 +75,7 @@ def fetch(files, folder, address=None, tell=log.info):
     folder : path
     address : str, optional
     tell : callable
-        Told of each file that has come.
+        Told of each file that has come, and now and then how far one is.
 
     Returns
     -------
@@ -59,23 +84,51 @@ def fetch(files, folder, address=None, tell=log.info):
     Raises
     ------
     InputError
-        A file does not come, after some tries, or is not what the archive says. Those before it stay.
+        The disk has no room for them; a file does not come, after some tries, or is not what the archive says. Those before it stay.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the folder for the files can't be made ({error.strerror})", folder, "Give another one") from None
     address, wanted = address or mast.server(), missing(files, folder)
-    for number, one in enumerate(wanted, start=1):
-        _one(one, folder, address)
-        tell(f"{number}/{len(wanted)} {one.name}")
+    needed, free = left(wanted, folder), shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"{_files(wanted)}, {amount(needed)}, are to come, and {amount(free)} are free", folder, "Make room, or give another folder"
+        )
+    with _alone(folder, tell) if wanted else nullcontext():
+        for number, one in enumerate(wanted, start=1):
+            if _is_there(folder / one.name, one):  # another process has fetched it meanwhile
+                continue
+            name = f"{number}/{len(wanted)} {one.name}"
+            _one(one, folder, address, lambda have, name=name, size=one.size: tell(f"{name}: {amount(have)} of {amount(size)}"))
+            tell(name)
     return [folder / one.name for one in files]
 
 
-def _one(one, folder, address):
+@contextmanager
+def _alone(folder, tell):
+    """One process at a time fetches into a folder: two would write to the same parts."""
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            try:
+                fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                tell(f"waiting: another process fetches into {folder}")
+                fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)
+
+
+def _one(one, folder, address, tell):
     url = f"{address}/api/v0.1/Download/file?{urllib.parse.urlencode({'uri': one.uri})}"
     part = folder / (one.name + PART)
     for turn in range(TRIES):
         try:
-            told = _receive(url, part, one)
+            told = _receive(url, part, one, tell)
             break
         except urllib.error.HTTPError as error:
             if error.code in (401, 403):
@@ -95,7 +148,7 @@ def _one(one, folder, address):
     os.replace(part, folder / one.name)
 
 
-def _receive(url, part, one):
+def _receive(url, part, one, tell):
     """Append what is missing of a file; returns the checksum that the archive tells, (algorithm, hex digits), or None."""
     have = _size(part)
     if have > one.size:
@@ -107,8 +160,12 @@ def _receive(url, part, one):
     with urllib.request.urlopen(mast.opened(url, **headers), timeout=TIMEOUT) as answer:
         resumed = answer.status == 206 and str(answer.headers.get("Content-Range", "")).startswith(f"bytes {have}-")
         with part.open("ab" if resumed else "wb") as file:
+            said = time.monotonic()
             while chunk := answer.read(CHUNK):
                 file.write(chunk)
+                if time.monotonic() - said >= EVERY:
+                    said = time.monotonic()
+                    tell(file.tell())
             file.flush()
             os.fsync(file.fileno())
         told = _told(answer.headers)

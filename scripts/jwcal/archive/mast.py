@@ -21,6 +21,10 @@ NAME = re.compile(r"jw(\d{5})(\d{3})")
 SAFE = re.compile(r"[\w.-]+\.fits")
 
 
+class Unreachable(InputError):
+    """The archive does not answer now."""
+
+
 @dataclass(frozen=True, order=True)
 class File:
     """A file of the archive."""
@@ -57,7 +61,7 @@ def files(program, observations=(), modes=(), address=None):
     Raises
     ------
     InputError
-        There is no such program, observation or mode, or the archive does not answer.
+        There is no such program, observation or mode; Unreachable, if the archive does not answer.
     """
     address = address or server()
     found = _observations(program, address)
@@ -116,7 +120,7 @@ def _ask(service, parameters, address):
             time.sleep(1.0)
             continue
         if status != "COMPLETE":
-            raise InputError(f"the archive did not answer: {answer.get('msg') or status}", address, "Try again later")
+            raise Unreachable(f"the archive did not answer: {answer.get('msg') or status}", address, "Try again later")
         rows += answer.get("data") or []
         if page >= int((answer.get("paging") or {}).get("pagesTotal") or 1):
             return rows
@@ -129,7 +133,7 @@ def _invoke(request, address):
         with urllib.request.urlopen(opened(f"{address}/api/v0/invoke", body), timeout=PATIENCE) as answer:
             found = json.load(answer)
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise InputError(f"the archive can't be asked ({getattr(error, 'reason', None) or error})", address, NETWORK) from None
+        raise Unreachable(f"the archive can't be asked ({getattr(error, 'reason', None) or error})", address, NETWORK) from None
     return found if isinstance(found, dict) else {}
 
 

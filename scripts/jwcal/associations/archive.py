@@ -177,7 +177,8 @@ def _read_member(entry, path, exists):
     if exists is not None and not exists(expname) and not exists(name):
         raise InputError(f"there is no {expname}, and nothing makes it", path, "Add it to the exposures, or take it out of the members")
     exposerr = entry.get("exposerr")
-    return Member(name, exptype.lower(), None if exposerr in (None, "null") else str(exposerr), place=place)
+    own = {"catalogue": str(entry.get("tweakreg_catalog") or "").strip(), "group": str(entry.get("group_id") or "").strip()}
+    return Member(name, exptype.lower(), None if exposerr in (None, "null") else str(exposerr), place=place, **own)
 
 
 def normalised(associations, pool, orphaned):

@@ -1,6 +1,7 @@
 """The associations of a run: those of the rules, in whose place come those that the user gives; and the files that say which were used."""
 
 import json
+import os
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -266,7 +267,9 @@ def _placed(association, folder, files):
 
     def placed(entry):
         name, _ = places.parted(entry["expname"], association.given)
-        return entry | {"expname": places.seen_from(folder, name, files, there.get(name))}
+        stars = str(entry.get("tweakreg_catalog") or "").strip()
+        stars = {"tweakreg_catalog": os.path.relpath(Path(association.given).parent / stars, folder)} if stars else {}
+        return entry | {"expname": places.seen_from(folder, name, files, there.get(name))} | stars
 
     products = [product | {"members": [placed(entry) for entry in product["members"]]} for product in content["products"]]
     return content | {"products": products}

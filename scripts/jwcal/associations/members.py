@@ -1,13 +1,18 @@
 """Which members of an association a pipeline reads, and where they are."""
 
+from functools import lru_cache
 from pathlib import Path
 
+from ..model import named_files
 from ..settings import chains
 from ..vocabulary.errors import InputError
+from ..vocabulary.reference_types import plain
 from . import places
 from .model import MADE
 
 NAMED = {"msametadata": "MSAMETFL"}  # members that no association has: a keyword of the exposure names the file
+
+CATALOGUE = "tweakreg_catalog"  # type of the files with the stars of a member
 
 WORDS = {  # of members that a pipeline can't do without: what is missing, and what to do
     "sourcecat": (
@@ -69,10 +74,31 @@ def add(recipe, association, files=None):
                     do or "Add it to the data, or take it out of the association",
                 )
             recipe.members.append({"path": str(path), "exptype": member.exptype})
+    if recipe.takes == "members":
+        groups = {chains.root_and_suffix(member.expname)[0]: member.group for member in association.of_type("science") if member.group}
+        recipe.association |= {"groups": groups} if groups else {}
+        _add_catalogues(recipe, association)
+
+
+def _add_catalogues(recipe, association):
+    """Add the catalogues of stars that a person's association names, if tweakreg is to take them."""
+    asked = recipe.parameters.get("tweakreg", {"skip": True})
+    if asked["skip"] or not asked["use_custom_catalogs"] or asked["catfile"].strip():
+        return
+    for member in association.of_type("science"):
+        if not member.catalogue:
+            continue
+        path = Path(association.given.parent, member.catalogue)
+        if not path.is_file():
+            what = f"there is no {member.catalogue}, the catalogue of {member.expname}"
+            raise InputError(what, association.given, "Give its place as seen from the association, or take tweakreg_catalog out")
+        recipe.members.append({"path": str(path), "exptype": CATALOGUE, "of": chains.root_and_suffix(member.expname)[0]})
 
 
 def add_named(recipe, header, source, files=None):
     """Add to a recipe the files that keywords of the exposure name, where its steps read them. What is not found the steps tell.
+
+    Where the metadata of shutters have no fixed slit among the slitlets, the recipe keeps no references of fixed slits either.
 
     Parameters
     ----------
@@ -93,10 +119,36 @@ def add_named(recipe, header, source, files=None):
         path = beside if beside.is_file() else (files or {}).get(root, {}).get(suffix)
         if path:
             recipe.members.append({"path": str(path), "exptype": exptype})
+            _leave_out_slits(recipe, header, path)
+
+
+def _leave_out_slits(recipe, header, path):
+    """Without the references of some slits that the exposure has not; of a file that can't be read the step tells."""
+    others = {kind for kind in recipe.references if plain(kind) != kind}
+    if not others:
+        return
+    try:
+        among = _with_slits(str(path), Path(path).stat().st_mtime_ns)
+        here = int(header["MSAMETID"]), int(header["PATT_NUM"])
+    except (InputError, OSError, KeyError, TypeError, ValueError):
+        return
+    if here not in among:
+        recipe.references, recipe.names = ({k: v for k, v in its.items() if k not in others} for its in (recipe.references, recipe.names))
+
+
+@lru_cache(maxsize=256)
+def _with_slits(path, _):
+    """(configuration, dither) of metadata of shutters that have a source in a fixed slit; all exposures of a program share few files."""
+    rows = named_files.fits_table(path, "SHUTTER_INFO", "the MSA metadata file", "")
+    if "fixed_slit" not in rows.dtype.names:
+        return set()
+    named = [str(slit.decode() if isinstance(slit, bytes) else slit).strip().startswith("S") for slit in rows["fixed_slit"]]
+    return set(zip(rows["msa_metadata_id"][named].tolist(), rows["dither_point_index"][named].tolist(), strict=True))
 
 
 def idle(recipe):
-    """Steps that have nothing to do because the association has no member that they read."""
+    """Steps that have nothing to do because the association has no member that they read, and the user gives none (user_background)."""
     there = {member["exptype"] for member in recipe.members}
     wanted = {step: set(chains.member_types(step)) - set(NAMED) for step in recipe.parameters}
-    return [step for step, exptypes in wanted.items() if exptypes and not exptypes & there]
+    given = {step: {kind for kind in exptypes if recipe.parameters[step].get(f"user_{kind}")} for step, exptypes in wanted.items()}
+    return [step for step, exptypes in wanted.items() if exptypes and not exptypes & (there | given[step])]

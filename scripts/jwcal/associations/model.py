@@ -50,6 +50,8 @@ class Member:
     exposerr: str | None = None  # what went wrong when it was exposed
     item: Item | None = field(default=None, compare=False, repr=False)  # None for a product of another association
     place: str = field(default="", compare=False)  # folder that its file names, from where the file lies; see `places`
+    catalogue: str = ""  # of its stars: `tweakreg_catalog` in a person's file, seen from there
+    group: str = ""  # `group_id` in a person's file: members that have the same are taken for one moment's
 
 
 @dataclass(slots=True, eq=False)

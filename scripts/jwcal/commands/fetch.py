@@ -6,6 +6,7 @@ Files that are there are left alone, one that was cut off is resumed. Data that 
 """
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -17,20 +18,16 @@ def main(arguments):
     options = _parser().parse_args(arguments)
     files = mast.files(options.program, options.observation, options.mode, options.server)
     wanted = download.missing(files, options.data)
-    size = download.left(wanted, options.data)
-    print(f"program {options.program}: {len(files)} files, {amount(sum(one.size for one in files))}")
-    for mode in sorted({one.mode for one in files}):
-        print(f"  {mode or 'shutters'}: {sum(one.mode == mode for one in files)}")
-    print(f"{len(files) - len(wanted)} are in {options.data}; {len(wanted)} are to come, {amount(size)}")
+    print(*download.overview(options.program, files, options.data), sep="\n")
     if options.list:
-        print(*(f"{one.name}  {amount(one.size)}{'' if one.public else '  not public yet'}" for one in files), sep="\n")
+        print(*(f"{one.name}  {download.amount(one.size)}{'' if one.public else '  not public yet'}" for one in files), sep="\n")
         return 0
     if not wanted:
         return 0
     if not options.yes and not _agreed(options):
         return 1
     download.fetch(files, options.data, options.server, tell=lambda text: print(text, flush=True))
-    print(f"jwcal run {options.data} RESULTS    # calibrates them")
+    print(f"jwcal run {shlex.quote(str(options.data))} RESULTS    # calibrates them")
     return 0
 
 
@@ -52,11 +49,3 @@ def _agreed(options):
         print("Nothing was fetched: say --yes.", file=sys.stderr)
         return False
     return input("Fetch them? [y/N] ").strip().lower() in ("y", "yes")
-
-
-def amount(size):
-    """Bytes in words."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            return f"{size:.3g} {unit}" if unit != "B" else f"{size} B"
-        size /= 1000

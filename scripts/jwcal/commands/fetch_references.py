@@ -8,11 +8,11 @@ Needs CRDS_SERVER_URL, as a run does; a run after it on a machine that sees the 
 import tempfile
 from pathlib import Path
 
+from ..archive.download import amount
 from ..settings.tables import table
 from ..vocabulary.errors import JwcalError
 from ..workflow import plan
 from . import words
-from .fetch import amount
 
 
 def main(arguments):
@@ -21,7 +21,7 @@ def main(arguments):
         options = _parser().parse_args(words.spelled_out(arguments))
         given = {**table("config"), **words.settings(options, options.data)}
         with tempfile.TemporaryDirectory(prefix="jwcal-") as results:
-            made = plan.make(given | {"results": results}, alone=True)
+            made = plan.make(given | {"results": results}, alone=True, fetch=True, say=print)
     except JwcalError as error:
         return words.fail(error)
     files = {path for recipe in made.recipes.values() for path in map(Path, recipe.references.values()) if path.is_file()}

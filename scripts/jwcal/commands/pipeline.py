@@ -49,7 +49,7 @@ def _meant(word):
     try:
         return selector.pipeline_name(word), False
     except ConfigError:
-        near = nearest(word, [*steps, *table("pipelines"), *words.names()])
+        near = nearest(word, [*steps, *table("pipelines"), *words.names(), "--help", "--version"])
         do = f"The nearest is {near}" if near else "`jwcal --help` names all"
         raise ConfigError(f"there is no command, pipeline or step {word!r}", do=do) from None
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ..vocabulary.errors import InputError
 
 AGAIN = "Fetch the file again"
+A_FILE = "Give a file of it; jwcal run takes folders"
 
 
 class Extension(NamedTuple):
@@ -81,6 +82,8 @@ def read_extensions(path):
                     raise InputError(f"the file is truncated: {size} bytes, {position} by its headers", path, AGAIN)
     except FileNotFoundError:
         raise InputError("there is no such file", path) from None
+    except IsADirectoryError:
+        raise InputError("it is a folder", path, A_FILE) from None
     except OSError as error:
         raise InputError(f"can't be read ({error.strerror or error})", path, "Make it readable or leave it out") from None
     if not found:

@@ -16,7 +16,7 @@ from astropy.utils.exceptions import AstropyWarning
 from ..machine.threads import meanwhile, parts, side_by_side
 from ..vocabulary.errors import InputError
 from . import arrays, storage
-from .fitsheaders import AGAIN, BLOCK, dtype_of, is_compressed, opened, size_of
+from .fitsheaders import A_FILE, AGAIN, BLOCK, dtype_of, is_compressed, opened, size_of
 
 
 @contextmanager
@@ -35,8 +35,11 @@ def open_fits(path):
             hdus = fits.open(path, memmap=False, lazy_load_hdus=False)
     except FileNotFoundError:
         raise InputError("there is no such file", file=path) from None
+    except IsADirectoryError:
+        raise InputError("it is a folder", file=path, do=A_FILE) from None
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"not a readable FITS file ({error})", file=path, do=AGAIN) from None
+        why = str(error).partition(". If ")[0]  # what astropy advises is for those who call it
+        raise InputError(f"not a readable FITS file ({why})", file=path, do=AGAIN) from None
     try:
         wanted = _end_of_data(hdus)
         if size < wanted:

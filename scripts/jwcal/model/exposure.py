@@ -409,6 +409,7 @@ class Members:
         self.recipe = None
         self.keeper = None  # other members in whose scratch files arrays of these are
         self.prepared = {}  # step -> what it has found out or made of all of them, for the steps after it
+        self.catalogues = {}  # path of a member -> file with its stars, that the association names
         self._read, self._scratch, self._folder, self._held, self._rooms = read, scratch, None, 0, 0
 
     def __len__(self):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import socket
 import time
@@ -14,6 +15,9 @@ from ..machine.threads import side_by_side
 FORMAT = 1
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 LISTING = "_list.csv"  # end of the name of a product that lists others
+TABLES = (".fits", ".asdf", ".ecsv", ".gz")  # files that list no others
+DIGESTS = re.compile(r"( [0-9a-f]{32})+$")  # behind the name of a file of the user's
+LONGEST = 2**20  # bytes of a text file that may list others
 KEYWORD = "PROVFILE"  # in a product's header: the name of its record
 
 
@@ -81,11 +85,25 @@ def _running(recipe):
 
 
 def _value(value, digests):
-    """A parameter; one that names a file (a mask, a flat of the user's) with its content."""
-    is_file = isinstance(value, str) and value.endswith((".fits", ".asdf")) and os.path.isfile(value)
+    """A parameter; one that names a file (a mask, a flat, a catalogue of the user's) with its content."""
     if isinstance(value, tuple):
         return list(value)  # as it comes back from a record
-    return f"{value} {digests.of(value)}" if is_file else value
+    if not (isinstance(value, str) and os.path.splitext(value)[1] and os.path.isfile(value)):
+        return value
+    return " ".join([value, *(digests.of(path) for path in (value, *_listed_in(value)))])
+
+
+def _listed_in(path):
+    """The files that a text file lists as the last words of its lines, beside it or by their paths: catalogues of exposures."""
+    if os.path.splitext(path)[1].lower() in TABLES or os.stat(path).st_size > LONGEST:
+        return []
+    try:
+        with open(path, encoding="utf-8") as file:
+            words = [words[-1] for words in map(str.split, file) if words]
+    except (OSError, UnicodeDecodeError):
+        return []  # the step that reads it will tell
+    found = dict.fromkeys(os.path.join(os.path.dirname(path), word) for word in words if not word.startswith("#"))
+    return [name for name in found if os.path.isfile(name)]
 
 
 def _reference(recipe, kind, digests):
@@ -250,7 +268,7 @@ def changes(record, made_from, code, own=None):
     for step in now:
         old = before["parameters"].get(step)
         if old is not None:
-            words += _differences(old, made_from["parameters"][step], f"{step}.{{}} {{}} -> {{}}")
+            words += _parameter_changes(step, old, made_from["parameters"][step])
     code_change = _code_change(made_from, code, own or {})
     alike = was == now and before["parameters"] == made_from["parameters"]
     for what, in_words in (("references", _reference_change), ("code", code_change), ("libraries", "{} {} -> {}".format)):
@@ -261,8 +279,12 @@ def changes(record, made_from, code, own=None):
     return words
 
 
-def _differences(old, new, words):
-    return [words.format(name, old.get(name), new.get(name)) for name in sorted(old | new) if old.get(name) != new.get(name)]
+def _parameter_changes(step, old, new):
+    words = []
+    for name in sorted(name for name in old | new if old.get(name) != new.get(name)):
+        was, now = (DIGESTS.sub("", value) if isinstance(value, str) else value for value in (old.get(name), new.get(name)))
+        words.append(f"{step}.{name} {now}: its content" if was == now else f"{step}.{name} {was} -> {now}")
+    return words
 
 
 def _reference_change(kind, old, new):

@@ -18,7 +18,11 @@ def main(arguments=None):
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)), metavar="N", help="processes (default: all cores)")
     options = parser.parse_args(arguments)
     out = options.output or options.results / "report.html"
-    page.write(options.results, out, max(0, options.pictures), max(1, options.cores))
+
+    def tell(done, number):
+        print(f"  {done} of {number} products are looked at, and drawn", flush=True)
+
+    page.write(options.results, out, max(0, options.pictures), max(1, options.cores), tell)
     print(f"The report is {out} ({out.stat().st_size / 1e6:.1f} MB)")
     return 0
 

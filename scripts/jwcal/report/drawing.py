@@ -67,6 +67,9 @@ def _web_image(image):
     pixels = colours(np.ma.masked_invalid(scaled)[::-1], bytes=True)[..., :3]
     out = io.BytesIO()
     small = max(pixels.shape) <= 64  # few pixels: each is to be seen as it is
+    if image.marks:  # which would be as coarse as the pixels
+        factor = max(1, LONGEST // max(pixels.shape))
+        pixels = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
     drawn = Image.fromarray(np.ascontiguousarray(pixels))
     _draw_marks(drawn, image)
     drawn.save(out, "WEBP", lossless=small, quality=70, method=4)

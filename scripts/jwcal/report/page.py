@@ -3,7 +3,7 @@
 import json
 import time
 from collections import defaultdict
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from functools import partial
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -19,9 +19,10 @@ from .words import duration, number
 
 HERE = Path(__file__).parent
 CACHE = ".jwcal/report"  # in the results folder
+EVERY = 5.0  # s between two signs of life
 
 
-def write(folder, out, most_pictures=400, cores=1):
+def write(folder, out, most_pictures=400, cores=1, tell=None):
     """Write the report of a results folder.
 
     Parameters
@@ -30,6 +31,8 @@ def write(folder, out, most_pictures=400, cores=1):
     most_pictures : int
         Products that are drawn; of more than these the first of each kind, then the second...
     cores : int
+    tell : callable, optional
+        Told every few seconds how far it is: see `look`.
 
     Raises
     ------
@@ -37,12 +40,12 @@ def write(folder, out, most_pictures=400, cores=1):
         The folder is not that of a run, or the page can't be written.
     """
     results = remains.read(folder)
-    found = look(results.products, Path(folder, CACHE), most_pictures, cores)
+    found = look(results.products, Path(folder, CACHE), most_pictures, cores, tell)
     with storage.replaced(out) as temporary:
         temporary.write_text(page(results, found, Path(out).absolute().parent, Path(folder, CACHE)), encoding="utf-8")
 
 
-def look(products, cache, most_pictures, cores):
+def look(products, cache, most_pictures, cores, tell=None):
     """What `measure.measured` says of each product, by path.
 
     Parameters
@@ -50,14 +53,32 @@ def look(products, cache, most_pictures, cores):
     products : list of (Job, Product)
     cache : path
     most_pictures, cores : int
+    tell : callable, optional
+        Called as tell(how many have been looked at, of how many) every `EVERY` seconds.
     """
+    tell = tell or (lambda *_: None)
     drawn = chosen(products, most_pictures)
     paths = [product.path for _, product in products]
     tasks = (paths, [cache] * len(paths), [path in drawn for path in paths])
     if cores == 1 or len(paths) < 4:
-        return dict(zip(paths, map(measured, *tasks), strict=True))
+        return dict(_one_by_one(zip(*tasks, strict=True), len(paths), tell))
     with ProcessPoolExecutor(cores) as pool:
-        return dict(zip(paths, pool.map(measured, *tasks, chunksize=4), strict=True))
+        found = {task[0]: pool.submit(measured, *task) for task in zip(*tasks, strict=True)}
+        left = set(found.values())
+        while left:
+            left = wait(left, timeout=EVERY).not_done
+            if left:
+                tell(len(paths) - len(left), len(paths))
+        return {path: future.result() for path, future in found.items()}
+
+
+def _one_by_one(tasks, number, tell):
+    said = time.monotonic()
+    for done, task in enumerate(tasks):
+        if time.monotonic() - said > EVERY:
+            said = time.monotonic()
+            tell(done, number)
+        yield task[0], measured(*task)
 
 
 def chosen(products, most):

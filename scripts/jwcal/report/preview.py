@@ -69,10 +69,10 @@ def main(arguments=None):
         for path in found if options.all else found[:1]:
             png = options.results / "previews" / f"{root_and_suffix(path)[0]}_{suffix}.png"
             picture(path, png)
+            print(png, flush=True)
             drawn.append(png)
     if not drawn:
         raise JwcalError("no product to draw", options.results, "Run the workflow first")
-    print("\n".join(str(png) for png in drawn))
     return 0
 
 

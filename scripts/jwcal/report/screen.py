@@ -25,8 +25,12 @@ BUSTLE = (
     "Using shell:",
     "host: ",
 )
-# Errors that say of a job that it has failed: it has said why itself, in a line.
-TOLD_BY_THE_JOB = ("RuleException:\nCalledProcessError in file", "Exiting because a job execution failed")
+# Errors that say of a job that it has failed, in Snakemake's words.
+TOLD_BY_THE_JOB = (
+    "RuleException:\nCalledProcessError in file",
+    "Exiting because a job execution failed",
+    "WorkflowError:\nAt least one job did not complete",
+)
 FEW, MOST = 3, 8  # jobs with one reason that are not counted; reasons that are shown
 
 
@@ -42,7 +46,7 @@ def take_over(handler, logger, to_do, failure):
     to_do : callable
         Gives lines about what there is to do, once the jobs are known.
     failure : callable
-        What went wrong with the job of a log, in words, where nothing has said it yet: failure(log).
+        What went wrong with the job of a log, in a line: failure(log); "" where it is not known.
     """
     own = Screen(handler.stream, to_do, failure)
     own.filters = list(handler.filters)
@@ -94,7 +98,7 @@ class Screen(logging.StreamHandler):
 
 
 def failed(name, logs, failure):
-    """Two lines about a job that has failed: what, and why where the job could not say it itself; where its log is."""
+    """Two lines about a job that has failed: what, and why; where its log is."""
     log = str(logs[0]) if logs else ""
     said = failure(log)
     return [f"failed: {name}{f': {said}' if said else ''}", *([f"    its log is {log}"] if log else [])]

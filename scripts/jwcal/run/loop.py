@@ -160,16 +160,23 @@ def _has(exposure, plane):
 
 
 def _members(recipe, source, scratch):
-    every = [(source, "science"), *((member["path"], member["exptype"]) for member in recipe.members)]
+    every = [(source, "science"), *((member["path"], member["exptype"]) for member in recipe.members if "of" not in member)]
     association = recipe.association
+    groups = association.get("groups", {})
 
     def read(path):
         exposure = stored.read(path)
         _check_start(recipe, exposure)
         exposure.header["ASNPOOL"], exposure.header["ASNTABLE"] = association["pool"], association["table"]
+        group = groups.get(root_and_suffix(path)[0])
+        if group:
+            exposure.header["EXPGRPID"] = (group, "Exposure group identifier")
         return exposure
 
-    return Members(every, read, recipe.product, association.get("asn_id", ""), association["table"], scratch)
+    members = Members(every, read, recipe.product, association.get("asn_id", ""), association["table"], scratch)
+    stars = {member["of"]: member["path"] for member in recipe.members if "of" in member}
+    members.catalogues = {path: stars.get(root_and_suffix(path)[0]) for path, _ in every}
+    return members
 
 
 def _tell(recipe, exposure):
@@ -234,7 +241,7 @@ def _save(entry, current, recipe, write):
             made.append(exposure)
         if not (suffix and entry.last):
             go_on.append(exposure)
-    if entry.last and entry.optional:
+    if entry.last and entry.optional and not entry.name:
         absent = set(entry.suffixes.values()) & set(recipe.save) - {exposure.suffix for exposure in current}
         made += [_nothing(entry, current[0], suffix) for suffix in sorted(absent)]
     for exposure in made:
@@ -281,7 +288,8 @@ def _save_members(entry, members, recipe, write):
 
 def _nothing(entry, exposure, suffix):
     """The product of a step that was skipped, or had nothing to show: it says so, and holds nothing."""
-    empty = exposure.aside(suffix)
+    empty = (exposure.shells()[0] if isinstance(exposure, Members) else exposure).aside(suffix)
+    empty.product = ""  # it is no member's own
     status, why = exposure.steps[entry.makers[-1]]
     if entry.format == "asdf":
         empty.tree = {"status": status, "why": why or "there was nothing to save"}

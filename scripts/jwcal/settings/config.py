@@ -34,10 +34,21 @@ class References:
 
 
 @dataclass(frozen=True)
+class Archive:
+    """What of a program is to be fetched from the archive; the folder, absolute, is the configuration's `data`."""
+
+    program: int
+    folder: Path
+    observations: tuple = ()  # of int; none means all
+    modes: tuple = ()  # as the archive calls them; none means all
+
+
+@dataclass(frozen=True)
 class Config:
     """A configuration that has been checked."""
 
     data: tuple = ()  # of Path, absolute
+    archive: Archive | None = None
     results: Path = Path("results")
     until: str = "stage3"
     associations: object = "generate"  # or a tuple of Path, absolute
@@ -146,8 +157,10 @@ def load(given):
     save = [merged["save"]] if isinstance(merged["save"], str) else merged["save"] or []
     for number, suffix in enumerate(save):
         _known(suffix, product_suffixes(), f"save[{number}]", "product suffix")
+    archive = _archive(merged["data"]) if isinstance(merged["data"], dict) else None
     return Config(
-        data=_paths(merged["data"]),
+        data=(archive.folder,) if archive else _paths(merged["data"]),
+        archive=archive,
         results=_path(merged["results"]),
         until=merged["until"],
         links=tuple(merged["links"] or ()),
@@ -178,9 +191,12 @@ def _check_schema(given):
         raise _in_words(_deepest(error), _dotted(error.absolute_path))
 
 
+OF_MAPPINGS = ("additionalProperties", "required")
+
+
 def _deepest(error):
-    """Of a value that may be one of several things, the error in the thing that it nearly is: an item of a list."""
-    inner = [e for e in error.context or () if len(e.absolute_path) > len(error.absolute_path)]
+    """Of a value that may be one of several things, the error in the thing that it nearly is: an item of a list, a key of a mapping."""
+    inner = [e for e in error.context or () if len(e.absolute_path) > len(error.absolute_path) or e.validator in OF_MAPPINGS]
     return _deepest(inner[0]) if inner else error
 
 
@@ -199,6 +215,7 @@ def _in_words(error, key):
     do = suggestion(error.instance, error.validator_value) if error.validator == "enum" else None
     if isinstance(error.instance, (int, float)) and error.schema.get("title", "").startswith(("a path", "a folder")):
         do = f'Write ./{error.instance} or "{error.instance}" if that is its name'
+        do += f", {{program: {error.instance}}} for the archive's" if key == "data" else ""
     return ConfigError(f"{key or 'the configuration'} must be {title}, not {error.instance!r}", do=do)
 
 
@@ -342,6 +359,13 @@ def _plain(value):
 
 def _path(text):
     return Path(os.path.expandvars(text)).expanduser()
+
+
+def _archive(given):
+    """What `data` asks of the archive."""
+    listed = {key: given.get(key, []) if isinstance(given.get(key, []), list) else [given[key]] for key in ("observation", "mode")}
+    observations = tuple(sorted({int(number) for number in listed["observation"]}))
+    return Archive(int(given["program"]), _path(given.get("folder", "data")).absolute(), observations, tuple(listed["mode"]))
 
 
 def _paths(given):

@@ -3,12 +3,14 @@
 jwcal simulate --list [INSTRUMENT]
 jwcal simulate MODE FOLDER [name=value ...]
 jwcal simulate demo FOLDER [--program FILE]
+jwcal simulate tour FOLDER [MODE ...] [--program FILE]
 jwcal simulate exposure FOLDER EXP_TYPE [name=value ...] [--references]
 jwcal simulate mosaic FOLDER [name=value ...]
 """
 
 import argparse
 import logging
+import shlex
 import sys
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from . import program
 from .exposures import simulate_exposure
 from .references import write_references
 
-COMMANDS = ("demo", "exposure", "mode", "mosaic")
+COMMANDS = ("demo", "exposure", "mode", "mosaic", "tour")
 
 
 def _parser():
@@ -27,19 +29,29 @@ def _parser():
     demo = commands.add_parser("demo", help="a program with its references, ready for the workflow")
     demo.add_argument("out", type=Path, metavar="FOLDER")
     demo.add_argument("--program", type=Path, default=program.DEMO, metavar="FILE", help="default: config/demo_program.yaml")
+    many = commands.add_parser("tour", help="many modes as observations of one program, ready for one run")
+    many.add_argument("out", type=Path, metavar="FOLDER")
+    many.add_argument("modes", nargs="*", metavar="MODE", help="these alone")
+    many.add_argument("--program", type=Path, metavar="FILE", help="default: config/tour_program.yaml")
     one = commands.add_parser("exposure", help="one exposure in FOLDER/data, its truth in FOLDER/truth")
     one.add_argument("out", type=Path, metavar="FOLDER")
     one.add_argument("exp_type", metavar="EXP_TYPE")
-    one.add_argument("options", nargs="*", metavar="name=value", help="as detector=NRCB1 subarray=SUB160 ngroups=6 seed=3")
+    one.add_argument("options", nargs="*", default=[], metavar="name=value", help="as detector=NRCB1 subarray=SUB160 ngroups=6 seed=3")
     one.add_argument("--references", action="store_true", help="write the references too, in FOLDER/references")
     mode = commands.add_parser("mode", help="any mode with its references and CRDS cache; the word `mode` can be left out")
     mode.add_argument("mode", metavar="MODE", help="one of those that --list shows, or an EXP_TYPE")
     mode.add_argument("out", type=Path, metavar="FOLDER")
-    mode.add_argument("options", nargs="*", metavar="name=value", help="as ngroups=6 filter=F444W readpatt=BRIGHT2 noise=false seed=3")
+    mode.add_argument(
+        "options", nargs="*", default=[], metavar="name=value", help="as ngroups=6 filter=F444W readpatt=BRIGHT2 noise=false seed=3"
+    )
     mosaic = commands.add_parser("mosaic", help="calibrated, dithered exposures with their associations, for stage 3 alone")
     mosaic.add_argument("out", type=Path, metavar="FOLDER")
     mosaic.add_argument(
-        "options", nargs="*", metavar="name=value", help="as filters=[F200W] subarray=SUB320 errors=0.05 cosmic_rays=50: see calibrated.py"
+        "options",
+        nargs="*",
+        default=[],
+        metavar="name=value",
+        help="as filters=[F200W] subarray=SUB320 errors=0.05 cosmic_rays=50: see calibrated.py",
     )
     return parser
 
@@ -61,6 +73,12 @@ def main(arguments=None):
             _simulate(given)
         elif given.command == "demo":
             program.make_program(given.out, given.program)
+            print(f"jwcal run --configfile {shlex.quote(str(program.write_config(given.out)))}    # calibrates it")
+        elif given.command == "tour":
+            from . import tour  # which loads all modes
+
+            made = tour.make_tour(given.out, given.program or tour.TOUR, only=given.modes)
+            print(f"jwcal run --configfile {shlex.quote(str(made.config))}    # takes all to their last products")
         elif given.command == "mosaic":
             from . import calibrated  # which loads the steps
 
@@ -83,7 +101,7 @@ def _simulate(given):
     mode = modes.find(given.mode)
     made = mode.make(given.out, **program.parse_options(given.options))
     print(f"{mode.name}: {len(made.uncals)} raw files in {made.data}, references in {made.crds}, the truth in {given.out / 'truth'}")
-    print(f"jwcal run --configfile {made.config}    # to {mode.last}")
+    print(f"jwcal run --configfile {shlex.quote(str(made.config))}    # to {mode.last}")
 
 
 def listing(instrument=""):

@@ -378,7 +378,7 @@ def _place(folder, rows):
     named = []
     for entry in rows:
         name = entry.path.name if entry in own else next(free) + entry.path.suffix
-        _link(entry.path, folder / "references/jwst" / entry.instrument.lower() / name)
+        link(entry.path, folder / "references/jwst" / entry.instrument.lower() / name)
         named.append((entry, name))
     return named
 
@@ -395,7 +395,8 @@ def _refuse_twins(rows, key, how):
             )
 
 
-def _link(source, target):
+def link(source, target):
+    """Have a file under another name too: a hard link where the file system allows it; nothing where the same bytes are there."""
     if target.exists() and (os.path.samefile(source, target) or filecmp.cmp(source, target, shallow=False)):
         return
     with storage.replaced(target) as temporary:

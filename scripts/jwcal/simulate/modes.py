@@ -6,7 +6,8 @@
     made.data, made.crds, made.truth.spectrum, made.truth.depth
     made.config                        # for snakemake --configfile
 
-The table is `modes.yaml`. Settings are small: a mode goes from its raw files to its last product in seconds, or some tens of them.
+`observation` and `start` put a mode among others of the same program. The table is `modes.yaml`. Settings are small: a mode goes from its
+raw files to its last product in seconds, or some tens of them.
 """
 
 import inspect
@@ -25,8 +26,9 @@ from ..vocabulary import nearest
 from ..vocabulary.errors import InputError
 from . import crds_cache, exposures, grism, instruments, integral_field, nirspec, prism, references, soss
 from .from_rates import Shot, expose
+from .headers import Identity
 from .nirspec import program as nirspec_program
-from .program import make_program
+from .program import make_program, write_config
 from .spectrograph import Spectrum
 
 log = logging.getLogger(__name__)
@@ -35,8 +37,8 @@ DITHERS = [[0.0, 0.0], [0.6, 0.4], [-0.5, 0.3], [0.2, -0.6]]  # arcsec
 EMPTY = {"stars": 0, "galaxies": 0}
 CORNER = [1, 1, 64, 48]  # of a detector, with reference pixels: for what is the same everywhere
 TFRAME = 2.0  # s, there
-OF_PROGRAM = ("noise", "cosmic_rays", "seed", "roll", "pointing_error")
-COUNTS = ("ngroups", "nints", "each", "segments", "seed")
+OF_PROGRAM = ("noise", "cosmic_rays", "seed", "roll", "pointing_error", "start")
+COUNTS = ("ngroups", "nints", "each", "segments", "seed", "observation")
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,8 @@ class Mode:
         ----------
         folder : path
         **options
-            What the mode is taken with, in place of what its line says: ngroups, nints, filter, readpatt... noise, cosmic_rays, seed.
+            What the mode is taken with, in place of what its line says: ngroups, nints, filter, readpatt... noise, cosmic_rays, seed;
+            start (UTC), and observation, the number of its first one.
 
         Returns
         -------
@@ -117,12 +120,9 @@ class Mode:
         """
         folder = Path(folder)
         self._check(options)
-        truth = MAKERS[self.by](folder, self.exp_type, **(self.options | options))
+        truth = MAKERS[self.by](folder, self.exp_type, **(self.options | _identified(self.by, options)))
         truth = Truth(**truth, files=tuple(sorted((folder / "truth").glob("*_truth.fits"))))
-        config = {"data": str(folder / "data"), "results": str(folder / "results"), "references": {"crds_path": str(folder / "crds")}}
-        config |= {"steps": self.steps} if self.steps else {}
-        path = folder / "config.yaml"
-        path.write_text(yaml.safe_dump({key: config[key] for key in config}, sort_keys=False))
+        path = write_config(folder, self.steps)
         return Made(folder / "data", folder / "crds", truth, self.steps, path)
 
     def _check(self, options):
@@ -137,7 +137,7 @@ class Mode:
                 raise InputError(f"{self.name}: {name} is {value!r}", do="Give a number from 1")
         known = set(inspect.signature(MAKERS[self.by]).parameters) | set(self.options)
         known |= {name for name, p in inspect.signature(instruments.setup).parameters.items() if p.kind == p.POSITIONAL_OR_KEYWORD}
-        known |= {*instruments.OPTIONS, *OF_PROGRAM, *ALSO.get(self.by, ())}
+        known |= {*instruments.OPTIONS, *OF_PROGRAM, "observation", *ALSO.get(self.by, ())}
         for name in options:
             if name not in known and not name.isupper():
                 raise InputError(
@@ -204,18 +204,18 @@ def image(folder, exp_type, *, field=None, dithers=1, star=None, transit=None, l
     return _program(folder, {"sky": sky, "dithers": positions, "exposures": [shot], **own}) | {"depth": transit}
 
 
-def coronagraph(folder, exp_type, *, separation=1.3, contrast=1e-3, star=1.0, rolls=(0.0, 15.0), **options):
+def coronagraph(folder, exp_type, *, separation=1.3, contrast=1e-3, star=1.0, rolls=(0.0, 15.0), observation=1, **options):
     """A star with a planet in some rolls, and two reference stars."""
     own, options = _apart(options)
     shot, planet = {"exp_type": exp_type, **options}, [separation, 60.0, contrast]
     shots = [
-        {**shot, "observation": 1 + n, "roll": 30.0 + roll, "coronagraph": {"star": star, "planets": [planet]}}
+        {**shot, "observation": observation + n, "roll": 30.0 + roll, "coronagraph": {"star": star, "planets": [planet]}}
         for n, roll in enumerate(rolls)
     ]
     shots += [
         {
             **shot,
-            "observation": 1 + len(rolls) + n,
+            "observation": observation + len(rolls) + n,
             "IS_PSF": True,
             "TARGPROP": "CALIBRATOR",
             "coronagraph": {"star": 2 * star, "offset": at},
@@ -225,13 +225,13 @@ def coronagraph(folder, exp_type, *, separation=1.3, contrast=1e-3, star=1.0, ro
     return _program(folder, {"sky": EMPTY, "exposures": shots, **own}) | {"companion": tuple(planet)}
 
 
-def interferogram(folder, exp_type, *, star=0.02, separation=0.15, contrast=0.02, **options):
+def interferogram(folder, exp_type, *, star=0.02, separation=0.15, contrast=0.02, observation=1, **options):
     """A star with a companion, and a star alone for comparison."""
     own, options = _apart(options)
     shot, companion = {"exp_type": exp_type, **options}, [separation, 60.0, contrast]
     shots = [
-        {**shot, "observation": 1, "interferogram": {"star": star, "companion": companion}},
-        {**shot, "observation": 2, "IS_PSF": True, "TARGPROP": "CALIBRATOR", "interferogram": {"star": star}},
+        {**shot, "observation": observation, "interferogram": {"star": star, "companion": companion}},
+        {**shot, "observation": observation + 1, "IS_PSF": True, "TARGPROP": "CALIBRATOR", "interferogram": {"star": star}},
     ]
     return _program(folder, {"sky": EMPTY, "exposures": shots, **own}) | {"companion": tuple(companion)}
 
@@ -352,6 +352,17 @@ MAKERS = {
         *(nirspec_slits, nirspec_series, nirspec_slitlets, nirspec_slicer, nirspec_lamp, nirspec_image),
     )
 } | {"soss": single_object}
+
+
+OF_OBSERVATIONS = ("image", "coronagraph", "interferogram")  # whose exposures are numbered by their program
+
+
+def _identified(by, options):
+    """Options with the number of the first observation as those who make the mode take it."""
+    if "observation" not in options or by in OF_OBSERVATIONS:
+        return options
+    others = {key: value for key, value in options.items() if key != "observation"}
+    return others | {"identity": Identity(program=PROGRAM["program"], observation=options["observation"])}
 
 
 def _apart(options):

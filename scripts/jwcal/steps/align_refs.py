@@ -11,6 +11,7 @@ from ..arithmetic.coronagraph import star
 from ..arithmetic.coronagraph.cubes import as_cube, bits_of, check_shape, filled
 from ..arithmetic.coronagraph.registration import Reference, moved
 from ..model.exposure import Pixels
+from ..vocabulary import dq
 from ..vocabulary.errors import ReferenceError, Skip
 from ..vocabulary.parameters import Range
 
@@ -55,7 +56,7 @@ def apply(
     Each integration of the stack is compared with the first integration of a science exposure that has pixels, weighted by the mask's
     transmission: the motion and the brightness for which the squared differences are least (`registration`, in double precision). It
     is moved back by the Fourier shift theorem, its ERR too. Bad pixels are filled before, so that none spreads over the image.
-    A star that is beside its mask, of the science or of a reference, is told in the log.
+    A star that is beside its mask, or not where it should be behind it, of the science or of a reference, is told in the log.
 
     Parameters
     ----------
@@ -95,12 +96,13 @@ def apply(
     for number, exposure in enumerate(members.each("science")):
         as_cube(exposure)
         check_shape(exposure.sci.shape, stack.sci.shape, exposure.name)
-        image = _first_image(exposure, found)
+        image, flags = _first_image(exposure, found)
         if image is None:
             log.warning("%s: no integration has a good pixel: its PSF references stay where they are", exposure.name)
-        elif number == 0:
-            _warn_of_references(planes, found.usable, star.planned(exposure), mask)
-        _warn_of_science(exposure, image, mask)
+        else:
+            if number == 0:
+                _warn_of_references(exposure, planes, stack.dq, found.usable, mask)
+            _warn_of_science(exposure, image, flags, mask)
         aligned = _align(members, number, exposure, stack, (planes, errors), image, mask, found.usable)
         found.references.append(aligned)
         place = star.planned(exposure)
@@ -145,30 +147,39 @@ def _filled_stack(members, stack, found):
 
 
 def _first_image(exposure, found):
-    """The first integration that has pixels, filled."""
+    """The first integration that has pixels, filled, and its flags."""
     for number, plane in enumerate(exposure.sci):
-        image = filled(plane, None if exposure.dq is None else exposure.dq[number], found.bits, found.box)
+        flags = None if exposure.dq is None else exposure.dq[number]
+        image = filled(plane, flags, found.bits, found.box)
         if image is not None:
-            return image
-    return None
+            return image, flags
+    return None, None
 
 
 BESIDE = "a star outshines all else, %.0f pixels from the mask: it was not put under it, or is a bright neighbour"
+ASTRAY = "its light comes through the mask on one side, %.0f pixels from the star's place: the star was not put there"
 
 
-def _warn_of_science(exposure, image, mask):
-    away = None if image is None else star.beside(image, star.planned(exposure), mask)
-    if away is not None:
-        log.warning(f"%s: {BESIDE}", exposure.name, away)
+def _astray(exposure, image, flags, mask):
+    saturated = None if flags is None else (flags & np.uint32(dq.SATURATED)) != 0
+    return star.astray(image, star.planned(exposure), mask, star.resolution(exposure.header), saturated)
 
 
-def _warn_of_references(planes, usable, place, mask):
+def _warn_of_science(exposure, image, flags, mask):
+    found = _astray(exposure, image, flags, mask)
+    if found is not None:
+        away, outside = found
+        log.warning(f"%s: {BESIDE if outside else ASTRAY}", exposure.name, away)
+
+
+def _warn_of_references(exposure, planes, flags, usable, mask):
     """All of them are looked at from the place where the telescope puts a star, which is one for all."""
-    seen = {int(number) + 1: star.beside(planes[number], place, mask) for number in usable}
-    seen = {number: away for number, away in seen.items() if away is not None}
-    if seen:
-        which = ", ".join(map(str, seen))
-        log.warning(f"PSF references, integration %s: {BESIDE}. Leave them out of the association", which, max(seen.values()))
+    seen = {int(number) + 1: _astray(exposure, planes[number], flags[number], mask) for number in usable}
+    for text, where in ((BESIDE, True), (ASTRAY, False)):
+        away = {number: found[0] for number, found in seen.items() if found is not None and found[1] == where}
+        if away:
+            which = ", ".join(map(str, away))
+            log.warning(f"PSF references, integration %s: {text}. Leave them out of the association", which, max(away.values()))
 
 
 def _align(members, number, exposure, stack, filled_stack, image, mask, usable):

@@ -1,7 +1,7 @@
 """Subtract the background that other exposures saw."""
 
 import logging
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
@@ -45,6 +45,7 @@ def apply(
     wfss_maxiter: Annotated[int, Range(min=0)] = 5,
     wfss_rms_stop: Annotated[float, Range(min=0)] = 0.0,
     wfss_outlier_percent: Annotated[float, Range(min=0, max=100)] = 1.0,
+    wfss_weights: Literal["expected", "data"] = "expected",
 ):
     """Subtract the mean of the background exposures of the association, pixel by pixel and without outliers.
 
@@ -84,6 +85,8 @@ def apply(
         No more of it when the rms of the residuals falls by less than this part.
     wfss_outlier_percent : float
         Of the pixels, at each end, are outliers each time.
+    wfss_weights : {"expected", "data"}
+        Photon noise that a pixel's weight is by: of the sky; or of the pixel's own value, which makes the sky too faint.
 
     Returns
     -------
@@ -109,6 +112,7 @@ def apply(
         "wfss_maxiter": wfss_maxiter != 5,
         "wfss_rms_stop": wfss_rms_stop != 0,
         "wfss_outlier_percent": wfss_outlier_percent != 1,
+        "wfss_weights": wfss_weights != "expected",
     }
     paths = exposure.members.paths("background")
     if not paths:

@@ -106,8 +106,8 @@ def apply(
     save_catalogs : bool
         Give the stars of each exposure as a product of its own.
     use_custom_catalogs, catfile : bool, str
-        Take the stars from catalogues (columns x and y): those that a text file lists beside the exposures' names, or that the
-        keyword TCATFILE names.
+        Take the stars from catalogues (columns x and y): those that a text file lists beside the exposures' names, else those that the
+        association names (`tweakreg_catalog` of a member) or the keyword TCATFILE.
     catalog_format : str
         Of saved catalogues.
     starfinder : str
@@ -274,9 +274,14 @@ def _custom(members, catfile):
             log.warning("%s lists no catalogues: stars are looked for", catfile)
         named = [listed.get(str(shell.header.get("FILENAME")), listed.get(Path(shell.name).name)) for shell in shells]
     else:
-        named = [shell.header.get("TCATFILE") for shell in shells]
-        named = [path and os.path.join(os.path.dirname(str(shell.name)), path) for path, shell in zip(named, shells, strict=True)]
+        named = [members.catalogues.get(path) or _beside(shell) for path, shell in zip(members.paths(), shells, strict=True)]
     return {number: path for number, path in enumerate(named) if path}
+
+
+def _beside(shell):
+    """The catalogue that an exposure's keyword names; None where it names none."""
+    path = shell.header.get("TCATFILE")
+    return path and os.path.join(os.path.dirname(str(shell.name)), path)
 
 
 def _stars(exposure, path, finder):

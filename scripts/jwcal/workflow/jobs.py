@@ -20,6 +20,7 @@ from . import warm
 
 STOPPED = "it was stopped before its end: killed, or out of memory. Run again, with more memory (mem_mb) if that was it."
 INTERRUPTED = "it was interrupted. Run again to go on."
+TOLD = "JWCAL_TOLD"  # in a job's environment where the run says on the screen what went wrong with it
 ENDED = "it was ended from outside: cancelled, or out of time. Run again, with more time (runtime) if that was it."
 
 
@@ -52,7 +53,7 @@ def _stopped_by(number, message):
         failure = failure_file(sys.argv[1])
         if failure.read_text().strip() == STOPPED:  # else it has ended meanwhile, or it never began
             _leave(failure, message)
-    print(f"ERROR: {message}", file=sys.stderr)
+    _say(message)
     return 128 + number
 
 
@@ -80,7 +81,7 @@ def run(recipe, log, threads=1, scratch=None):
     Returns
     -------
     int
-        Exit status: 0, or 1 after an error, which is in the log, on standard error and in the failure file.
+        Exit status: 0, or 1 after an error, which is in the log, in the failure file and, if no run says it, on standard error.
     """
     _set_threads(threads)
     failure = failure_file(recipe)
@@ -156,9 +157,14 @@ def failure_file(recipe):
 
 def _failed(failure, message, log):
     logging.getLogger(__name__).error("%s", message)
-    print(f"ERROR: {message}", file=sys.stderr)
+    _say(message)
     _leave(failure, message)
     return 1
+
+
+def _say(message):
+    if not os.environ.get(TOLD):
+        print(f"ERROR: {message}", file=sys.stderr)
 
 
 def _leave(failure, message):

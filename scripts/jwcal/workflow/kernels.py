@@ -9,7 +9,7 @@ from ..provenance import codebase, records
 
 # Kernels that only an exposure with such members calls: most images have no background, and it takes seconds to compile.
 OF_MEMBERS = {"columns/clipped_mean": "background"}
-EVERY = 15  # s between two lines about how far it is
+EVERY = 8  # s between two lines about how far it is, at least
 
 
 def needed(recipes):

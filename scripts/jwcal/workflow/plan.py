@@ -1,6 +1,7 @@
 """Exposures, chains, parameters and references -> one small recipe a job. Only the main process plans; jobs read recipes."""
 
 import json
+import logging
 import os
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -18,13 +19,14 @@ from ..settings.selector import ORDER, STAGES, select_for
 from ..settings.tables import Like
 from ..vocabulary.errors import ConfigError, JwcalError
 from ..vocabulary.reference_types import as_for
-from . import requests, stale
-from .jobs import ENDED, STOPPED, failure_file
+from . import raw, requests, stale
+from .jobs import failure_file
 from .patterns import apart
 from .resources import mosaic_pixels, resources
 from .stale import STATE
 from .verdicts import Verdicts
 
+log = logging.getLogger(__name__)
 ALONE = {"table": "singleton", "pool": "singleton"}  # of an exposure without an association
 REASONS = 4  # that are shown of a job
 OPTICS = ("EXP_TYPE", "FILTER", "PUPIL", "GRATING", "CHANNEL", "BAND")  # what tells kinds of exposures apart
@@ -192,7 +194,9 @@ class Plan:
     def reason(self, rule, exposure):
         """In words, why a job has to run."""
         job = self.job(rule, exposure)
-        words = job.why or [f"{name} is made again; if it comes out the same, nothing is computed" for name in job.after]
+        own = f"{job.exposure}_"
+        after = [f"its {name.removeprefix(own)}" if name.startswith(own) else name for name in job.after]
+        words = job.why or [f"{name} is made again; if it comes out the same, nothing is computed" for name in after]
         return "; ".join(words[:REASONS] + [f"and {len(words) - REASONS} more"] * (len(words) > REASONS)) or "asked for"
 
     def targets(self, whole=True):
@@ -213,11 +217,12 @@ class Plan:
         stale.keep(self.jobs)
 
     def failure(self, log):
-        """What went wrong with the job of a log, where it was stopped before it could say it itself; "" otherwise."""
+        """What went wrong with the job of a log, in one line; "" if it has not said it."""
+        if log == self.refused_log:
+            return f"{len(self.unusable)} {'file' if len(self.unusable) == 1 else 'files'} can't be used"
         for job in self.jobs:
             if self.log_pattern(job.rule).format(exposure=job.exposure) == log and failure_file(job.recipe).exists():
-                said = failure_file(job.recipe).read_text(errors="replace").strip()
-                return said if said in (STOPPED, ENDED) else ""
+                return " ".join(failure_file(job.recipe).read_text(errors="replace").split())
         return ""
 
     def remember(self):
@@ -254,7 +259,7 @@ def load(settings):
     return Plan(**{**plain, "jobs": [Job(**{**job, "outputs": dict(job["outputs"])}) for job in plain["jobs"]]})
 
 
-def make(settings, alone=False):
+def make(settings, alone=False, fetch=False, say=log.info):
     """Plan a run and write its recipes.
 
     Parameters
@@ -263,6 +268,10 @@ def make(settings, alone=False):
         The configuration, not validated yet.
     alone : bool
         Keep other runs out of the results folder until this process ends.
+    fetch : bool
+        Bring the raw files that the configuration asks of the archive first; without it what is there is planned.
+    say : callable
+        Told how far that is.
 
     Returns
     -------
@@ -280,6 +289,11 @@ def make(settings, alone=False):
         )
     lock = stale.lock(config.results) if alone else None
     stale.tidy(config.results)
+    to_come = ""
+    if config.archive and fetch:
+        raw.bring(config.archive, say)
+    elif config.archive:
+        to_come = raw.foretell(config.archive)
     found = index.find(config.data, cache=Path(config.results, STATE, "index.json"), skip=[config.results], until=config.until)
     plan = Plan(
         str(config.results),
@@ -288,6 +302,7 @@ def make(settings, alone=False):
         left_out=[f"{path}: {message}" for path, message in found.left_out],
         unusable=[chains.root_and_suffix(path)[0] for path, _ in found.problems],
         kinds={exposure.root: kind_of(exposure.header) for exposure in found.exposures},
+        remarks=[to_come] if to_come else [],
     )
     headers = {exposure.root: exposure.header for exposure in found.exposures}
     associations = _associate(plan, found, headers, config)
@@ -643,7 +658,7 @@ def _job(exposure, stage, chain, reads, source, config, association=None, files=
     path = os.path.join(results, STATE, "recipes", f"{name}{pair}.{chain.pipeline}{'' if reads in chain.reads else f'.{reads}'}.json")
     shape = exposure.shape if reads == "uncal" else (*exposure.shape[: int(reads.endswith("ints"))], *exposure.shape[-2:])
     ramps = not set(outputs) <= {"rate", "rateints"}
-    mem_mb, runtime = resources(stage, shape, whole=ramps, members=1 + len(recipe.members), mosaic=mosaic)
+    mem_mb, runtime = resources(stage, shape, whole=ramps, members=1 + sum("of" not in member for member in recipe.members), mosaic=mosaic)
     job = Job(name, stage, chain.pipeline, str(source), outputs, path, mem_mb, runtime, [member["path"] for member in recipe.members], pair)
     return job, recipe
 

@@ -1,6 +1,7 @@
 """Exposures that were taken at one moment, by several detectors."""
 
 # Those with the same values of these belong together.
+OWN = "EXPGRPID"  # or of this, which a person's association may give them
 KEYWORDS = ("PROGRAM", "OBSERVTN", "VISIT", "VISITGRP", "SEQ_ID", "ACT_ID", "EXPOSURE")
 
 
@@ -20,6 +21,7 @@ def by_moment(headers, grouped=True):
     """
     groups = {}
     for number, header in enumerate(headers):
-        values = tuple(header.get(keyword) for keyword in KEYWORDS)
+        own = header.get(OWN)
+        values = (own,) if own else tuple(header.get(keyword) for keyword in KEYWORDS)
         groups.setdefault(number if not grouped or None in values else values, []).append(number)
     return list(groups.values())

@@ -61,10 +61,16 @@ def width(header, scale):
     InputError
         The name has no wavelength in it.
     """
-    found = re.fullmatch(r"F(\d{3,4})[A-Z]\d?", header["FILTER"].strip())
-    if not found:
+    found = wavelength(header)
+    if found is None:
         raise InputError(f"FILTER {header['FILTER']} tells no wavelength", header.name, "Give fwhm of klip, in pixels")
-    return AIRY * float(found[1]) * 1e-8 / MIRROR * 206264.806 / scale
+    return AIRY * found / MIRROR * 206264.806 / scale
+
+
+def wavelength(header):
+    """m, by the FILTER's name; None where it has no wavelength in it."""
+    found = re.fullmatch(r"F(\d{3,4})[A-Z]\d?", header["FILTER"].strip())
+    return float(found[1]) * 1e-8 if found else None
 
 
 def curve(views, header, transmission=None, fwhm=None, star_flux=None):

@@ -3,14 +3,17 @@
 import copy
 
 import numpy as np
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import gaussian_filter, label, median_filter
 
 from ..align.keywords import follow
+from . import contrast
 
 STEP = 1.0 / 3600  # degrees: of the differences that give the directions
-NEAR = 10.0  # pixels: a star within is under its mask, or what is seen is the light that the mask lets through
+NEAR = 2.0  # wavelengths over the diameter: a star within is in its place, or what is seen is the light that the mask lets through
+USUAL = 3.0  # pixels of a wavelength over the diameter
 OPEN = 0.5  # transmission of what is not under the mask
 OUTSHINES = 5.0  # times what lies opposite: the speckles of a masked star are about as bright on both sides of it
+FLAT = 0.99  # of the brightest value: still the top of a spot
 ACROSS = 3  # pixels about the opposite place
 
 
@@ -19,8 +22,19 @@ def planned(exposure):
     return exposure.header["CRPIX1"] - 1, exposure.header["CRPIX2"] - 1
 
 
-def beside(image, place, transmission):
-    """How far from its mask a star is that is not under it.
+def resolution(header):
+    """Wavelength over the telescope's diameter [pixels], by FILTER's name and PIXAR_A2; USUAL where the header lacks one of them."""
+    wavelength, area = contrast.wavelength(header), header.get("PIXAR_A2")
+    if wavelength is None or not area or not area > 0:
+        return USUAL
+    return wavelength / contrast.MIRROR * 206264.806 / float(np.sqrt(area))
+
+
+def astray(image, place, transmission, resolution, saturated=None):
+    """How far from its place behind the mask a star is that was not put there.
+
+    A star in its place leaves speckles that are about as bright on both sides of it. One that is not is a spot that outshines what lies
+    opposite, whatever the mask: round or bar, a disc, or a phase mask, that dims only what is on the edges between its quadrants.
 
     Parameters
     ----------
@@ -30,20 +44,35 @@ def beside(image, place, transmission):
         Where the star was to be, x and y, pixels from 0.
     transmission : (row, col)
         Of the mask.
+    resolution : float
+        Wavelength over diameter, pixels.
+    saturated : (row, col) bool, optional
+        Pixels that are brighter than they look.
 
     Returns
     -------
-    float or None
-        Pixels from the place to the brightest spot, outside the mask, if it outshines what lies opposite; else None.
+    (float, bool) or None
+        Pixels from the place to the brightest spot, and whether the mask is not over it; None where the star is in its place.
     """
-    spots = uniform_filter(np.asarray(image, float) - np.median(image), 3)
-    row, column = np.unravel_index(np.argmax(spots), spots.shape)
+    image = np.array(image, float) - np.median(image)
+    if saturated is not None and saturated.any():
+        image[saturated] = max(image.max(), 0.0)
+    spots = gaussian_filter(median_filter(image, 3), 0.5 * resolution)  # no single pixel makes one
+    row, column = _summit(spots)
     away = float(np.hypot(column - place[0], row - place[1]))
-    if away < NEAR or transmission[row, column] < OPEN:
+    if away < NEAR * resolution:
         return None
     opposite = (int(np.clip(round(2 * p - at), 0, n - 1)) for p, at, n in zip(place[::-1], (row, column), spots.shape, strict=True))
     there = tuple(slice(max(at - ACROSS, 0), at + ACROSS + 1) for at in opposite)
-    return away if spots[row, column] > OUTSHINES * spots[there].max() else None
+    if spots[row, column] <= OUTSHINES * spots[there].max():
+        return None
+    return away, bool(transmission[row, column] >= OPEN)
+
+
+def _summit(spots):
+    """Row and column of the brightest spot: the middle of its top, which is flat where pixels are saturated."""
+    tops, _ = label(spots >= FLAT * spots.max())
+    return np.round(np.mean(np.nonzero(tops == tops.flat[np.argmax(spots)]), axis=1)).astype(int)
 
 
 def directions(wcs, star):

@@ -54,7 +54,10 @@ def subtract(exposure, refs, options):
         mask = np.ones_like(mask)
         with_value &= usable & _quiet(exposure.sci, usable & with_value)
     rejection = Rejection(options["wfss_outlier_percent"], options["wfss_maxiter"], options["wfss_rms_stop"])
-    scale = scale_of(exposure.sci, sky, exposure.err, mask & with_value, rejection, exposure.header["DISPAXIS"])
+    variance = exposure.err.astype(np.float32) ** 2
+    if options["wfss_weights"] == "expected":
+        variance = _expected_variance(exposure, sky, variance, mask & with_value & usable)
+    scale = scale_of(exposure.sci, sky, variance, mask & with_value, rejection, exposure.header["DISPAXIS"])
     if not np.isfinite(scale):
         raise Skip("the sky's brightness can't be told: no pixel is left")
     exposure.sci -= scale * sky.astype(float)
@@ -103,12 +106,25 @@ def _quiet(sci, good):
     return np.abs(values - level) < 3 * spread
 
 
-def scale_of(sci, sky, err, good, rejection, axis):
+def _expected_variance(exposure, sky, variance, good):
+    """Variances in which the photons' part is that of the sky: where noise has made a pixel faint it has made its own variance small too,
+    and a mean that is weighted by that is too low.
+    """
+    photons = exposure.var_poisson
+    if photons is None or not good.any():
+        return variance
+    others = np.maximum(variance - photons, 0)
+    level = np.nanmedian(photons[good] / sky[good])
+    expected = others + np.float32(max(level, 0)) * np.abs(sky)
+    return np.where(expected > 0, expected, variance)
+
+
+def scale_of(sci, sky, variance, good, rejection, axis):
     """How often the reference's sky the exposure has.
 
     Parameters
     ----------
-    sci, sky, err : ndarray (row, col)
+    sci, sky, variance : ndarray (row, col)
     good : bool (row, col)
     rejection : Rejection
     axis : int
@@ -120,8 +136,7 @@ def scale_of(sci, sky, err, good, rejection, axis):
         NaN where no pixel is good.
     """
     at = np.flatnonzero(good)
-    data, model, variance = (np.ravel(image)[at] for image in (sci, sky, err))
-    variance = variance.astype(np.float32) ** 2
+    data, model, variance = (np.ravel(image)[at] for image in (sci, sky, variance))
     model = model.astype(np.float32)
     last = np.inf
     for _ in range(rejection.iterations):

@@ -67,7 +67,7 @@ def _cut_out(exposure, slits, number):
     pixels = Pixels(header=exposure.header.sci.copy(), wcs=slits.wcs(number))
     for name, plane in exposure.only.planes():
         if name in PLANES:
-            setattr(pixels, name, np.ascontiguousarray(plane[(..., *box.slices)]))
+            setattr(pixels, name, plane[(..., *box.slices)].copy())  # its own: cut-outs of neighbours overlap
     pixels.extra["WAVELENGTH"] = slits.wavelengths(number)
     about = _place(slit, box) | (_of_shutters(slit) if slits.of_shutters else _of_fixed_slit(exposure, slit, pixels.wcs))
     pixels.about = {"slit_ymin": float(slit.ymin), "slit_ymax": float(slit.ymax)}

@@ -180,8 +180,8 @@ def _left(scene, typical):
 
 def _given_grid(path, refs):
     """The wavelengths of a file of the user's."""
-    reference = Reference("wave_grid", path, None)
-    with understood("wave_grid", path):
+    reference = Reference("soss_wave_grid_in", path, None)
+    with understood("soss_wave_grid_in", path):
         grid = np.asarray(reference.uncut("WAVEGRID") if str(path).endswith((".fits", ".gz")) else reference.tree["wavegrid"], float)
         if grid.ndim != 1 or grid.size < 4 or not np.isfinite(grid).all():
             raise ValueError("four or more wavelengths were expected")
@@ -190,8 +190,8 @@ def _given_grid(path, refs):
 
 def _given_estimate(path, refs):
     """The spectrum of a file of the user's, as a function."""
-    reference = Reference("estimate", path, None)
-    with understood("estimate", path):
+    reference = Reference("soss_estimate", path, None)
+    with understood("soss_estimate", path):
         table = reference.table("EXTRACT1D")
         wavelength, flux = (np.ravel(table[name]).astype(float) for name in ("WAVELENGTH", "FLUX"))
         good = np.isfinite(wavelength) & np.isfinite(flux)

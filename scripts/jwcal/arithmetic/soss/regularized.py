@@ -15,6 +15,7 @@ REFINED = 3  # times that two more are tried
 SLOPE = 1e-3  # of the loss, by decade of the factor: from there on an answer is too smooth
 FINE = 10000  # points between the first and the last factor
 SURE = 1e-12  # least square of a pivot of equations with a diagonal of 1: below it is rounding
+NOTHING = 1e-16  # of such equations: what is smaller changes no answer, and would make the band as broad as the kernels' tables
 
 
 class Equations:
@@ -31,7 +32,7 @@ class Equations:
     """
 
     def __init__(self, squares, grid):
-        self.squares = csr_matrix(squares)
+        self.squares = _without_dust(csr_matrix(squares))
         self.seen = np.asarray(self.squares.diagonal()) > 0  # elsewhere nothing is known, and nothing asked
         step = np.where(self.seen[1:] & self.seen[:-1], 1 / np.diff(grid), 0.0)
         self.derivative = csr_matrix(diags_array([-step, step], offsets=[0, 1], shape=(grid.size - 1, grid.size)))
@@ -94,6 +95,13 @@ class Equations:
         inside[self._order] = scale * cho_solve_banded((lower, True), scale * given, check_finite=False)
         answer[self.seen] = inside
         return answer
+
+
+def _without_dust(matrix):
+    """A symmetric matrix without what is nothing beside its diagonal."""
+    coo, scale = coo_matrix(matrix), np.sqrt(matrix.diagonal())
+    kept = np.abs(coo.data) > NOTHING * scale[coo.row] * scale[coo.col]
+    return csr_matrix((coo.data[kept], (coo.row[kept], coo.col[kept])), shape=matrix.shape)
 
 
 def best_factor(equations, right, loss, guess, decades):

@@ -28,7 +28,6 @@ SKY = 1.0  # MJy/sr
 ALONG = (0.0, -1.0, 1.0)  # arcsec, nods along a slit
 ACROSS = ((0.0, 0.0), (0.15, 0.25), (-0.25, 0.15), (0.2, -0.2))  # arcsec, dithers of the slicer
 NOT_RATES = ("cosmic_rays", "seed", "cache", "irs2", "pars", "noise", "flicker", "offsets", "sensors")
-METADATA = "jw01234001001_01_msa.fits"
 
 
 class Program(NamedTuple):
@@ -212,13 +211,20 @@ def expose_slitlets(
     slitlets = examples(STAR.spectrum, Even(10 * sky)) if slitlets is None else slitlets
     files = files or _of_shutters(out, real, grating, filter, options.get("detector", "NRS1"), any(one.slit != "NONE" for one in slitlets))
     where = rates.places_on_sky(files, slitlets, grating=grating, filter=filter)
-    write_msa(Path(out) / "data" / METADATA, slitlets, nods=nods, where=where)
+    seen = rates.places_in_shutters(files, slitlets, nods, grating=grating, filter=filter, **options)
+    metadata = _metadata(identity)
+    write_msa(Path(out) / "data" / metadata, slitlets, nods=nods, where=where, seen=seen)
     made = []
     for nod in range(1, len(nods) + 1):
-        known = {"nod": nod, "nods": nods, "metadata": METADATA, "identity": replace(identity, exposure=identity.exposure + nod - 1)}
+        known = {"nod": nod, "nods": nods, "metadata": metadata, "identity": replace(identity, exposure=identity.exposure + nod - 1)}
         given = {"grating": grating, "filter": filter, "background": Even(sky), "noise": False}
         made.append(rates.simulate_slitlets(files, slitlets, **given, **known, **options))
     return write_program(out, made, files, **kept)
+
+
+def _metadata(identity):
+    """The file that tells of the shutters of a visit."""
+    return f"jw{identity.visit_id}_01_msa.fits"
 
 
 def _of_shutters(out, real, grating, filter, detector, with_slits):
@@ -301,8 +307,9 @@ def expose_lamp(
     files = files or _references(out, "lamp", real, grating, None, options.get("detector", "NRS1"), lamp_mode=opmode)
     if opmode == "MSASPEC":
         slitlets = examples(STAR.spectrum, Even(SKY)) if slitlets is None else slitlets
-        write_msa(Path(out) / "data" / METADATA, slitlets, nods=(0,))
-        options = {"slitlets": slitlets, "MSAMETFL": METADATA, "MSAMETID": 1} | options
+        metadata = _metadata(options.get("identity") or FIRST)
+        write_msa(Path(out) / "data" / metadata, slitlets, nods=(0,))
+        options = {"slitlets": slitlets, "MSAMETFL": metadata, "MSAMETID": 1} | options
     one = rates.simulate_lamp(files, grating=grating, lamp=lamp, opmode=opmode, subarray=subarray, noise=False, **options)
     return write_program(out, [one], files, **kept)
 
