@@ -128,6 +128,32 @@ def test_cosmic_rays_in_a_crowd(folder):
     assert found["ours"][0][1] > 0.95 and found["ours"][0][2] > 0.99
 
 
+@pytest.mark.full
+@pytest.mark.parametrize("count, separation, brightest", [(600, 0.15, 2e-5), (1500, 0.1, 5e-5)])
+def test_totals_in_a_crowd(folder, count, separation, brightest):
+    """Of stars that have no neighbour within 9 pixels, among many that have; and the field is aligned to its dense catalogue."""
+    stars = scene.make_scene(*TARGET, radius=6.0, stars=count, galaxies=0, faintest=1e-7, brightest=brightest, separation=separation)
+    crowd = calibrated.simulate_mosaic(subarray="SUB320", errors=0.05, sky_steps=STEPS, cosmic_rays=100, field=stars, target=TARGET)
+    crds, path = mosaics.cache(folder / f"crowd{count}", crowd), scene.write_catalogue(stars, folder / f"crowd{count}.ecsv")
+    after = copy.deepcopy(crowd)
+    products, members = mosaics.run("image3", after, crds, {"tweakreg": {"abs_refcat": str(path)}})
+    means, _ = placed(after)
+    (i2d,), table, truth = products["i2d"], products["cat"][0].catalogue, Table.read(path)
+    places = np.column_stack(i2d.wcs.invert(truth["RA"], truth["DEC"], with_bounding_box=False))
+    apart = np.array([np.sort(np.hypot(*(places - place).T))[1] for place in places])
+    places = table["sky_centroid"].ra.deg, table["sky_centroid"].dec.deg
+    number = mosaics.nearest(*places, truth["RA"], truth["DEC"], within=30)
+    flux = np.asarray(truth["flux"])[number]
+    good = (number >= 0) & (apart[number] > 9) & (flux > 1e-6)
+    ratio = np.asarray(table["aper_total_flux"].value)[good] / flux[good]
+    theirs = ratio * table.meta["aperture_params"]["aperture_corrections"][-1] / table.meta["total_correction"]["factor"]
+    print(
+        "crowd", count, good.sum(), "ours", np.nanmedian(ratio), np.nanmean(ratio), "jwst's", np.nanmedian(theirs), "aligned", means.mean(0)
+    )
+    assert good.sum() >= 20 and abs(np.nanmedian(ratio) - 1) < 0.01 and np.nanmedian(theirs) < 0.95
+    assert np.abs(means.mean(0)).max() < 0.5 and np.abs(means).max() < 5
+
+
 def test_mosaic_is_made_of_them(made, catalogue):
     """Sums in apertures, of isolated stars with all of their light."""
     (i2d,) = made[1]["i2d"]

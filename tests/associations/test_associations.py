@@ -95,6 +95,19 @@ def test_coronagraphy_needs_a_reference_and_takes_both_observations_of_the_targe
     assert not [members for members in made(other).values() if "psf" in members]
 
 
+def test_coronagraphs_have_dedicated_backgrounds_of_integrations():
+    """Stray light of the phase masks is taken off each integration of the star and of its reference, by all exposures beside them."""
+    links = (("c1000", "coronagraphy"), ("c1001", "background"))
+    given = {"exp_type": "mir_4qpm", "filter": "f1140c", "subarray": "mask1140"} | pools.MIRI
+    star, _, reference = pools.coronagraphy(links)
+    empty = [pools.row(4, n, links[1:], targetid="3", bkgdtarg="t", **given) for n in (1, 2)]
+    found = {a.product: a for a in associations.generate(pools.pool([star, reference, *empty])) if a.asn_type == "image2"}
+    for observation in (1, 3):
+        members = [(m.expname, m.exptype) for m in found[f"jw0432100{observation}001_02101_00001_mirimage"].members]
+        backgrounds = [(name, "background") for name in rates(4, [1, 2], "mirimage", "rateints")]
+        assert members == [(name, "science") for name in rates(observation, [1], "mirimage", "rateints")] + backgrounds
+
+
 def test_a_full_frame_is_a_coronagraph_behind_the_mask_and_a_camera_beside_it():
     found = made(pools.full_frame_coronagraphy())
     assert found["c1000", "jw04321-c1000_t001_nircam_f210m-maskrnd"]["science"] == rates(1, [1], "nrca2", "calints")

@@ -22,7 +22,7 @@ from jwcal.simulate.interferogram import Interferogram
 from jwcal.steps import ami_analyze, ami_normalize
 from jwcal.vocabulary import dq
 from jwcal.vocabulary.errors import ConfigError, InputError, ReferenceError, Skip
-from peer import needs_peer, peer_python
+from peer import needs_peer, peer_pipeline, peer_python
 
 BINARY = 0.15, 60.0, 0.02  # arcsec, degrees, of the star
 TABLES = {"OI_VIS": (21, "VISAMP"), "OI_VIS2": (21, "VIS2DATA"), "OI_T3": (35, "T3AMP"), "OI_Q4": (35, "Q4AMP")}
@@ -342,6 +342,23 @@ def test_images_and_first_integrations(clean, files):
     assert np.isfinite(mean_of(alone).vis2_err).all() and few.vis2.shape == (21,)
 
 
+def test_images_of_unlike_sizes(clean, files):
+    """Users' trouble 26: a reference star nearer to the edge has a smaller image, and calibrates all the same."""
+    found = []
+    for cut in (0, 12):
+        members = observed(clean, nints=2)
+        psf = members.every[1].source
+        for name in ("sci", "err", "dq"):
+            setattr(psf, name, np.ascontiguousarray(getattr(psf, name)[:, cut:]))
+        analyzed(members, files)
+        about = [seen.size for seen, *_ in (*members.prepared["ami_analyze"].science, *members.prepared["ami_analyze"].psf)]
+        assert (about[1] < about[0]) == bool(cut)
+        found.append(ami_normalize.apply(members)[1].tables)
+    whole, smaller = found
+    np.testing.assert_allclose(smaller["OI_VIS2"]["VIS2DATA"], whole["OI_VIS2"]["VIS2DATA"], atol=0.02)
+    np.testing.assert_allclose(smaller["OI_T3"]["T3PHI"], whole["OI_T3"]["T3PHI"], atol=1.0)
+
+
 def test_one_integration_without_pixels(clean, files):
     members = observed(clean, nints=3, kinds=("science",))
     members.every[0].source.sci[1] = np.nan
@@ -567,16 +584,57 @@ def test_the_search_for_the_turn_is_the_peers(program, tmp_path):
 # --- a program of raw exposures --------------------------------------------------------------------------------------
 
 
-def test_a_program_has_its_references(tmp_path):
-    shot = {"exp_type": "NIS_AMI", "aperture": "NIS_AMI1", "filter": "F480M", "ngroups": 3, "nints": 1, "tframe": 0.5}
-    made = simulate_program.make_program(
-        tmp_path,
-        {
-            **{"program": 4321, "target": [53.1625, -27.7914], "stage3": True, "sky": {"stars": 0, "galaxies": 0}},
-            "exposures": [{**shot, "observation": 1, "interferogram": {"star": 0.02, "companion": [0.15, 60.0, 0.02]}}],
-        },
-    )
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    """A raw exposure with its references: (folder, what `make_program` tells)."""
+    folder = tmp_path_factory.mktemp("raw")
+    shot = {"exp_type": "NIS_AMI", "aperture": "NIS_AMI1", "filter": "F480M", "ngroups": 3, "nints": 2, "tframe": 0.5}
+    about = {"program": 4321, "target": [53.1625, -27.7914], "stage3": True, "sky": {"stars": 0, "galaxies": 0}}
+    binary = {"star": 0.02, "companion": [0.15, 60.0, 0.02]}
+    return folder, simulate_program.make_program(folder, about | {"exposures": [{**shot, "observation": 1, "interferogram": binary}]})
+
+
+def test_a_program_has_its_references(raw):
+    folder, made = raw
     assert {"nrm", "throughput"} <= {path.name.split("_")[2] for path in made["references"]}
-    truth = fits.getdata(next((tmp_path / "truth").glob("*_truth.fits")), "CATALOG")
+    truth = fits.getdata(next((folder / "truth").glob("*_truth.fits")), "CATALOG")
     assert list(truth["kind"]) == ["star", "companion"] and truth["flux"][1] == pytest.approx(4e-4)
     assert np.hypot(truth["x"][1] - truth["x"][0], truth["y"][1] - truth["y"][0]) == pytest.approx(0.15 / 0.0655, rel=0.01)
+
+
+@pytest.fixture(scope="module")
+def integrations(raw, tmp_path_factory):
+    """Its rateints, and the calints that image2 makes of them."""
+    folder, made = tmp_path_factory.mktemp("calibrated"), raw[1]
+    (uncal,) = made["data"]
+    jwcal.run_pipeline("detector1", uncal, out=folder, crds_path=str(made["crds"]))
+    (rateints,) = folder.glob("*_rateints.fits")
+    jwcal.run_pipeline("image2", rateints, out=folder, crds_path=str(made["crds"]))
+    return rateints, next(folder.glob("*_calints.fits"))
+
+
+def test_integrations_have_the_areas_of_their_pixels(raw, integrations):
+    """They stay in DN/s, and what knows of pixel areas is there: AREA, PIXAR_SR and PIXAR_A2."""
+    area = next(path for path in raw[1]["references"] if "_area_" in path.name)
+    with fits.open(integrations[1]) as hdus, fits.open(area) as reference:
+        header = hdus["SCI"].header
+        assert hdus[0].header["S_PHOTOM"] == "SKIPPED" and header["BUNIT"] == "DN/s" and hdus["SCI"].data.shape == (2, 80, 80)
+        rows, columns = (slice(hdus[0].header[f"SUBSTRT{n}"] - 1, hdus[0].header[f"SUBSTRT{n}"] + 79) for n in (2, 1))
+        whole = reference["SCI"].data
+        np.testing.assert_array_equal(hdus["AREA"].data, whole if whole.shape == (80, 80) else whole[rows, columns])
+        assert header["PIXAR_SR"] == pytest.approx(reference[0].header["PIXAR_SR"]) and header["PIXAR_A2"] == pytest.approx(
+            0.0655**2, rel=0.02
+        )
+
+
+@needs_peer
+@pytest.mark.parity
+@pytest.mark.full
+def test_integrations_are_the_peers(raw, integrations, tmp_path):
+    peer_pipeline("image2", integrations[0], tmp_path, raw[1]["crds"])
+    with fits.open(integrations[1]) as hdus, fits.open(next(tmp_path.glob("*_calints.fits"))) as theirs:
+        for name in ("SCI", "ERR", "DQ", "AREA"):
+            np.testing.assert_allclose(hdus[name].data, theirs[name].data, rtol=1e-6)
+        for keyword in ("PIXAR_SR", "PIXAR_A2", "BUNIT"):
+            assert hdus["SCI"].header[keyword] == theirs["SCI"].header[keyword]
+        assert "PHOTMJSR" not in hdus["SCI"].header and hdus[0].header["S_PHOTOM"] == theirs[0].header["S_PHOTOM"]

@@ -23,7 +23,7 @@ from jwcal.model.references import References
 from jwcal.products import catalogues, stored
 from jwcal.simulate import calibrated, instruments, occulters
 from jwcal.simulate.coronagraph import Coronagraph, setup_of
-from jwcal.steps import align_refs, klip, outlier_detection, resample, stack_refs
+from jwcal.steps import align_refs, bkg_subtract, klip, outlier_detection, resample, stack_refs
 from jwcal.vocabulary import dq
 from jwcal.vocabulary.errors import ConfigError, InputError, ReferenceError, Skip
 from peer import needs_peer, peer_pipeline, peer_python
@@ -414,23 +414,72 @@ PHASE = {"exp_type": "MIR_4QPM", "filter": "F1065C", "aperture": "MIRIM_MASK1065
 PHASE |= {"detector": "MIRIMAGE", "subarray": instruments.Subarray("MASK1065", 86, 98, 72, 72)}
 
 
-@pytest.mark.parametrize("mode", [BAR, PHASE])
-def test_bars_and_phase_masks(tmp_path, mode):
+LYOT = {"exp_type": "MIR_LYOT", "filter": "F2300C", "aperture": "MIRIM_MASKLYOT", "CORONMSK": "LYOT_2300"}
+LYOT |= {"detector": "MIRIMAGE", "subarray": instruments.Subarray("MASKLYOT", 97, 839, 96, 96)}
+
+
+@pytest.mark.parametrize(
+    ("mode", "away", "ratio"),  # far from the bar, from the edges of the quadrants, and from the disc's
+    [(BAR, 1.4, 5e-5), (PHASE, 2.2, 5e-4), (LYOT, 3.6, 2e-3)],
+    ids=["bar", "phase", "disc"],
+)
+def test_bars_phase_masks_and_discs(tmp_path, mode, away, ratio):
     """The reference pixel is not the middle of the image (users' trouble 22): a planet is where it should be in the sum of two rolls."""
-    away, ratio = (1.4, 5e-5) if mode is BAR else (2.2, 5e-4)  # far from the bar, and from the edges of the quadrants
     made = coronagraphs.program(
         Coronagraph(planets=((away, 145.0, ratio),)), rolls=(0.0, 25.0), nints=2, reference_nints=2, references=3, noise=False, **mode
     )
     before = np.nanstd(made[0][0].exposure.sci)
     all_of_them, table = coronagraphs.subtract(tmp_path, made, outliers=False)
-    mosaic = coronagraphs.put_together(all_of_them)
+    check_planet(coronagraphs.put_together(all_of_them), made, away)
+    assert np.nanstd(made[0][0].exposure.sci) < before
+    assert np.isfinite(table["flux_limit"][4:].value).all()
+
+
+def check_planet(mosaic, made, away):
+    """The planet at 145 degrees is within 0.1 pixel of its place; returns where."""
     target, angle = made[0][0].plan.target, np.radians(145.0)
     ra = target[0] + away * np.sin(angle) / 3600 / np.cos(np.radians(target[1]))
     expected = mosaic.wcs.invert(ra, target[1] + away * np.cos(angle) / 3600)
     found = brightest(mosaic.sci, *expected, reach=4)
     assert np.hypot(found[0] - expected[0], found[1] - expected[1]) < 0.1
-    assert np.nanstd(made[0][0].exposure.sci) < before
-    assert np.isfinite(table["flux_limit"][4:].value).all()
+    return expected
+
+
+def test_dedicated_backgrounds_behind_a_phase_mask(tmp_path):
+    """Stray light along an edge of the quadrants, brighter than the planet: the background's integrations take it off each integration."""
+    away, ratio = 2.2, 5e-4
+    made = coronagraphs.program(
+        Coronagraph(planets=((away, 145.0, ratio),)), rolls=(0.0, 25.0), nints=2, reference_nints=2, references=3, noise=False, **PHASE
+    )
+    clean = copy.deepcopy(made)
+    rows, columns = np.indices(made[0][0].exposure.sci.shape[1:])
+    x, y = star.planned(made[0][0].exposure)
+    glow = 400 * np.exp(-((rows - y) ** 2) / 18) * (1 + 0.5 * np.sin(columns / 7)) + 30
+    random, empty = np.random.default_rng(3), {}
+    for number in range(2):
+        one = copy.deepcopy(made[-1][0].exposure)
+        one.sci = (glow + random.normal(0, 0.5, one.sci.shape)).astype(np.float32)
+        one.sci[0, 20, 30] += 1e4  # a cosmic ray, clipped among the integrations where there are enough of them
+        one.dq[:] = 0
+        one.dq[0, 20, 30] = dq.DO_NOT_USE
+        one.header.name = f"background{number}_rateints.fits"
+        empty[str(number)] = one
+    for one, _ in made:
+        one.exposure.sci += glow.astype(np.float32)
+        one.exposure.members = Members([(name, "background") for name in empty], empty.get)
+        bkg_subtract.apply(one.exposure)
+    for (one, _), (same, _) in zip(made, clean, strict=True):
+        off = one.exposure.sci - same.exposure.sci
+        off = off[np.isfinite(off) & (one.exposure.dq == same.exposure.dq)]
+        assert abs(off.mean()) < 0.05 and off.std() < 0.5  # what is left is the noise of a mean of four
+    fluxes = []
+    for which in (made, clean):
+        all_of_them, _ = coronagraphs.subtract(tmp_path, which, outliers=False, contrast=False)
+        mosaic = coronagraphs.put_together(all_of_them)
+        x, y = check_planet(mosaic, which, away)
+        image = np.nan_to_num(mosaic.sci)[None].astype("f4")
+        fluxes.append(aperture_sums(image, np.zeros_like(image), np.zeros(1), np.array([x]), np.array([y]), 3.0)[0][0])
+    assert fluxes[0] == pytest.approx(fluxes[1], rel=0.05)
 
 
 def test_planets_at_the_limit_come_out_with_their_flux(tmp_path):
@@ -547,10 +596,6 @@ def test_a_star_beside_its_mask_is_said(tmp_path, which, caplog):
     if said:
         named = made[1][0].exposure.name if which == "science" else "PSF references, integration 3:"
         assert said[0].startswith(named) and abs(float(said[0].split(" pixels")[0].split()[-1]) - 0.94 / 0.063) < 2
-
-
-LYOT = {"exp_type": "MIR_LYOT", "filter": "F2300C", "aperture": "MIRIM_MASKLYOT", "CORONMSK": "LYOT_2300"}
-LYOT |= {"detector": "MIRIMAGE", "subarray": instruments.Subarray("MASKLYOT", 97, 839, 96, 96)}
 
 
 @pytest.mark.parametrize(

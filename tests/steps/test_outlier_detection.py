@@ -11,6 +11,7 @@ from scipy.special import erf
 
 import dithers
 import make
+from jwcal.arithmetic.outliers import tso
 from jwcal.arithmetic.outliers.options import bad_bits, numbers
 from jwcal.arithmetic.outliers.stack import Stack
 from jwcal.kernels.outliers.blot import blot
@@ -497,6 +498,27 @@ def test_a_deep_transit_of_a_spectrum(slit_references):
         counts.append(found.sum(axis=(1, 2)))
     assert counts[0].sum() <= 3, counts[0]
     assert (counts[1][shape == 1] > 500).all() and (counts[1][shape == 0] < 10).all()
+
+
+def test_neighbours_of_bad_pixels_dim_as_all_others():
+    """A pixel's share of a transit is its own; its derivatives beside a pixel without a value are those of the other side."""
+    y, x = np.mgrid[:9, :9]
+    image = (3.0 + 2 * x - y).astype(np.float32)
+    exposure = make.image_exposure(np.repeat(image[None], 5, axis=0))
+    bad = np.zeros((5, 9, 9), bool)
+    bad[:, 4, 4] = bad[:, 4, 6] = bad[:, 2, 4] = True
+    modes, _ = tso._derivatives(exposure, bad)
+    lost = bad[0]
+    assert (modes[:, lost] == 0).all()
+    np.testing.assert_allclose(modes[3][~lost], image[~lost])
+    inner = np.zeros(lost.shape, bool)
+    inner[1:-1, 1:-1] = True
+    between = np.zeros(lost.shape, bool)
+    between[4, 5] = between[3, 4] = True  # both neighbours along an axis are bad: nothing is known of the slope
+    np.testing.assert_allclose(modes[0][inner & ~lost & ~between], 2)
+    np.testing.assert_allclose(modes[1][inner & ~lost & ~between], -1)
+    assert modes[0, 4, 5] == 0 and modes[1, 4, 5] == -1 and modes[1, 3, 4] == 0
+    np.testing.assert_allclose(modes[2][inner & ~lost], 0, atol=1e-5)
 
 
 def nods(references, count, rays=60):

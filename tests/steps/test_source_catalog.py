@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 import dithers
 import make
-from jwcal.arithmetic.photometry.growth import good_stars, measured_spread, spread_growth
+from jwcal.arithmetic.photometry.growth import excess_light, good_stars, measured_spread, spread_growth
 from jwcal.kernels.photometry.peaks import parted_segments
 from jwcal.kernels.photometry.ring_medians import ring_medians
 from jwcal.model.references import References
@@ -200,6 +200,21 @@ def test_extended_sources(folder, field, refs, stars):
     star = ~galaxy & (away.min(axis=1) < 1)
     truth = stars[2][away.argmin(axis=1)]
     assert np.median(table["aper_total_flux"].value[star] / truth[star]) == pytest.approx(1, abs=0.012)
+
+
+def test_neighbours_that_nobody_found_are_told_by_their_light():
+    """Half of the stars have some, which make them look wider; stars without are what is measured."""
+    random, growth = np.random.default_rng(2), (np.array([1.0, 2.0, 3.0, 4.5]), np.array([0.3, 0.5, 0.7, 0.85]))
+    fluxes = np.tile(spread_growth(growth, growth[0][:3], 0.2), (200, 1)) * random.normal(1, 0.01, (200, 3))
+    light = np.where(np.arange(200) < 100, 0.0, random.exponential(0.3, 200))
+    fluxes *= 1 + 0.1 * light[:, None] * np.array([0.1, 0.3, 1.0])
+    light += random.normal(0.2, 0.02, 200)
+    light[3] = np.nan
+    excess = excess_light(light)
+    assert np.isnan(excess[3]) and abs(np.nanmedian(excess[:100])) < 0.02 and np.isnan(excess[light > 0.8]).all()
+    spread = [measured_spread(fluxes, growth[0][:3], growth, 0.2, *given) for given in ((), (excess,))]
+    assert abs(spread[1] - 0.2) < 0.01 < spread[0] - 0.2
+    assert not excess_light(np.array([0.2, 9.0, np.nan])).any() and not excess_light(random.normal(0.2, 0.02, 200)).any()
 
 
 def test_blend_is_divided(folder, refs):

@@ -242,6 +242,26 @@ def test_a_second_run_finds_nothing_left(pointed):
     np.testing.assert_allclose(errors(images), first, atol=1e-2)
 
 
+def test_a_catalogue_that_is_much_denser_than_the_stars(folder, tmp_path):
+    """Most pairs within the tolerance are neighbours: their scatter is that of unrelated stars, and the fit is right nevertheless."""
+    places = np.array(starfields.stars(500, field=3.6, seed=6, apart=0.12))
+    truth = (STEPS[0], (0.52, -0.33, 0.0))
+    images, options = catalogued(folder, STEPS[:2], 0, 0.02, places[:, :80], truth)
+    Table({"RA": places[0], "DEC": places[1]}).write(tmp_path / "dense.ecsv")
+    options |= {"abs_refcat": str(tmp_path / "dense.ecsv"), "tolerance": 0.1, "separation": 0.2}
+    far = copied(images)
+    tweakreg.apply(starfields.members(images), **options)
+    assert all(image.wcs.name == "FIT-LVL3-dense.ecsv" for image in images)
+    assert np.sqrt(np.mean(errors(images) ** 2)) < 0.3
+    tweakreg.apply(starfields.members(far), **options, rematch=False, check_fits=False)  # as the peer
+    assert np.sqrt(np.mean(errors(far) ** 2)) > 5
+    places[1] += 0.3 / 3600 * np.random.default_rng(3).choice([-1, 1], places.shape[1])  # other stars, as dense
+    Table({"RA": places[0], "DEC": places[1]}).write(tmp_path / "other.ecsv")
+    images, _ = catalogued(folder, STEPS[:2], 0, 0.02, starfields.stars(80, field=3.6, seed=8, apart=0.12), truth)
+    tweakreg.apply(starfields.members(images), **options | {"abs_refcat": str(tmp_path / "other.ecsv")})
+    assert not any(str(image.wcs.name).startswith("FIT") for image in images)
+
+
 # --- fits that are not applied -------------------------------------------------------------------------------------------
 
 

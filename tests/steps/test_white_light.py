@@ -1,5 +1,6 @@
 """white_light: a transit in a simulated series, times, orders, ranges; the peer's table."""
 
+import copy
 import json
 
 import asdf
@@ -10,11 +11,13 @@ from astropy.io import fits
 from astropy.table import QTable
 
 import make
+import readers
 import spectra as made
 from jwcal.arithmetic.spectra import tables
 from jwcal.model.exposure import Exposure, Header
 from jwcal.model.references import References
 from jwcal.model.spectra import Spectrum
+from jwcal.products import stored
 from jwcal.simulate import spectrograph
 from jwcal.simulate.spectrograph import Dip, Source, simulate_lrs
 from jwcal.steps import extract_1d, white_light
@@ -66,6 +69,37 @@ def test_a_transit(tmp_path):
     cut = extract_1d.apply(one.exposure, refs, bad_pixels="omit")[0]
     cut = white_light.apply(cut, min_wavelength=5.5, max_wavelength=12.0).catalogue["whitelight_flux"].to_value("Jy")
     assert (cut - cut[out].mean() * (1 - 0.01 * shape)).std() > 1.5 * limit
+
+
+def curve_of(one, refs):
+    """The light curve [Jy] of 5.5 to 12 micron, and what the variances in the table say of its scatter."""
+    (spectra,) = extract_1d.apply(one, refs)
+    curve = white_light.apply(spectra, min_wavelength=5.5, max_wavelength=12.0).catalogue["whitelight_flux"].to_value("Jy")
+    table = spectra.spectra[0].table
+    inside = (table["WAVELENGTH"][0] >= 5.5) & (table["WAVELENGTH"][0] <= 12.0)
+    return curve, np.sqrt(np.nanmean(np.nansum((table["FLUX_VAR_POISSON"] + table["FLUX_VAR_RNOISE"])[:, inside], axis=1)))
+
+
+@pytest.mark.full
+def test_the_scatter_is_the_photons(tmp_path):
+    """800 integrations, which tell it to 2.5 %: within 10 % of photons and read noise (1.5 % of it), with flagged pixels too."""
+    shape = np.clip(1.5 - np.abs(np.linspace(-4, 4, 800)), 0, 1)
+    files = spectrograph.write_lrs_references(tmp_path)
+    one = simulate_lrs(files, slitless=True, sources=[Source(spectrograph.Spectrum(flux=0.05))], calibrated=True, dip=Dip(shape, 0.01))
+    one.exposure.header.sci["SRCTYPE"] = "POINT"
+    refs = made.references(tmp_path, one.exposure, xstart=28, xstop=48)
+    hits = np.random.default_rng(1)
+    curves, limit = {}, None
+    for share in (0.0, 0.01, 0.02):
+        again = one.exposure.derive([copy.copy(one.exposure.pixels[0])], "calints")
+        again.dq = np.where(hits.random(again.sci.shape) < share, bits.DO_NOT_USE, 0).astype(np.uint32)
+        curves[share], found = curve_of(again, refs)
+        limit = limit or found
+    for share, curve in curves.items():
+        scatter = (curve / curve[shape == 0].mean() / (1 - 0.01 * shape)).std() * curve.mean()
+        assert scatter / limit == pytest.approx(1, abs=0.1), share
+        # a pixel's own noise, and that of the others by which it is replaced
+        assert (curve - curves[0.0]).std() <= 1.3 * np.sqrt(share) * limit and abs((curve - curves[0.0]).mean()) < 0.02 * limit
 
 
 def test_the_table():
@@ -214,3 +248,35 @@ def test_parity(tmp_path):
             assert table[column].unit == theirs[column].unit
             np.testing.assert_allclose(np.asarray(table[column]), np.asarray(theirs[column]), rtol=1e-12, err_msg=f"{name} {column}")
         assert {key: value for key, value in table.meta.items() if key != "number_of_integrations"} == dict(theirs.meta)
+
+
+BOTH_SAVED = """
+from jwst.extract_1d import extract
+from stdatamodels.jwst import datamodels
+model = datamodels.CubeModel(str(calints))
+result, *_ = extract.run_extract1d(model, str(extract1d), "N/A", "N/A")
+result.save(str(theirs))
+"""
+
+
+@needs_peer
+@pytest.mark.parity
+def test_specutils_reads_no_series_of_either(tmp_path):
+    """It asks each row of a table of vectors for SOURCE_TYPE, which no series has, ours and the peer's alike; row by row both are read."""
+    files = spectrograph.write_lrs_references(tmp_path)
+    one = simulate_lrs(files, slitless=True, sources=[Source(spectrograph.Spectrum(flux=0.05))], calibrated=True, nints=2, noise=False)
+    one.exposure.header.sci["SRCTYPE"] = "POINT"
+    one.exposure.header["TSOVISIT"], one.exposure.header.primary["S_PHOTOM"] = True, "COMPLETE"
+    file, mine, theirs = (
+        tmp_path / f"jw01234001001_02101_00001_mirimage_{suffix}" for suffix in ("calints.fits", "x1dints.fits", "peer.fits")
+    )
+    stored.write(one.exposure, file)
+    refs = made.references(tmp_path, one.exposure, xstart=28, xstop=48)
+    stored.write(extract_1d.apply(one.exposure, refs)[0], mine)
+    peer_python(BOTH_SAVED, calints=str(file), extract1d=str(tmp_path / "extract1d.json"), theirs=str(theirs))
+    theirs = theirs.rename(tmp_path / "peer_x1dints.fits")
+    ours, its = (readers.spectra(path) for path in (mine, theirs))  # each asserts that SpectrumList.read ends for want of SOURCE_TYPE
+    assert len(ours) == len(its) == 2
+    for one, other in zip(ours, its, strict=True):
+        np.testing.assert_allclose(one.flux.value, other.flux.value, rtol=1e-5)
+        assert one.flux.unit == other.flux.unit and one.spectral_axis.unit == other.spectral_axis.unit

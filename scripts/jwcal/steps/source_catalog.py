@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from ..arithmetic.photometry.growth import expected_spread, good_stars, measured_spread, spread_growth
+from ..arithmetic.photometry.growth import excess_light, expected_spread, good_stars, measured_spread, spread_growth
 from ..arithmetic.photometry.profile import sharpness_and_roundness
 from ..arithmetic.photometry.sources import Sources, background, find_segments, find_stars
 from ..arithmetic.photometry.table import catalogue
@@ -21,6 +21,7 @@ OPTIONAL = ("apcorr", "abvegaoffset")
 
 ELEMENTS = ("filter", "pupil", "detector")  # by which a row is found, where a table has the column
 ALONE = 4.0  # radii of the widest aperture to the next source
+AROUND = 1.5  # such radii: from there to ALONE light tells of neighbours that were not found
 FALLBACK = {"ee": (1, 2, 3), "radii": (1.0, 2.0, 3.0), "corrections": (1.0, 1.0, 1.0), "ring": (5.0, 10.0)}  # without apcorr
 # Of the science header, what does not hold for numbers of segments.
 NOT_OF_LABELS = ("BUNIT", "PHOTMJSR", "PHOTUJA2", "PIXAR_SR", "PIXAR_A2", "XPOSURE", "TELAPSE")
@@ -151,7 +152,7 @@ def apply(
     spread, correction, used = 0.0, apertures["corrections"][-1], 0
     if total_correction == "mosaic" and apertures["growth"] is not None:
         limits = ci1_star_threshold, ci2_star_threshold
-        spread, used = _spread(columns, found, apertures, limits, exposure.header.get("PIXFRAC", 1.0), ratio)
+        spread, used = _spread(image, columns, found, apertures, limits, exposure.header.get("PIXFRAC", 1.0), ratio)
         (before,), (after,) = (spread_growth(apertures["growth"], apertures["radii"][-1:], s) for s in (0.0, spread))
         correction *= before / after
         log.info("Light of stars is spread by %.3f pixels^2 (%d stars): totals times %.4f", spread, used, correction)
@@ -298,7 +299,7 @@ def _photometry(image, error, found, apertures):
     return columns
 
 
-def _spread(columns, found, apertures, limits, pixfrac, ratio):
+def _spread(image, columns, found, apertures, limits, pixfrac, ratio):
     """By how much the mosaic spreads the light, pixels^2, and how many stars say so."""
     from scipy.spatial import KDTree
 
@@ -314,5 +315,17 @@ def _spread(columns, found, apertures, limits, pixfrac, ratio):
     with np.errstate(divide="ignore", invalid="ignore"):
         extended = (fluxes[:, 1] / fluxes[:, 0] > limits[0]) & (fluxes[:, 2] / fluxes[:, 1] > limits[1])
     alone = seen & ~extended & (away > ALONE * apertures["radii"][-1])
-    stars = good_stars(fluxes, columns[f"aper{apertures['ee'][-1]}_flux_err"], alone)
-    return measured_spread(fluxes[stars], apertures["radii"], apertures["growth"], expected), int(stars.sum())
+    stars = np.flatnonzero(good_stars(fluxes, columns[f"aper{apertures['ee'][-1]}_flux_err"], alone))
+    around = _between(image, found.x[stars], found.y[stars], columns["aper_bkg_flux"][stars], apertures["radii"][-1])
+    excess = excess_light(around / fluxes[stars, -1])
+    stars, excess = stars[np.isfinite(excess)], excess[np.isfinite(excess)]
+    return measured_spread(fluxes[stars], apertures["radii"], apertures["growth"], expected, excess), int(stars.size)
+
+
+def _between(image, x, y, sky, radius):
+    """Light in rings around stars, above the sky; NaN where a pixel has no value."""
+    sums, first = [], np.zeros(x.size, int)
+    for reach in (AROUND * radius, ALONE * radius):
+        total, _, _, lost = aperture_sums(image[None], np.zeros_like(image)[None], first, x, y, reach)
+        sums.append(np.where(lost > 0, np.nan, total - sky * np.pi * reach**2))
+    return sums[1] - sums[0]

@@ -18,6 +18,7 @@ FEWEST = {"shift": 1, "rshift": 2, "rscale": 2, "general": 3}  # pairs that a ge
 ROUNDS = 5  # of pairing anew
 SCATTERS, SMALLEST = 5.0, 0.1  # pairs are as near as so many times their scatter, or so many pixels
 RAYLEIGH = 1.1774  # the median distance of pairs with a scatter of 1 along each axis
+MANY = 5.0  # times as many coincidences as by chance are none
 KEPT = 0.9  # of the pairs that coincide before a fit, at least so many have to do so after it
 
 
@@ -251,13 +252,24 @@ def _check(found, first, corners, here, there, rules):
     far = np.hypot(*(corners @ found.matrix.T + found.shift - corners).T).max()
     if not far <= rules.farthest:
         raise Rejected(f'it would move a corner by {far:.2f}", farther than matches are searched for ({rules.farthest:.2f}")')
-    if not first <= rules.tolerance / 2:
-        raise Rejected(f'the pairs scatter by {first:.3f}", as those of unrelated stars do')
     near = max(3 * found.rms, 0.5 * found.plane.tanp_center_pixel_scale)
-    tree = KDTree(there)
-    before, after = (np.sum(tree.query(places)[0] < near) for places in (here, here @ found.matrix.T + found.shift))
+    tree, moved = KDTree(there), here @ found.matrix.T + found.shift
+    before, after = (np.sum(tree.query(places)[0] < near) for places in (here, moved))
+    if not first <= rules.tolerance / 2 and not after > _by_chance(tree, moved, near, rules.tolerance):
+        raise Rejected(f'the pairs scatter by {first:.3f}", as those of unrelated stars do')
     if after < KEPT * before:
         raise Rejected(f"{after} stars would coincide with reference stars after it, {before} do so without it")
+
+
+def _by_chance(tree, places, near, tolerance):
+    """More coincidences than unrelated stars as dense as the reference would have.
+
+    In a crowd most pairs within a wide tolerance are neighbours, whose scatter tells nothing; but stars that coincide do.
+    """
+    if near >= tolerance:
+        return np.inf
+    around = tree.query_ball_point(places, tolerance, return_length=True).mean()
+    return MANY * (1 + len(places) * around * (near / tolerance) ** 2)
 
 
 def correct(images, found):

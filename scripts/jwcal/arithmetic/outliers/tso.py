@@ -187,7 +187,8 @@ def _derivatives(exposure, bad):
     Returns
     -------
     modes : (4, row, col) float32
-        0 where a neighbour has no value.
+        0 where the pixel has no value. Beside one without a value the image is taken to go on as it does on the other side of the pixel:
+        such a pixel dims in a transit as all others do.
     error : (row, col) float32
         The usual one of each pixel.
     """
@@ -200,10 +201,18 @@ def _derivatives(exposure, bad):
         median_image(sci, mean[rows])
         median_image(exposure.err[some, rows], error[rows])
     wide = np.pad(mean, 1, mode="edge")
-    left, right, below, above = wide[1:-1, :-2], wide[1:-1, 2:], wide[:-2, 1:-1], wide[2:, 1:-1]
+    left, right = _both_sides(wide[1:-1, :-2], wide[1:-1, 2:], mean)
+    below, above = _both_sides(wide[:-2, 1:-1], wide[2:, 1:-1], mean)
     modes = np.stack([0.5 * (right - left), 0.5 * (above - below), left + right + below + above - 4 * mean, mean])
     modes[:, ~np.isfinite(modes).all(axis=0)] = 0
     return modes, error
+
+
+def _both_sides(one, other, middle):
+    """The neighbours on two sides, where one has no value a straight line from the other, where both have none the pixel itself."""
+    here, there = np.isfinite(one), np.isfinite(other)
+    from_other, from_one = np.where(there, 2 * middle - other, middle), np.where(here, 2 * middle - one, middle)
+    return np.where(here, one, from_other), np.where(there, other, from_one)
 
 
 def _telling(modes, error):

@@ -16,6 +16,9 @@ SCATTER = 0.03  # of the narrower apertures' ratios from star to star, where the
 LEAST = 1e-3  # smaller ones are none, pixels^2
 WIDEST = 1.5  # largest variance of the spread, pixels^2
 MODEL = 0.004  # to what a fraction of a curve of growth is known between its points
+FEW = 12  # stars whose surroundings can't be compared
+MUCH, FAR = 2.0, 3.0  # halves of the interval that holds half of the stars: what is much light, and what is not looked at
+SURE = 3.0  # standard deviations
 DOUBT = 0.10  # of the spread that the drizzle is expected to make, pixels^2
 
 
@@ -77,7 +80,7 @@ def _wings(steep, squares):
     return float(np.exp(minimize_scalar(misfit, bounds=(np.log(1e-3), np.log(5)), method="bounded").x))
 
 
-def measured_spread(fluxes, radii, growth, expected):
+def measured_spread(fluxes, radii, growth, expected, excess=None):
     """The spread that stars show, and what is expected, weighed by their errors.
 
     Parameters
@@ -90,15 +93,23 @@ def measured_spread(fluxes, radii, growth, expected):
         As for `spread_growth`.
     expected : float
         Variance per axis, pixels^2; the result where there are no stars.
+    excess : float (star,), optional
+        Light around them, as `excess_light` gives it: ratios are taken for stars that have none, by a straight line.
 
     Returns
     -------
     float
     """
     ratios = fluxes[:, :-1] / fluxes[:, -1:]
-    ratios = ratios[np.isfinite(ratios).all(axis=1) & (ratios > 0).all(axis=1)]
+    excess = np.zeros(len(ratios)) if excess is None else excess
+    good = np.isfinite(ratios).all(axis=1) & (ratios > 0).all(axis=1) & np.isfinite(excess)
+    ratios, excess = ratios[good], excess[good]
     if len(ratios) == 0:
         return expected
+    slope = np.zeros(ratios.shape[1])
+    if excess.any():
+        slope = np.minimum(0.0, np.linalg.lstsq(np.column_stack([np.ones(len(excess)), excess]), ratios)[0][1])  # light widens a star
+    ratios = ratios - np.outer(excess, slope)
     mean = np.log(ratios.mean(axis=0))
     scatter = ratios.std(axis=0, ddof=1) / ratios.mean(axis=0) if len(ratios) > 4 else SCATTER
     error = np.hypot(scatter / np.sqrt(len(ratios)), MODEL)
@@ -139,3 +150,34 @@ def good_stars(fluxes, error, alone, clip=3.0):
             break
         good = kept
     return good
+
+
+def excess_light(light):
+    """By how much stars have more light around them than those that nobody shines into.
+
+    In a crowd most stars have neighbours that were not found, which widen what is taken for a star's light. They have more light around
+    them, each another amount, and those without have about the same: the shortest interval that holds half of all is about theirs.
+
+    Parameters
+    ----------
+    light : float (n,)
+        In a ring around each star, in units of the star's; NaN where it is not known.
+
+    Returns
+    -------
+    float (n,)
+        NaN where it is far from that of the others, or not known. 0 for all where they are too few to tell, or where not clearly more
+        stars have much light around them than have little.
+    """
+    values = np.sort(light[np.isfinite(light)])
+    if values.size < FEW:
+        return np.zeros(light.shape)
+    half = (values.size + 1) // 2
+    first = int(np.argmin(values[half - 1 :] - values[: values.size - half + 1]))
+    some = values[first : first + half]
+    excess, width = light - np.median(some), (some[-1] - some[0]) / 2
+    above, below = (np.nansum(side > MUCH * width) for side in (excess, -excess))
+    if above - below <= SURE * np.sqrt(above + below):
+        return np.zeros(light.shape)
+    with np.errstate(invalid="ignore"):
+        return np.where(np.abs(excess) <= FAR * width, excess, np.nan)
