@@ -1,9 +1,10 @@
 """Large programs: how long the workflow takes to find out what there is to do, against bare Snakemake with as many trivial jobs.
 
-    python benchmarks/scale.py [--exposures 500 1000 2000 4000] [--repeat 3] [--plot FILE.png] [--work DIR]
+    python benchmarks/scale.py [--exposures 500 1000 2000 4000] [--modes] [--repeat 3] [--plot FILE.png] [--work DIR]
 
 The exposures are copies of one tiny image with other names and numbers, eight of them an association that is combined, and the jobs are
-empty: their products hold a few bytes. Timed are
+empty: their products hold a few bytes. With `--modes` they are copies of those of ten modes, with their associations of stage 2 and 3:
+as many programs as it takes, each of one target. Timed are
 a dry run in which all is to be made (the DAG), and a run in which all is up to date (no-op), each in processes of their own; of the
 repeats the fastest. Snakemake alone gets a Snakefile of two rules, which make one file of one file; and for the DAG another one, whose
 rules have as many files and functions as ours (alike).
@@ -49,6 +50,11 @@ for stage, source in ("stage1", "data/{{}}"), ("stage2", "stage1/{{}}_a"):
         shell: "touch {{output}}"
 """
 DITHERS = 8  # exposures of an observation
+MODES = (  # with --modes; small ones, all of which end with stage 3
+    *("fgs_image", "mir_image", "mir_image_series", "mir_lyot", "mir_lrs-slitless_series", "nrc_image", "nrc_tsimage", "nis_image"),
+    *("nis_ami", "nrs_brightobj"),
+)
+FIRST = 1234  # program
 BARE = """
 EXPOSURES = [str(i) for i in range({exposures})]
 rule all:
@@ -67,6 +73,7 @@ rule second:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--exposures", type=int, nargs="+", default=[500, 1000, 2000, 4000])
+    parser.add_argument("--modes", action="store_true", help="copies of ten modes' exposures")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--plot", type=Path, help="draw the times to this file")
     parser.add_argument("--work", type=Path, default=ROOT / "benchmarks/work/scale")
@@ -74,7 +81,7 @@ def main():
     print("exposures   jobs   first plan       DAG    bare  ratio   alike  ratio     no-op    bare  ratio   opened")
     rows = []
     for number in options.exposures:
-        rows.append(measure(options.work / str(number), number, options.repeat))
+        rows.append(measure(options.work / str(number), number, options.repeat, make_modes if options.modes else make_exposures))
         row = SimpleNamespace(**rows[-1])
         dag = f"{row.dag:5.1f} s {row.bare_dag:5.1f} s {row.dag / row.bare_dag:6.2f} {row.alike:5.1f} s {row.dag / row.alike:6.2f}"
         noop = f"{row.noop:5.1f} s {row.bare_noop:5.1f} s {row.noop / row.bare_noop:6.2f}"
@@ -83,11 +90,11 @@ def main():
         draw(rows, options.plot)
 
 
-def measure(folder, exposures, repeat):
+def measure(folder, exposures, repeat, make):
     """All times (s) for so many exposures, and the number of raw files that an up-to-date run opens."""
     shutil.rmtree(folder, ignore_errors=True)
     ours, bare = folder / "ours", folder / "bare"
-    cache = make_exposures(ours, exposures)
+    cache = make(ours, exposures)
     make_bare(bare, exposures)
     (ours / "mine.yaml").write_text(f"data: data\nresults: results\nreferences: {{crds_path: {json.dumps(str(cache))}}}\n")
     workflow = ["-s", ROOT / "Snakefile", "--configfile", "mine.yaml"]
@@ -139,6 +146,24 @@ def make_exposures(folder, exposures):
         }
         (folder / "data" / f"{name}_uncal.fits").write_bytes(with_cards(content, changes))
     return made["crds"]
+
+
+def make_modes(folder, exposures):
+    """A folder of raw exposures of ten modes, one program after the other; returns a CRDS cache with their references."""
+    from jwcal.simulate.tour import make_tour
+
+    made = make_tour(folder.parent.parent / "modes", only=MODES)
+    templates = [(path, path.read_bytes()) for path in sorted(made.data.glob("*_uncal.fits"))]
+    (folder / "data").mkdir(parents=True)
+    for number in range(exposures):
+        program, which = divmod(number, len(templates))
+        path, content = templates[which]
+        name = f"jw{FIRST + program:05}{path.name[7:]}"
+        visit = name[2:13]
+        sequence = name.split("_")[1]
+        changes = {"FILENAME": name, "PROGRAM": name[2:7], "OBS_ID": f"V{visit}P00000000{sequence}", "VISIT_ID": visit}
+        (folder / "data" / name).write_bytes(with_cards(content, changes))
+    return made.crds
 
 
 def with_cards(content, changes):

@@ -1,10 +1,10 @@
-"""Spectroscopy of ours and of the peer from the same simulated rates, with the same references: per step and in total, as ratios.
+"""Spectroscopy, coronagraphy and interferometry of ours and of the peer from the same simulated rates, with the same references.
 
     python benchmarks/spectra.py [CASE ...] [--small] [--repeat 1] [--ours] [--json FILE]
 
 A run is a process with one thread that takes all exposures of a case through stage 2 and their association through stage 3, start-up
 included; the fastest of the runs counts. `--small` is a quick try, of less data. `growth` is ours alone: series of MIRI's prism of more
-and more segments, which take time, but no more memory. The last line of a case says how well the spectra of both agree.
+and more segments, which take time, but no more memory. The last line of a case says how well the products of both agree.
 """
 
 import argparse
@@ -21,8 +21,10 @@ from stage1 import OURS, PEERS, PRINT_PEERS, ROOT, TIME_OURS, TIME_PEERS, fastes
 
 sys.path.insert(0, str(ROOT / "scripts"))
 WORK = ROOT / "benchmarks/work/spectra"
-PIPELINES = {"spec2": "Spec2Pipeline", "tso-spec2": "Spec2Pipeline", "spec3": "Spec3Pipeline", "tso3": "Tso3Pipeline"}
-BEFORE = ("detector1", "tso1", "image2", "image3")  # what makes the inputs
+PIPELINES = {"image2": "Image2Pipeline", "spec2": "Spec2Pipeline", "tso-spec2": "Spec2Pipeline", "spec3": "Spec3Pipeline"}
+PIPELINES |= {"tso3": "Tso3Pipeline", "coron3": "Coron3Pipeline", "ami3": "Ami3Pipeline"}
+BEFORE = ("detector1", "tso1", "image2", "image3")  # what makes the inputs, where it is not what is measured
+INTEGRATIONS = ("tso-spec2", "coron3", "ami3")  # pipelines that begin with rateints, or whose stage 2 does
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,14 @@ class Case:
 
     Attributes
     ----------
-    expose : of `jwcal.simulate`, "module.function"; given the folder, `options`, and with --small `small`
+    what : in words, with the options in braces
+    expose : of `jwcal.simulate`, "module.function", or a mode; given the folder, `options`, and with --small `small`
     stages : the pipelines of stage 2 and stage 3
     steps : parameters of steps, for both sides; `quick` with --small
     ours : those of ours that follow a convention of the peer's, so that spectra can be compared
     """
 
+    what: str
     expose: str
     options: dict = field(default_factory=dict)
     small: dict = field(default_factory=dict)
@@ -45,6 +49,12 @@ class Case:
     quick: dict = field(default_factory=dict)
     ours: dict = field(default_factory=dict)
 
+    def words(self, small=False):
+        """What it is, with or without --small."""
+        return (
+            self.what.format(**self.options | (self.small if small else {})).replace("('12', '34')", "1 to 4").replace("('12',)", "1 and 2")
+        )
+
 
 SERIES = ("tso-spec2", "tso3")
 COARSE = {"extract_1d": {"soss_rtol": 1e-2, "soss_n_os": 1}}
@@ -52,18 +62,54 @@ CONTAMINATION = {"wfss_contam": {"skip": False}}
 PEERS_WAVES = {"assign_wcs": {"grism_source": "reference pixel"}}
 PEERS_SKY = {"bkg_subtract": {"wfss_weights": "data"}}
 CASES = {
-    "lrs-series": Case("prism.expose_series", {"nints": 2000, "each": 500, "ngroups": 3}, {"nints": 200, "each": 50}, SERIES),
-    "lrs-slit": Case("prism.expose_nods"),
-    "fixed-slits": Case("nirspec.expose_slits", {"subarray": "ALLSLITS", "ngroups": 3}, {"subarray": None}),
-    "shutters": Case("nirspec.expose_slitlets"),
-    "bright-object": Case("nirspec.expose_series", {"nints": 400, "each": 100, "ngroups": 3}, {"nints": 40, "each": 10}, SERIES),
-    "mrs": Case("integral_field.expose", {"dithers": 4, "ngroups": 3}, {"channels": ("12",), "dithers": 2, "dedicated": False}),
-    "ifu": Case("nirspec.expose_slicer", {}, {"dithers": ((0.0, 0.0), (0.15, 0.25))}),
-    "soss": Case("soss.expose_series", {"nints": 20, "each": 10}, {"nints": 2, "each": 1}, SERIES, quick=COARSE),
-    "tsgrism": Case("grism.expose_series", {"nints": 400, "each": 100, "ngroups": 3}, {"nints": 40, "each": 10}, SERIES, ours=PEERS_WAVES),
-    "wfss": Case("grism.expose_field", {"grisms": "NIRISS", "shape": (1024, 1024)}, {"shape": (450, 450)}, steps=CONTAMINATION,
-                 ours=PEERS_SKY),
-}  # fmt: skip
+    "lrs-series": Case(
+        "MIRI's prism, 416 x 72, {nints} integrations in segments of {each}",
+        *("prism.expose_series", {"nints": 2000, "each": 500, "ngroups": 3}, {"nints": 200, "each": 50}, SERIES),
+    ),
+    "lrs-slit": Case("MIRI's prism, two nods along the slit", "prism.expose_nods"),
+    "fixed-slits": Case(
+        "NIRSpec's fixed slits, {subarray}, three nods",
+        *("nirspec.expose_slits", {"subarray": "ALLSLITS", "ngroups": 3}, {"subarray": "SUBS200A1"}),
+    ),
+    "shutters": Case("NIRSpec's shutters, slitlets of all kinds, three nods", "nirspec.expose_slitlets"),
+    "bright-object": Case(
+        "NIRSpec's wide slit, {nints} integrations in segments of {each}",
+        *("nirspec.expose_series", {"nints": 400, "each": 100, "ngroups": 3}, {"nints": 40, "each": 10}, SERIES),
+    ),
+    "mrs": Case(
+        "MIRI's spectrometer, SHORT, channels {channels}, {dithers} dithers",
+        *(
+            "integral_field.expose",
+            {"channels": ("12", "34"), "dithers": 4, "ngroups": 3},
+            {"channels": ("12",), "dithers": 2, "dedicated": False},
+        ),
+    ),
+    "ifu": Case("NIRSpec's slicer, dithers of a star", "nirspec.expose_slicer", {}, {"dithers": ((0.0, 0.0), (0.15, 0.25))}),
+    "soss": Case(
+        "NIRISS SOSS, 2048 x 256, {nints} integrations in segments of {each}",
+        *("soss.expose_series", {"nints": 20, "each": 10}, {"nints": 2, "each": 1}, SERIES),
+        quick=COARSE,
+    ),
+    "tsgrism": Case(
+        "NIRCam's grism, {nints} integrations in segments of {each}",
+        *("grism.expose_series", {"nints": 400, "each": 100, "ngroups": 3}, {"nints": 40, "each": 10}, SERIES),
+        ours=PEERS_WAVES,
+    ),
+    "wfss": Case(
+        "NIRISS, two grisms, two dithers of {shape[0]} x {shape[1]}, contamination modelled",
+        *("grism.expose_field", {"grisms": "NIRISS", "shape": (1024, 1024)}, {"shape": (450, 450)}),
+        steps=CONTAMINATION,
+        ours=PEERS_SKY,
+    ),
+    "coron": Case(
+        "NIRCam behind a round mask, {place[2]} x {place[3]}, {nints} integrations in two rolls and of two reference stars",
+        *("nrc_coron", {"place": (448, 1484, 320, 320), "nints": 10}, {"place": (608, 1644, 64, 64), "nints": 2}, ("image2", "coron3")),
+    ),
+    "ami": Case(
+        "NIRISS behind seven holes, {nints} integrations of a star and of a reference star",
+        *("nis_ami", {"nints": 40}, {"nints": 4}, ("image2", "ami3")),
+    ),
+}
 GROWTH = (1, 2, 4)  # segments
 
 # Arguments are the pipelines of stage 2 and 3, the CRDS cache, the folder of the inputs, that of the products, and the steps' parameters.
@@ -110,20 +156,21 @@ def make(name, options):
     """The inputs of a case, made once: (folder with rates and associations, CRDS cache)."""
     from importlib import import_module
 
-    from jwcal.simulate import grism
+    from jwcal.simulate import grism, modes
     from jwcal.workflow import jobs, plan
 
-    module, function = CASES[name].expose.split(".")
+    module, _, function = CASES[name].expose.partition(".")
     options = {key: value for key, value in options.items() if value is not None}
     folder = WORK / "-".join([name, *(str(value) for value in options.values() if isinstance(value, int | str))])
     inputs = folder / "inputs"
     if not (inputs / "sources.json").exists():
         shutil.rmtree(folder, ignore_errors=True)
         grisms = {"grisms": getattr(grism, options["grisms"])} if "grisms" in options else {}
-        getattr(import_module(f"jwcal.simulate.{module}"), function)(folder, **options | grisms)
+        expose = getattr(import_module(f"jwcal.simulate.{module}"), function) if function else modes.MODES[module].make
+        expose(folder, **options | grisms)
         config = {"data": str(folder / "data"), "results": str(folder / "results"), "references": {"crds_path": str(folder / "crds")}}
         for job in sorted(plan.make(config).jobs, key=lambda job: job.stage):
-            if job.pipeline in BEFORE:
+            if job.pipeline in BEFORE and job.pipeline not in CASES[name].stages:
                 for path in job.outputs.values():
                     Path(path).parent.mkdir(parents=True, exist_ok=True)
                 if jobs.run(job.recipe, folder / "log.txt"):
@@ -138,7 +185,8 @@ def collect(folder, inputs, stages):
     """Put all that both sides read into one folder, and say in it what stage 2 and stage 3 begin with."""
     results = folder / "results"
     inputs.mkdir(parents=True, exist_ok=True)
-    rates = "rateints" if stages[0] == "tso-spec2" else "rate"
+    rates = "rateints" if not set(INTEGRATIONS).isdisjoint(stages) else "rate"
+    kind = "image2" if stages[0] == "image2" else "spec2"
     found = [
         *results.glob(f"stage1/*_{rates}.fits"),
         *results.glob("stage3/*"),
@@ -146,14 +194,13 @@ def collect(folder, inputs, stages):
         *folder.glob("data/*_msa.fits"),
     ]
     for path in found:
-        if path.name.endswith("_asn.json"):  # its members lie beside it here
-            asn = json.loads(path.read_text())
-            for member in (one for product in asn["products"] for one in product["members"]):
-                member["expname"] = Path(member["expname"]).name
-            (inputs / path.name).write_text(json.dumps(asn))
-        else:
-            shutil.copy(path, inputs)
-    second = sorted(path.name for path in inputs.glob("*spec2_asn.json")) or sorted(path.name for path in inputs.glob(f"*_{rates}.fits"))
+        shutil.copy(path, inputs)
+    for path in inputs.glob("*_asn.json"):  # whose members lie beside them now
+        association = json.loads(path.read_text())
+        for member in (member for product in association["products"] for member in product["members"]):
+            member["expname"] = Path(member["expname"]).name
+        path.write_text(json.dumps(association))
+    second = sorted(path.name for path in inputs.glob(f"*{kind}_*asn.json")) or sorted(path.name for path in inputs.glob(f"*_{rates}.fits"))
     third = {path.name: len(json.loads(path.read_text())["products"][0]["members"]) for path in inputs.glob(f"*_{stages[1]}_asn.json")}
     most = sorted(name for name, members in third.items() if members == max(third.values()))  # candidates are parts of each other
     (inputs / "sources.json").write_text(json.dumps({"stage2": second, "stage3": most}))
@@ -168,23 +215,44 @@ def run(case, inputs, crds, side, steps, out):
     return measure([python, "-c", code, *stages, crds, inputs, out, json.dumps(steps)], limited() | {"PYTHONPATH": path})
 
 
+KINDS = {  # products that are compared: their suffixes, extension and column
+    "spectra": ("*_x1d*.fits", "EXTRACT1D", "FLUX"),
+    "images": ("*_i2d.fits", "SCI", None),
+    "visibilities": ("*_aminorm-oi.fits", "OI_VIS2", "VIS2DATA"),
+}
+
+
 def agreement(mine, theirs):
-    """In words: how far the spectra of both are apart, and which products only one of them has."""
+    """How many products of both there are, of which kind, and the median of their difference [of the value]; None where there are none."""
     import numpy as np
     from astropy.io import fits
 
-    apart, names = [], {path.name for path in mine.glob("*_x1d*.fits")} & {path.name for path in theirs.glob("*_x1d*.fits")}
-    for name in sorted(names):
-        with fits.open(mine / name) as one, fits.open(theirs / name) as other:
-            for hdu in one:
-                if hdu.name == "EXTRACT1D":
-                    flux, its = (np.ravel(h[hdu.name, hdu.ver].data["FLUX"]).astype(float) for h in (one, other))
-                    if flux.shape == its.shape:
-                        good = np.isfinite(flux * its) & (its != 0)
-                        apart.append(np.abs(flux[good] / its[good] - 1))
-    if not apart:
-        return "no spectrum of both has the same wavelengths"
-    return f"{len(apart)} spectra of both: the median of their difference is {np.median(np.concatenate(apart)):.1e} of the flux"
+    for kind, (pattern, extension, column) in KINDS.items():
+        apart, names = [], {path.name for path in mine.glob(pattern)} & {path.name for path in theirs.glob(pattern)}
+        for name in sorted(names):
+            with fits.open(mine / name) as one, fits.open(theirs / name) as other:
+                for hdu in one:
+                    if hdu.name == extension:
+                        value, its = (_values(h[hdu.name, hdu.ver], column) for h in (one, other))
+                        if value.shape == its.shape:
+                            good = np.isfinite(value * its) & (its != 0)
+                            apart.append(np.abs(value[good] / its[good] - 1))
+        if apart:
+            return len(apart), kind, float(np.median(np.concatenate(apart)))
+    return None
+
+
+def _in_words(both):
+    if both is None:
+        return "no product of both has the same shape"
+    number, kind, apart = both
+    return f"{number} {kind} of both: the median of their difference is {apart:.1e}"
+
+
+def _values(hdu, column):
+    import numpy as np
+
+    return np.ravel(hdu.data[column] if column else hdu.data).astype(float)
 
 
 def main():
@@ -205,7 +273,7 @@ def main():
             with ProcessPoolExecutor(1) as pool:  # a process counts the memory that its parent had as its own
                 inputs, crds = pool.submit(make, "lrs-series" if name == "growth" else name, data | size).result()
             steps = case.steps | (case.quick if options.small else {})
-            outs = {side: WORK / f"out-{side}" for side in sides}
+            outs = {side: WORK / f"out-{name}-{side}" for side in sides}
             given = {"ours": {name: steps.get(name, {}) | case.ours.get(name, {}) for name in steps | case.ours}, "peer": steps}
             best = {side: fastest(run(case, inputs, crds, side, given[side], outs[side]) for _ in range(options.repeat)) for side in sides}
             title = f"{name}{', small' if options.small else ''}{''.join(f', {k} {v}' for k, v in size.items())}"
@@ -214,7 +282,9 @@ def main():
             print("\n".join(table(best["ours"], best.get("peer"))), flush=True)
             if len(sides) == 2:
                 with ProcessPoolExecutor(1) as pool:
-                    print(pool.submit(agreement, *outs.values()).result(), flush=True)
+                    both = pool.submit(agreement, *outs.values()).result()
+                print(_in_words(both), flush=True)
+                best["apart"] = both and both[-1]
             for out in outs.values():
                 shutil.rmtree(out, ignore_errors=True)
     if options.json:

@@ -1,6 +1,7 @@
 """Stage 1 of ours and of the peer on the same simulated exposure and references: per step and in total, as ratios.
 
-    python benchmarks/stage1.py [nrc | soss | miri | irs2 | events | likely | workflow] [--repeat 3] [--threads 1 2] [--cold] [--json FILE]
+    python benchmarks/stage1.py [nrc | soss | miri | irs2 | events | likely | dark | guider | workflow]
+        [--repeat 3] [--threads 1 2] [--cold] [--json FILE]
 
 Each run is a process of its own, start-up and the choice of references included; the table shows the fastest of the runs. Both sides
 do the same steps (ipc, which operations leave out, is off). The kernels are compiled before; --cold measures a run that compiles them too.
@@ -33,7 +34,10 @@ CASES = {
     "irs2": {"exposure": {"exp_type": "NRS_IFU", "detector": "NRS1", "readpatt": "NRSIRS2RAPID", "ngroups": 20, "nints": 1}},
     "events": {"exposure": NIRCAM, "steps": {"clean_flicker_noise": {"skip": False}, "jump": {"expand_large_events": True}}},
     "likely": {"exposure": NIRCAM, "steps": {"ramp_fit": {"algorithm": "LIKELY"}}},
+    "dark": {"exposure": NIRCAM | {"exp_type": "NRC_DARK"}, "pipeline": "dark"},
+    "guider": {"exposure": {"exp_type": "FGS_FINEGUIDE"}, "pipeline": "guider"},
 }
+PIPELINES = {"detector1": "Detector1Pipeline", "dark": "DarkPipeline", "guider": "GuiderPipeline"}
 OPERATIONS = {"ipc": {"skip": True}}  # both sides do without it
 WARM = 4  # runs in a warm process: the first one is left out, of the others the fastest counts
 PROGRAM = {
@@ -79,7 +83,7 @@ print(json.dumps({"steps": {name: value for name, value in seconds.items() if no
 """
 
 # What the processes run: arguments are the raw file, the folder for the products, the CRDS cache and the steps' parameters; for ours
-# also how many times.
+# also how many times; and the pipeline.
 RUN_OURS = (
     TIME_OURS
     + """
@@ -87,7 +91,7 @@ made, again = None, []
 for turn in range(int(sys.argv[5])):
     seconds.clear()
     made, began, out = None, time.perf_counter(), f"{sys.argv[2]}/{turn}"
-    made = jwcal.run_pipeline("detector1", sys.argv[1], json.loads(sys.argv[4]), out=out, every=True, crds_path=sys.argv[3])
+    made = jwcal.run_pipeline(sys.argv[6], sys.argv[1], json.loads(sys.argv[4]), out=out, every=True, crds_path=sys.argv[3])
     again += [{"wall": time.perf_counter() - began, "cpu": None, "steps": dict(seconds)}] if turn else []
 first = next(iter(made.values()))
 fastest = min(again, key=lambda run: run["wall"], default={"steps": seconds})
@@ -97,7 +101,9 @@ print(json.dumps({"references": list(first.recipe.references.values()), **fastes
 RUN_PEER = (
     TIME_PEERS
     + """
-jwst.pipeline.Detector1Pipeline.call(sys.argv[1], save_results=True, output_dir=sys.argv[2], steps=json.loads(sys.argv[4]))
+pipeline = getattr(jwst.pipeline, sys.argv[5])
+steps = {step: values for step, values in json.loads(sys.argv[4]).items() if step in pipeline.step_defs}
+pipeline.call(sys.argv[1], save_results=True, output_dir=sys.argv[2], steps=steps)
 """
     + PRINT_PEERS
 )
@@ -157,11 +163,13 @@ def run_case(options):
     case = CASES[options.case]
     changed = {k: v for k, v in vars(options).items() if k in ("ngroups", "nints") and v}
     uncal, cache = exposure_and_cache(options.work, case["exposure"] | changed)
-    out, steps = options.work / "out" / options.case, json.dumps(OPERATIONS | case.get("steps", {}))
+    pipeline = case.get("pipeline", "detector1")
+    steps = json.dumps(case.get("steps", {}) if pipeline == "guider" else OPERATIONS | case.get("steps", {}))
+    out = options.work / "out" / options.case
 
     def ours(settings, times=1, folder="ours"):
         empty(out / folder, times)  # to replace a file takes longer than to make one
-        return measure([OURS, "-c", RUN_OURS, uncal, out / folder, cache, steps, times], settings)
+        return measure([OURS, "-c", RUN_OURS, uncal, out / folder, cache, steps, times, pipeline], settings)
 
     def at_once(number):
         """Warm processes with one thread each, all at the same time: no number of threads can be faster than they are together."""
@@ -172,7 +180,7 @@ def run_case(options):
     found = {}
     if not options.no_peer:
         empty(out / "peer")
-        found["peer"] = measure([PEERS, "-c", RUN_PEER, uncal, out / "peer", cache, steps], limited())
+        found["peer"] = measure([PEERS, "-c", RUN_PEER, uncal, out / "peer", cache, steps, PIPELINES[pipeline]], limited())
     if options.cold:
         with tempfile.TemporaryDirectory() as folder:
             found["ours, cold"] = ours(limited() | {"NUMBA_CACHE_DIR": folder})
@@ -257,7 +265,10 @@ def run_workflow(options):
     found = {}
     if not options.no_peer:
         (folder / "peer").mkdir(exist_ok=True)
-        runs = [measure([PEERS, "-c", RUN_PEER, uncal, folder / "peer", cache, json.dumps(OPERATIONS)], limited()) for uncal in uncals]
+        runs = [
+            measure([PEERS, "-c", RUN_PEER, uncal, folder / "peer", cache, json.dumps(OPERATIONS), "Detector1Pipeline"], limited())
+            for uncal in uncals
+        ]
         found["peer"] = {key: sum(r[key] for r in runs) for key in ("wall", "cpu")} | {"peak": max(r["peak"] for r in runs)}
     found["ours, 1 core"] = fastest(run() for _ in range(options.repeat))
     print(f"{len(uncals)} frames of 2048 x 2048, 10 groups")

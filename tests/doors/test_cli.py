@@ -161,7 +161,7 @@ def test_files_after_a_bad_one_are_done(tiny, tmp_path, cli, product, capsys):
         (["detector1", "--override", "flat"], "--override flat: NAME=VALUE is wanted"),
         (["detector1", "--override", "flatt=N/A"], "references.overrides.flatt: there is no reference type 'flatt'. The nearest is flat"),
         (["detector1", "--override", "gain=nowhere.fits"], "references.overrides.gain: there is no file"),
-        (["detector1", "--params", "nowhere.yaml"], "nowhere.yaml: not a readable parameter file"),
+        (["detector1", "--params", "nowhere.yaml"], "nowhere.yaml: there is no such parameter file"),
         (["detector1", "--save", "rmp"], "save[0]: there is no product suffix 'rmp'. The nearest is ramp"),
         (["detector1", "--skip", "ramp_fit"], "detector1 made no product: the step that makes it was skipped"),
     ],

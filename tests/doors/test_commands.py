@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import jsonschema
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 import yaml
 
+import jwcal
+from conftest import PROGRAM
 from jwcal.__main__ import COMMANDS, main
 from jwcal.commands import described, modes, words
 from jwcal.commands.schema import schema
@@ -16,6 +19,7 @@ from jwcal.products import stored
 from jwcal.report import graph, outlook
 from jwcal.settings import config, facts, pars
 from jwcal.settings.tables import table
+from jwcal.simulate.program import make_program
 from jwcal.vocabulary.errors import ConfigError
 from jwcal.workflow import alone, plan
 from jwcal.workflow.jobs import run
@@ -204,6 +208,34 @@ def test_a_step_of_stage_2(tiny, tiny_rate, tmp_path, capsys):
     assert "no pipeline of this exposure has the step extract_1d" in said
 
 
+def test_a_step_on_what_it_can_t_take(tiny, tiny_rate, tmp_path, capsys):
+    """One clear line each: a rate for a step of ramps, a ramp for one of rates, an association, a folder, text."""
+    (tmp_path / "x_asn.json").write_text("{}")
+    (tmp_path / "x_rate.fits").write_text("no image\n" * 600)
+    for step, file, message in (
+        ("jump", tiny_rate, "jump works on a ramp, and this is none any more. Give it the uncal file"),
+        ("flat_field", tiny.image, "flat_field is a step of image2, which starts from rate, and this is a ramp still"),
+        ("flat_field", tmp_path / "x_asn.json", "flat_field by itself takes an exposure, not an association"),
+        ("flat_field", tmp_path, "it is a folder. Give a file of it"),
+        ("flat_field", tmp_path / "x_rate.fits", "not a FITS file"),
+        ("flat_field", tmp_path / "nowhere_rate.fits", "there is no such file"),
+    ):
+        assert main([step, str(file), "--crds-path", str(tiny.crds), "--out", str(tmp_path)]) == 1
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ERROR: ")]
+        assert str(file) in line and message in line
+
+
+def test_a_step_on_what_a_pipeline_of_stage_3_has_made(tiny, tmp_path, capsys):
+    """source_catalog looks at one image, though its pipeline takes the members of an association."""
+    made = make_program(tmp_path / "field", PROGRAM | {"stage3": True, "exposures": PROGRAM["exposures"][:1]})
+    crds = {"crds_path": str(made["crds"])}
+    rate = jwcal.run_pipeline("detector1", made["data"][0], **crds)
+    jwcal.run_pipeline("image2", rate, out=tmp_path, **crds)
+    (mosaic,) = tmp_path.glob("*_i2d.fits")
+    assert main(["source_catalog", str(mosaic), "--crds-path", crds["crds_path"], "--out", str(tmp_path / "out")]) == 0
+    assert list((tmp_path / "out").glob("*_cat.ecsv"))
+
+
 @pytest.mark.parametrize("ending", ["yaml", "asdf"])
 def test_save_parameters(tiny, tmp_path, ending):
     """Those that the exposure is calibrated with: CRDS's, and what is asked for on top."""
@@ -214,6 +246,17 @@ def test_save_parameters(tiny, tmp_path, ending):
     assert found["jump"]["sat_expand"] == 3 and found["jump"]["rejection_threshold"] == 4.0 and "emicorr" in found
     assert main(["jump", str(tiny.image), *given, "--jump.sat_expand=3"]) == 0
     assert pars.read_parameters(str(out))["jump"]["rejection_threshold"] == 5.0
+
+
+def test_a_program_that_is_simulated_can_be_run(tmp_path, capsys, monkeypatch):
+    """Its configuration is written, and the command said; a place with a space is one word of it."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text(yaml.safe_dump(PROGRAM | {"exposures": PROGRAM["exposures"][:1]}))
+    assert main(["simulate", "demo", "a field", "--program", "mine.yaml"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("jwcal run ")]
+    _, name, *words = shlex.split(line, comments=True)
+    assert name == "run" and words == ["--configfile", "a field/config.yaml"]
+    assert main(["plan", *words, "--until", "stage2", "-q"]) == 0
 
 
 # --- plan and status ---

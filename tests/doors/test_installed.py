@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import yaml
 
 from jwcal import __version__
 from jwcal.files.home import home
+from jwcal.kernels import keep
 
 ROOT = Path(__file__).resolve().parents[2]
 TOP = ("Snakefile", "config", "envs", "profiles", "rules", "scripts")
@@ -102,6 +104,22 @@ def test_a_wheel_elsewhere(wanted, data, tiny, tmp_path):
     call(jwcal, "detector1", next(data.glob("*.fits")), "--out", "by_hand", *options, cwd=place)
     (rate,) = (place / "by_hand").glob("*_rate.fits")
     assert rate.exists()
+    the_demo(jwcal, place)
+
+
+def the_demo(jwcal, place):
+    """To its end: two mosaics with catalogues; then there is nothing to be done, and the plan and the state say so."""
+    said = call(jwcal, "simulate", "demo", "demo", cwd=place)
+    command = next(line for line in said.splitlines() if line.startswith("jwcal run ")).partition("    #")[0].split()
+    assert " 0 not made" in call(jwcal, *command[1:], "--cores", 2, cwd=place)
+    made = [path.name.rpartition("_")[2] for path in (place / "demo/results/stage3").iterdir()]
+    assert made.count("i2d.fits") == made.count("cat.ecsv") == made.count("segm.fits") == 2
+    assert "products made" not in call(jwcal, *command[1:], "-n", cwd=place)
+    assert "0 products made" in call(jwcal, *command[1:], "--cores", 2, cwd=place)
+    (counts,) = [line for line in call(jwcal, "plan", *command[2:], cwd=place).splitlines() if " jobs make " in line]
+    assert counts.endswith(" up to date") and "to be made" not in counts
+    assert "stage 3: 2 done of 2 jobs" in call(jwcal, "status", "demo/results", cwd=place)
+    call(jwcal, "report", "demo/results", cwd=place)
 
 
 def copy_of_all(folder):
@@ -136,6 +154,60 @@ def test_an_environment_moves_with_its_checkout(tmp_path):
 
 
 # --- a checkout that is shared ---
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that everybody may look into: pytest's own are closed to other users."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
+def as_nobody(folder):
+    """The words before a command that run it as a user without rights, who sees this Python even where it lies in root's own folder."""
+    base = Path(sys.base_prefix)
+    closed = next((path for path in reversed(base.parents) if not path.stat().st_mode & 0o001), None)
+    user = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+    if closed is None:
+        return user
+    (folder / "python").mkdir()
+    opened = [f"mount --bind '{base}' '{folder}/python'", f"mount -t tmpfs -o mode=755 none '{closed}'"]
+    opened += [f"mkdir -p '{base}'", f"mount --bind '{folder}/python' '{base}'", 'exec "$@"']
+    return ("unshare", "-m", "sh", "-c", " && ".join(opened), "sh", *user)
+
+
+@pytest.mark.full
+def test_a_checkout_of_another_user(wanted, data, tiny, open_folder):
+    """Who may only read it, and nothing of its owner's home, runs it from a folder of their own."""
+    user = as_nobody(open_folder)
+    if subprocess.run(
+        [*user, "bash", "-c", f"exec '{sys.executable}' -c 'import astropy'"], cwd="/", env=environment(HOME="/tmp")
+    ).returncode:
+        pytest.skip("no right to be another user, or the environment is not for others")
+    checkout, mine = copy_of_checkout(open_folder / "shared"), open_folder / "mine"
+    shutil.copytree(data, open_folder / "data")
+    shutil.copytree(tiny.crds, open_folder / "crds")
+    shutil.copytree(keep.folder(), mine / ".cache/jwcal/kernels")  # to compile them again is not what is tested
+    for path in (mine, *mine.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    before = {path: path.stat().st_mtime_ns for path in checkout.rglob("*")}
+    settings = (
+        "data=../data",
+        "results=results",
+        "until=stage2",
+        "references={crds_path: ../crds}",
+        "steps={jump: {rejection_threshold: 5.5}}",
+    )
+    snakemake = (sys.executable, "-m", "snakemake", "-s", checkout / "Snakefile", "--cores", 2, "--config", *settings)
+    own = {"HOME": str(mine), "USER": "nobody", "TMPDIR": "/tmp", "XDG_CACHE_HOME": "", "JWCAL_CACHE": "", "JWCAL_KERNELS": ""}
+    said = call(*user, *snakemake, cwd=mine, **own)
+    assert products(mine / "results") == wanted and " 0 not made" in said
+    assert {path: path.stat().st_mtime_ns for path in checkout.rglob("*")} == before
+    assert {path.stat().st_uid for path in (mine / "results").rglob("*")} == {NOBODY}
+    assert "0 products made" in call(*user, *snakemake, cwd=mine, **own)
 
 
 @pytest.mark.full

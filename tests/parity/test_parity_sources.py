@@ -14,7 +14,6 @@ from peer import needs_peer, peer_python
 PATTERN = "jw01234-o001_t001-{source_id}_nirspec_clear-prism-{slit_name}-subs200a1"
 NAME = "jw01234-o001_t001-s000000001_nirspec_clear-prism-s200a1-subs200a1"
 STAR = spectrograph.Source(spectrograph.Spectrum(flux=5e-3, at=2.0))
-LAST = 2  # columns at the end of the grid
 DITHERS = (0.0, 0.6, -0.6)  # arcsec along the slit
 HITS = [(9, 1200, 400.0), (21, 1301, 250.0)]  # row, column, DN/s of cosmic rays in the second exposure
 
@@ -36,10 +35,35 @@ def get_reference_file(self, input_file, kind):
     self._reference_files_used.append((kind, path))
     return path
 Step.get_reference_file = get_reference_file
+"""
+# Its table of wavelengths ends far beyond the data (docs/differences.md), so that what lies in the last half pixel goes elsewhere.
+MENDED = """
+import jwst.resample.resample_spec
+plain = jwst.resample.resample_spec.Tabular1D
+def mended(points, lookup_table, **given):
+    if len(points) > 3 and points[0] == -0.5:
+        lookup_table[-1] = lookup_table[-2] + (lookup_table[-2] - lookup_table[-3]) / 2
+    return plain(points=points, lookup_table=lookup_table, **given)
+jwst.resample.resample_spec.Tabular1D = mended
+"""
+WHOLE = """
 from jwst.pipeline import Spec3Pipeline
 pipe = Spec3Pipeline()
 pipe.output_dir, pipe.save_results, pipe.prefetch_references = str(folder), True, False
 pipe.run(str(association))
+"""
+ON_OUR_OWN = """
+from jwst.datamodels import SourceModelContainer
+from jwst.extract_1d import Extract1dStep
+from jwst.resample import ResampleSpecStep
+from stdatamodels.jwst import datamodels
+source = datamodels.open(str(path))
+assert type(source).__name__ == "MultiExposureModel"
+out["names"] = [one.meta.filename for one in source.exposures]
+result = ResampleSpecStep().run(SourceModelContainer(source))
+out["sci"], out["err"] = result.data, result.err
+table = Extract1dStep().run(result).spec[0].spec_table
+out["wavelength"], out["flux"] = table["WAVELENGTH"], table["FLUX"]
 """
 
 
@@ -104,19 +128,38 @@ def test_as_the_peer(made, tmp_path):
     theirs = tmp_path / "peer"
     theirs.mkdir()
     references = [f"{kind}|{path}" for kind, path in taken.items()]
-    peer_python(PEER, association=str(top / "slits_spec3_asn.json"), folder=str(theirs), references=references)
+    peer_python(PEER + MENDED + WHOLE, association=str(top / "slits_spec3_asn.json"), folder=str(theirs), references=references)
     ours, peers = (stored.read(folder / f"{NAME}_s2d.fits").only for folder in (top / "as peer", theirs))
     assert ours.sci.shape == peers.sci.shape
     assert np.mean(np.isnan(ours.sci) == np.isnan(peers.sci)) > 0.999
     both = np.isfinite(ours.sci) & np.isfinite(peers.sci)
-    both[:, -LAST:] = False  # they differ there; why was not found out
     scale = np.maximum(np.abs(peers.sci), peers.err)[both]
     off = np.abs(ours.sci - peers.sci)[both] / scale
-    assert np.mean(off < 1e-4) > 0.999 and np.median(off) < 1e-5
+    assert off.max() < 1e-4 and np.median(off) < 1e-5
     (a,), (b,) = (stored.read(folder / f"{NAME}_x1d.fits").spectra for folder in (top / "as peer", theirs))
     np.testing.assert_allclose(a.table["WAVELENGTH"], b.table["WAVELENGTH"], rtol=0, atol=1e-6)
     flux, theirs_flux = np.asarray(a.table["FLUX"]), np.asarray(b.table["FLUX"])
     good = np.isfinite(theirs_flux) & (theirs_flux != 0)
-    good[-LAST:] = False
     off = np.abs(flux - theirs_flux)[good] / np.maximum(np.abs(theirs_flux), b.table["FLUX_ERROR"])[good]
-    assert np.mean(off < 1e-4) > 0.99 and np.median(off) < 1e-5
+    assert good.sum() > 400 and off.max() < 1e-4 and np.median(off) < 1e-5
+
+
+@needs_peer
+@pytest.mark.parity
+@pytest.mark.full
+def test_the_peer_goes_on_from_our_file_of_a_source(made):
+    """Its resampling and extraction, from the slits of a source that ours has gathered, give what ours give."""
+    top, taken = made
+    references = [f"{kind}|{path}" for kind, path in taken.items()]
+    theirs = peer_python(PEER + MENDED + ON_OUR_OWN, path=str(top / "as peer" / f"{NAME}_crf.fits"), references=references)
+    assert theirs["names"].tolist() == [f"jw01234001001_02101_{number:05d}_nrs1_cal.fits" for number in (1, 2, 3)]
+    ours = stored.read(top / "as peer" / f"{NAME}_s2d.fits").only
+    both = np.isfinite(ours.sci) & np.isfinite(theirs["sci"])
+    assert ours.sci.shape == theirs["sci"].shape and both.mean() > 0.5
+    off = np.abs(ours.sci - theirs["sci"])[both] / np.maximum(np.abs(theirs["sci"]), theirs["err"])[both]
+    assert np.mean(off < 1e-4) > 0.99
+    (spectrum,) = stored.read(top / "as peer" / f"{NAME}_x1d.fits").spectra
+    flux = np.asarray(spectrum.table["FLUX"])
+    good = np.isfinite(theirs["flux"]) & (theirs["flux"] != 0)
+    np.testing.assert_allclose(spectrum.table["WAVELENGTH"], theirs["wavelength"], rtol=0, atol=1e-6)
+    assert good.sum() > 300 and np.mean(np.abs(flux / theirs["flux"] - 1)[good] < 1e-3) > 0.98

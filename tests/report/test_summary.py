@@ -1,6 +1,7 @@
 """The books of a run: what is counted, what a dry run says, causes that are said once, interrupts, products of earlier runs."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,6 +42,30 @@ def cut(folder, name, size):
     path = folder / "data" / f"{name}_uncal.fits"
     path.write_bytes((folder / "data" / f"{NAMES[0]}_uncal.fits").read_bytes()[:size])
     return path
+
+
+# --- what failed
+
+
+def test_jobs_that_failed_for_one_reason_are_counted(tiny, folder):
+    """And of very many that are not made the first ones are named."""
+    for number in range(4, 26):
+        copy = NAMES[0].replace("_00001_", f"_{number:05}_")
+        shutil.copy(folder / "data" / f"{NAMES[0]}_uncal.fits", folder / "data" / f"{copy}_uncal.fits")
+    made = planned(tiny, folder)
+    first = [job for job in made.jobs if job.stage == "stage1"]
+    for number, job in enumerate(first):
+        path = jobs.failure_file(job.recipe)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("gain.fits: it is small. Give another.\n" if number else "the disk is full. Make room.\n")
+    lines = summary(made, time.time()).splitlines()
+    assert [line for line in lines if line.startswith("  failed: ")] == [
+        f"  failed: {NAMES[0]} detector1: the disk is full. Make room.",
+        f"  failed: 24 of detector1: gain.fits: it is small. Give another. They are {NAMES[1]}, {NAMES[2]}, "
+        f"{NAMES[0].replace('_00001_', '_00004_')} and 21 more; jwcal status -v names all",
+    ]
+    (waiting,) = [line for line in lines if line.startswith("  not made because of that")]
+    assert waiting.endswith(" and 5 more") and waiting.count(" image2") == 20
 
 
 # --- what can't be used

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,8 +11,19 @@ from astropy.io import fits
 import jwcal
 import nirspec
 from jwcal.products import stored
-from jwcal.simulate import spectrograph
-from jwcal.simulate.nirspec import Slitlet, examples, simulate_slitlets, simulate_slits, write_msa, write_references
+from jwcal.simulate import headers, spectrograph
+from jwcal.simulate.nirspec import (
+    Slitlet,
+    examples,
+    places_in_shutters,
+    places_on_sky,
+    simulate_slitlets,
+    simulate_slits,
+    write_msa,
+    write_references,
+)
+from jwcal.simulate.nirspec.program import Even
+from jwcal.vocabulary import dq
 from nirspec import needs_real
 from peer import needs_peer, peer_python
 
@@ -81,6 +93,13 @@ CASES = {  # mode, rows and columns, keywords, our pipeline, products
         nirspec.SHUTTERS | {"EXP_TYPE": "NRS_AUTOWAVE", "FILTER": "OPAQUE", "LAMP": "LINE4", "SRCTYAPT": None},
         "nrslamp-spec2",
         ("cal", "s2d", "x1d"),
+    ),
+    "flat lamp through shutters": (
+        "lamp",
+        (2048, 2048),
+        nirspec.SHUTTERS | {"EXP_TYPE": "NRS_AUTOFLAT", "FILTER": "OPAQUE", "LAMP": "FLAT5", "SRCTYAPT": None},
+        "nrslamp-spec2",
+        ("cal", "x1d"),
     ),
     "shutters": ("mos", (2048, 2048), nirspec.SHUTTERS, "spec2", ("cal", "s2d", "x1d")),
 }
@@ -180,6 +199,78 @@ def test_a_spectrum_on_both_detectors(tmp_path, detector):
     assert good.sum() > 1000 and (np.diff(wavelength) > 0).all()
     assert (wavelength[good].max() < 4.2) if detector == "NRS1" else (wavelength[good].min() > 3.6)
     assert abs(np.median(flux[good] / star.spectrum(wavelength[good])) - 1) < 0.005
+
+
+NODS = (0, -1, 1)  # shutters
+NOD = "jw01234001001_02101_{:05d}_nrs1"
+STAR = spectrograph.Spectrum(flux=0.02, at=2.0, slope=-0.8, lines=((3.2, 1.0, 0.05),))
+
+
+@pytest.fixture(scope="module")
+def nods(tmp_path_factory):
+    """Three nods of slitlets of all kinds, without noise: rates, their metadata and associations in a folder; references."""
+    folder = tmp_path_factory.mktemp("nods")
+    files = write_references(folder / "references", mode="mos")
+    slitlets = examples(STAR, Even(10.0))
+    where, seen = places_on_sky(files, slitlets), places_in_shutters(files, slitlets, NODS)
+    write_msa(folder / "jw01234001001_01_msa.fits", slitlets, nods=NODS, where=where, seen=seen)
+    names = [f"{NOD.format(number)}_rate.fits" for number in (1, 2, 3)]
+    for number, name in enumerate(names, start=1):
+        known = {"nod": number, "nods": NODS, "identity": headers.Identity(exposure=number)}
+        one = simulate_slitlets(files, slitlets, background=Even(1.0), noise=False, failed=(), **known)
+        stored.write_all([(one.exposure, folder / name)])
+        members = [{"expname": other, "exptype": "science" if other == name else "background"} for other in names]
+        _associate(folder, f"{NOD.format(number)}_spec2", NOD.format(number), members)
+    members = [{"expname": name.replace("rate", "cal"), "exptype": "science"} for name in names]
+    _associate(folder, "spec3", "jw01234-o001_t001-{source_id}_nirspec", members)
+    return folder, {kind: str(path) for kind, path in files.items()}
+
+
+def _associate(folder, name, product, members):
+    table = {"asn_type": name[-5:], "asn_rule": "x", "asn_id": "o001", "asn_pool": "none", "program": "1234", "target": "t001"}
+    (folder / f"{name}_asn.json").write_text(json.dumps({**table, "products": [{"name": product, "members": members}]}))
+
+
+@pytest.mark.full
+def test_sources_are_nodded_from_shutter_to_shutter(nods):
+    """What is left of stars when the nods are subtracted from each other and put together: within 0.5 %, lines within 0.1 pixel."""
+    folder, references = nods
+    for number in (1, 2, 3):
+        jwcal.run_pipeline("spec2", folder / f"{NOD.format(number)}_spec2_asn.json", {}, references, out=folder)
+        with fits.open(folder / f"{NOD.format(number)}_cal.fits") as hdus:
+            assert hdus[0].header["S_BKDSUB"] == "COMPLETE" and hdus[0].header["S_MSBSUB"] == "SKIPPED"
+    taken = {kind: references[kind] for kind in ("extract1d", "apcorr")}
+    jwcal.run_pipeline("spec3", folder / "spec3_asn.json", {}, taken, out=folder)
+    for source in (11, 12):
+        (spectrum,) = stored.read(next(folder.glob(f"*s{source:09d}*_x1d.fits"))).spectra
+        wavelength, flux = (np.asarray(spectrum.table[name], float) for name in ("WAVELENGTH", "FLUX"))
+        good = np.isfinite(flux) & (wavelength > 1.0) & (wavelength < 5.0) & (np.abs(wavelength - 3.2) > 0.2)
+        assert good.sum() > 200
+        assert abs(np.median(flux[good] / STAR(wavelength[good])) - 1) < 0.005
+        assert np.abs(pixels_off(spectrum, STAR, [3.2], 0.05)).max() < 0.1
+        slits = stored.read(next(folder.glob(f"*s{source:09d}*_crf.fits"))).pixels
+        assert len(slits) == 3 and all(np.count_nonzero(slit.dq & dq.OUTLIER) <= 10 for slit in slits)  # as sharp as the traces are
+
+
+@needs_peer
+@pytest.mark.parity
+@pytest.mark.full
+def test_a_nod_like_the_peer(nods, tmp_path):
+    folder, references = nods
+    source = folder / f"{NOD.format(2)}_spec2_asn.json"
+    overrides = {**references, "msaoper": "N/A"}
+    jwcal.run_pipeline("spec2", source, LIKE_THE_PEER, overrides, out=tmp_path / "ours")
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    for path in (source, *folder.glob("*_rate.fits"), *folder.glob("*_msa.fits")):  # they are looked for where the pipeline runs
+        shutil.copy(path, theirs)
+    files = {kind: path for kind, path in references.items() if kind not in ("msaoper", "cubepar")}
+    peer_python(PEER, files=json.dumps(files), source=str(theirs / source.name), folder=str(theirs), skip=json.dumps([]))
+    for suffix in ("cal", "s2d", "x1d"):
+        name = f"{NOD.format(2)}_{suffix}.fits"
+        with fits.open(tmp_path / "ours" / name) as one, fits.open(theirs / name) as other:
+            assert one[0].header["S_BKDSUB"] == other[0].header["S_BKDSUB"] == "COMPLETE"
+            compare(one, other, 1e-6 if suffix == "cal" else 1e-4, ignore=("PATHLOSS_UN",))
 
 
 LINES = {

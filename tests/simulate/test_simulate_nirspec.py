@@ -153,7 +153,9 @@ def test_metadata_tell_the_shutters_of_each_dither(tmp_path):
         assert len(rows) == 3 * (6 * 3 + 5 + 1)
         first = rows[(rows["slitlet_id"] == 1) & (rows["primary_source"] == "Y")]
         assert first["shutter_column"].tolist() == [20, 19, 21]
-        assert sorted(set(rows["slitlet_id"][rows["primary_source"] == "N"])) == [1, 2, 3, 5, 6, 7, 8]
+        assert sorted(set(rows["slitlet_id"][rows["primary_source"] == "N"])) == [1, 2, 3, 4, 5, 6, 7, 8]
+        alone = rows[rows["slitlet_id"] == 4]  # of one shutter, out of which the source is moved
+        assert alone["primary_source"].tolist() == ["Y", "N", "N"] and alone["background"].tolist() == ["N", "Y", "Y"]
         assert -8 not in hdus["SOURCE_INFO"].data["source_id"]
 
 
@@ -251,6 +253,20 @@ def test_slitlets_lose_light_at_their_bars(references):
         assert np.nanmedian(got - even(spot.wavelength[inside])) == pytest.approx(brightness, abs=1e-3)
     ra, dec = nirspec.places_on_sky(references("mos", real=False), slitlets)(star)
     assert 0 < np.hypot(ra - 53.1625, dec + 27.7914) < 0.1
+
+
+def test_nods_put_a_source_into_another_shutter(references):
+    """The telescope moves, by the distance of the shutters; the light of each nod falls that many rows away."""
+    files, slitlets = references("mos", real=False), nirspec.examples(STAR.spectrum, None)[1:2]
+    first, second = (nirspec.simulate_slitlets(files, slitlets, nod=nod, noise=False, failed=()) for nod in (1, 2))
+    (place,), (other,) = first.truth.places[2], second.truth.places[2]
+    np.testing.assert_allclose(place, other, atol=0.02)
+    assert nirspec.places_in_shutters(files, slitlets)(slitlets[0], 2) == pytest.approx((0.62, 0.40), abs=0.01)
+    offset = [one.exposure.header[key] for one in (first, second) for key in ("XOFFSET", "YOFFSET")]
+    pitch = first.truth.spots[2].opening[1] / response.SCREEN[1]
+    assert offset[:2] == [0, 0] and np.hypot(*offset[2:]) == pytest.approx(pitch, rel=0.01)
+    rows = [(one.truth.image.sum(axis=1) * np.arange(2048)).sum() / one.truth.image.sum() for one in (first, second)]
+    assert abs(rows[1] - rows[0]) == pytest.approx(pitch / response.PIXEL, rel=0.05)
 
 
 def test_slices_share_a_star(references):

@@ -104,3 +104,5 @@ def test_products_of_a_chain(program, tmp_path):
                 assert np.array_equal(slit.data, ours.pixels[0].sci) and np.array_equal(slit.dq, ours.pixels[0].dq)
                 assert slit.source_id == 7 and slit.slit_ymin == -0.5
                 assert fits.getval(path, "PATT_NUM", "SCI", number) == number
+                assert slit.meta.dither.position_number == number and slit.meta.instrument.detector == "NRS1"
+                assert slit.meta.exposure.type == "NRS_MSASPEC" and slit.meta.model_type == "SlitModel"

@@ -572,7 +572,7 @@ def test_times_are_found_by_number(tmp_path, caplog):
 
 def test_members(tmp_path, caplog):
     """Segments, of which the second is of no use, in the wrong order and of unlike length."""
-    segments = [made.image(np.full((n, 10, 30), n), INTSTART=start) for n, start in ((2, 4), (1, 3), (2, 1))]
+    segments = [made.image(np.full((n, 10, 30), n), INTSTART=start, INTEND=start + n - 1) for n, start in ((2, 4), (1, 3), (2, 1))]
     for exposure, first, count in zip(segments, (4, 3, 1), (2, 1, 2), strict=True):
         exposure.tables["INT_TIMES"] = times(first, count)
     segments[1].header.name = "middle_calints.fits"
@@ -583,6 +583,8 @@ def test_members(tmp_path, caplog):
     assert [spectrum.table["INT_NUM"].tolist() for spectrum in new.spectra] == [[1, 2], [4, 5]]
     assert new.tables["INT_TIMES"]["integration_number"].tolist() == [1, 2, 4, 5]
     assert new.suffix == "x1dints"
+    assert (new.header["INTSTART"], new.header["INTEND"]) == (1, 5)
+    assert new.tables["HDRTAB"]["INTSTART"].tolist() == [4, 1]
     assert "middle_calints.fits is left out: no spectrum could be extracted" in caplog.text
 
 

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 import nirspec
 from jwcal.arithmetic.slits import open_slits
@@ -80,6 +81,23 @@ def test_cut_outs_that_overlap_are_each_their_own(tmp_path):
     np.testing.assert_array_equal(exposure.sci, before)
 
 
+def test_references_of_fixed_slits_only_with_fixed_slits(folder, tmp_path):
+    """Which references a job has: those of slits too, where the metadata have a source in one for its configuration and dither."""
+    from jwcal.associations import members
+    from jwcal.settings.recipe import Recipe
+
+    nirspec.metadata(tmp_path / "alone_msa.fits", fixed=None)
+    (tmp_path / "broken_msa.fits").write_text("no FITS file")
+    files = {"fflat": "of_shutters.fits", "fflat@NRS_FIXEDSLIT": "of_slits.fits"}
+    kinds = {}
+    for path in (folder / FILE, tmp_path / "alone_msa.fits", tmp_path / "broken_msa.fits"):
+        recipe = Recipe("spec2", [], {"assign_wcs": {"skip": False}}, dict(files), dict(files))
+        members.add_named(recipe, {**nirspec.SHUTTERS, "MSAMETFL": path.name}, path.parent / "made_rate.fits")
+        assert recipe.members == [{"path": str(path), "exptype": "msametadata"}] and recipe.names == recipe.references
+        kinds[path.name] = set(recipe.references)
+    assert kinds == {FILE: set(files), "alone_msa.fits": {"fflat"}, "broken_msa.fits": set(files)}
+
+
 @pytest.mark.parametrize(
     ("keywords", "what"),
     [
@@ -108,6 +126,15 @@ def test_files_that_say_what_cannot_be(folder, tmp_path):
         assigned(tmp_path)
     nirspec.metadata(tmp_path / FILE, [(18, 3, 100, 50, 52, 51, 6, (0.5, 0.5))], fixed=None)
     with pytest.raises(InputError, match="no light of its 1 open slits falls on NRS1"):
+        assigned(tmp_path)
+
+
+def test_no_open_shutter(tmp_path):
+    """Of its rows one is left, of a fixed slit without a source."""
+    nirspec.metadata(tmp_path / FILE, [])
+    with fits.open(tmp_path / FILE, mode="update") as hdus:
+        hdus["SHUTTER_INFO"].data["primary_source"][:] = "N"
+    with pytest.raises(InputError, match="it has no open slit"):
         assigned(tmp_path)
 
 

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from jwcal.arithmetic.wcs.pixel_coordinates import labels_of
+from jwcal.model.exposure import Members
+from jwcal.model.references import References
 from jwcal.products import stored
-from jwcal.simulate import mrs
+from jwcal.simulate import cube_references, mrs
 from jwcal.simulate.spectrograph import Source, Spectrum
-from jwcal.steps import adaptive_trace_model, pixel_replace
+from jwcal.steps import adaptive_trace_model, cube_build, pixel_replace
 from jwcal.vocabulary import dq
 from jwcal.vocabulary.errors import InputError
 from peer import needs_peer, peer_python
@@ -80,6 +82,67 @@ def test_finer_pixels_keep_the_light(made):
     ours = np.nansum(exposure.sci[rows], axis=1) / 2
     np.testing.assert_allclose(ours, truth[rows].sum(axis=1), rtol=0.02)
     assert set(np.unique(exposure.extra["REGIONS"])) == {0, *SLICES}
+
+
+def cube_of(exposures, files, **more):
+    (cube,) = cube_build.apply(exposures, files, "mrs", channel="1", **more)
+    return cube
+
+
+@pytest.mark.full
+def test_cubes_of_finer_pixels(made, tmp_path):
+    """Of exposures in memory and in files alike, whose map of slices is that of the coarse pixels; the light is that of the coarse cube."""
+    one, files = made
+    cubepar = cube_references.write_cubepar(tmp_path / "cubepar.fits", cube_references.mrs_bands(mrs.RANGES), [5.0, 5.1, 5.2])
+    given = References({"cubepar": cubepar}, one.exposure.header)
+    window = {"wavemin": 5.28, "wavemax": 5.33}
+    coarse, _ = fresh(made)
+    coarse.extra["REGIONS"] = labels_of(coarse.wcs).astype(np.int32)
+    path = stored.write(coarse, tmp_path / "jw01234001001_02101_00001_mirifushort_cal.fits")
+    finer = Members([(path, "science")], stored.read, "jw01234-o001_t001_miri")
+    in_file = adaptive_trace_model.apply(finer, None, "mrs", oversample=2.0)
+    in_memory = adaptive_trace_model.apply(stored.read(path), None, "mrs", oversample=2.0)
+    for frame in ("skyalign", "ifualign"):
+        usual, fine, same = (cube_of(of, given, coord_system=frame, **window) for of in (coarse, in_memory, in_file))
+        assert fine.sci.shape == same.sci.shape and fine.sci.tobytes() == same.sci.tobytes()
+        total, its = (np.nansum(cube.sci - 5, axis=(1, 2), where=np.isfinite(cube.sci)) for cube in (usual, fine))
+        np.testing.assert_allclose(its[5:-5], total[5:-5], rtol=0.02)
+
+
+@pytest.mark.full
+def test_spectra_of_single_spaxels_ripple_less(tmp_path):
+    """A star whose width is that of a pixel, on slices that lean: its ripple falls to a third at least, its flux and a line stay."""
+    files = mrs.write_references(tmp_path)
+    with asdf.open(files["regions"], mode="rw", lazy_load=False, memmap=False) as file:  # the slices that the star is on
+        file["regions"] = np.where((file["regions"] > 106) & (file["regions"] < 116), file["regions"], 0).astype("i2")
+        file.update()
+    line = 5.3
+    star = Source(Spectrum(flux=0.3, lines=((line, 2.0, 0.004),)), along=0.07, across=-0.05)
+    exposure = mrs.simulate_mrs(files, sources=[star], background=lambda w: 5 + 0 * w, response=20.0, noise=False).exposure
+    exposure.sci, exposure.header["DISPAXIS"] = exposure.sci.astype(np.float32), 2
+    cubepar = cube_references.write_cubepar(tmp_path / "cubepar.fits", cube_references.mrs_bands(mrs.RANGES), [5.0, 5.1, 5.2])
+    given = References({"cubepar": cubepar}, exposure.header)
+    ripples, fluxes, lines = [], [], []
+    for oversample in (1.0, 2.0):
+        seen = copy.deepcopy(exposure)
+        if oversample != 1:
+            adaptive_trace_model.apply(seen, None, "mrs", oversample=oversample)
+        cube = cube_of(seen, given)
+        at = cube.tables["WCS-TABLE"]["wavelength"].ravel().astype(float)
+        lit = (at > 4.95) & (at < 5.7)
+        image = cube.sci[lit].mean(axis=0)
+        top, right = np.unravel_index(np.nanargmax(image), image.shape)
+        away = lit & (np.abs(at - line) > 0.03)
+        single = cube.sci[:, top, right].astype(float)
+        smooth = np.polyval(np.polyfit(at[away] - line, single[away], 3), at - line)
+        ripples.append(np.std(single[away] / smooth[away] - 1))
+        y, x = np.indices(image.shape)
+        whole = np.nansum(cube.sci[:, np.hypot(y - top, x - right) < 0.6 / 0.13] - 5, axis=1)
+        fluxes.append(whole[away].sum())
+        near = np.abs(at - line) < 0.03
+        lines.append((whole[near] - np.interp(at[near], at[away], whole[away])).sum())
+    assert ripples[0] > 0.1 and ripples[1] < ripples[0] / 3, ripples
+    assert fluxes[1] == pytest.approx(fluxes[0], rel=1e-3) and lines[1] == pytest.approx(lines[0], rel=0.02)
 
 
 def test_a_slice_without_a_value_and_no_slices(made):

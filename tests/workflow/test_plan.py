@@ -280,7 +280,7 @@ def test_wrong_configuration_stops_before_anything_is_written(planned, tmp_path)
 
 
 def test_summary(tiny, planned, tmp_path):
-    """Made, up to date, failed and why, not reached, unusable, left out, and where exposures stop."""
+    """Made, up to date, out of date, failed and why, not reached, unusable, left out, and where exposures stop."""
     bad, other = tmp_path / "bad_uncal.fits", tmp_path / "hst_uncal.fits"
     bad.write_bytes(b"")
     like(tiny.image, tmp_path, "hst", TELESCOP="HST")
@@ -291,6 +291,9 @@ def test_summary(tiny, planned, tmp_path):
         Path(path).write_text("")
         os.utime(path, (age, age))
     failure = run_failure(second)
+    old = "jwcal: 1 products made, 0 up to date, 5 not made, 1 out of date; 1 file can't be used. They are in"
+    assert old in summary(made, started=200)  # one has to be made again, and was not
+    first.why.clear()
     text = summary(made, started=200)
     lines = [line.strip() for line in text.splitlines()]
     assert f"jwcal: 1 products made, 1 up to date, 5 not made; 1 file can't be used. They are in {tmp_path / 'results'}" in lines

@@ -1,9 +1,12 @@
 """Which members of an association a pipeline reads, and where they are."""
 
+from functools import lru_cache
 from pathlib import Path
 
+from ..model import named_files
 from ..settings import chains
 from ..vocabulary.errors import InputError
+from ..vocabulary.reference_types import plain
 from . import places
 from .model import MADE
 
@@ -95,6 +98,8 @@ def _add_catalogues(recipe, association):
 def add_named(recipe, header, source, files=None):
     """Add to a recipe the files that keywords of the exposure name, where its steps read them. What is not found the steps tell.
 
+    Where the metadata of shutters have no fixed slit among the slitlets, the recipe keeps no references of fixed slits either.
+
     Parameters
     ----------
     recipe : Recipe
@@ -114,6 +119,31 @@ def add_named(recipe, header, source, files=None):
         path = beside if beside.is_file() else (files or {}).get(root, {}).get(suffix)
         if path:
             recipe.members.append({"path": str(path), "exptype": exptype})
+            _leave_out_slits(recipe, header, path)
+
+
+def _leave_out_slits(recipe, header, path):
+    """Without the references of some slits that the exposure has not; of a file that can't be read the step tells."""
+    others = {kind for kind in recipe.references if plain(kind) != kind}
+    if not others:
+        return
+    try:
+        among = _with_slits(str(path), Path(path).stat().st_mtime_ns)
+        here = int(header["MSAMETID"]), int(header["PATT_NUM"])
+    except (InputError, OSError, KeyError, TypeError, ValueError):
+        return
+    if here not in among:
+        recipe.references, recipe.names = ({k: v for k, v in its.items() if k not in others} for its in (recipe.references, recipe.names))
+
+
+@lru_cache(maxsize=256)
+def _with_slits(path, _):
+    """(configuration, dither) of metadata of shutters that have a source in a fixed slit; all exposures of a program share few files."""
+    rows = named_files.fits_table(path, "SHUTTER_INFO", "the MSA metadata file", "")
+    if "fixed_slit" not in rows.dtype.names:
+        return set()
+    named = [str(slit.decode() if isinstance(slit, bytes) else slit).strip().startswith("S") for slit in rows["fixed_slit"]]
+    return set(zip(rows["msa_metadata_id"][named].tolist(), rows["dither_point_index"][named].tolist(), strict=True))
 
 
 def idle(recipe):

@@ -159,6 +159,8 @@ def add_program(parser):
 def _read(file):
     try:
         content = yaml.safe_load(Path(file).read_text())
+    except FileNotFoundError:
+        raise ConfigError("there is no such configuration", file, "Correct the path; jwcal init writes one") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(
             f"not a readable configuration ({' '.join(str(error).split())})", file, "Write it like config/config.yaml"

@@ -2,13 +2,17 @@
 
 An extension of slit n has EXTVER n. What FITS keywords do not tell stands in the ASDF extension: in `slits`, one entry a slit, of a
 MultiSlitModel, in `exposures`, one a slit of a source, of a MultiExposureModel, and beside `meta` of a SlitModel, which has one slit.
+The slits of a source are of several exposures: the keywords of each one's exposure, of which the primary header has only one, stand in its
+entry too, by the names of the data models.
 """
 
 from ..files import fitsio
+from ..vocabulary import keywords
 from . import stored
 
 ABOUT = ("is_extended", "xcen", "ycen", "slit_ymin", "slit_ymax")  # what stdatamodels knows of a slit without a keyword
 
+SLIT = {"model_type": "SlitModel"}  # what each of several is
 SEVERAL = {"MultiSlitModel": "slits", "MultiExposureModel": "exposures"}  # models that hold any number of slits -> where
 
 
@@ -41,8 +45,23 @@ def hdus(exposure, filename):
     among = SEVERAL.get(stored.model(exposure))
     if among is None:
         return stored.hdus(exposure, filename, _entry(exposure.only))
-    slits = [_entry(pixels, {"model_type": "SlitModel"}) for pixels in exposure.pixels]
+    of_exposures = among == SEVERAL["MultiExposureModel"]
+    slits = [_entry(pixels, (_of_exposure(pixels.header) if of_exposures else {}) | SLIT) for pixels in exposure.pixels]
     return stored.hdus(exposure, filename, {"meta": {}, among: slits} if any(slits) else {})
+
+
+def _of_exposure(header):
+    """The keywords of an exposure as data models name them: {"instrument": {"name": "NIRSPEC"...}...}."""
+    tree = {}
+    for path, (keyword, extension, _) in keywords.core().items():
+        if extension != "PRIMARY" or keyword not in header or not path.startswith("meta."):
+            continue
+        _, *among, name = path.split(".")
+        place = tree
+        for part in among:
+            place = place.setdefault(part, {})
+        place[name] = header[keyword]
+    return tree
 
 
 def _entry(pixels, meta=None):

@@ -9,7 +9,8 @@ from ..provenance import records
 from ..workflow.jobs import INTERRUPTED, failure_file
 from . import remains, words
 
-SHOWN = 20  # files that can't be used, in the summary
+SHOWN = 20  # files that can't be used, and jobs that are not made, that the summary names
+FEW = 3  # jobs that failed for one reason that are not counted
 OLD = {
     "unasked": "not asked for any more",
     "unusable": "of exposures that can't be used now",
@@ -30,35 +31,59 @@ def summary(plan, started):
     -------
     str
     """
-    made, current, missing, same = [], [], [], []
+    made, current, missing, same, old = [], [], [], [], []
     for job in plan.jobs:
         for path in job.outputs.values():
             if not os.path.exists(path):
                 missing.append((job, path))
                 continue
             listed = [file for file, _ in records.listed(path, records.read(path))] if path.endswith(records.LISTING) else []
+            if os.path.getmtime(path) < started and not job.is_current:  # a job before it failed, or was not reached
+                old += [(job, file) for file in (path, *listed)]
+                continue
             (current if os.path.getmtime(path) < started else same if _is_older(path, started) else made).extend([path, *listed])
     kept = f" ({len(same)} of them found to come out the same)" if same else ""
     counts = f"{len(made)} products made, {len(current) + len(same)} up to date{kept}, {len(missing)} not made"
+    counts += f", {len(old)} out of date" * bool(old)
     counts += f"; {_files(plan)} can't be used" * bool(plan.unusable)
     lines = ["", f"jwcal: {counts}. They are in {plan.results}"]
-    failures = {job.recipe: _why(job) for job, _ in missing}
-    for job in plan.jobs:
-        why = failures.get(job.recipe)
-        if why and why != INTERRUPTED:
-            lines.append(f"  failed: {job.exposure} {job.pipeline}: {why}")
+    failures = {job.recipe: _why(job) for job, _ in missing + old}
+    lines += _failed([(job, failures[job.recipe]) for job in plan.jobs if failures.get(job.recipe) not in (None, "", INTERRUPTED)])
     interrupted = [job for job in plan.jobs if failures.get(job.recipe) == INTERRUPTED]
     if interrupted:
-        lines.append(f"  interrupted: {', '.join(f'{job.exposure} {job.pipeline}' for job in interrupted)}. Run again to go on")
+        lines.append(f"  interrupted: {_named(interrupted)}. Run again to go on")
     waiting = [job for job in plan.jobs if failures.get(job.recipe, 0) is None]
     if waiting:
-        lines.append(f"  not made because of that, or not reached: {', '.join(f'{job.exposure} {job.pipeline}' for job in waiting)}")
+        lines.append(f"  not made because of that, or not reached: {_named(waiting)}")
     lines += unusable(plan)
     lines += [f"  left out: {message}" for message in plan.left_out]
     lines += remarks(plan)
     lines += _old(plan)
     lines += [f"  {line}" for line in words.stopping(plan.stops)]
     return "\n".join([*lines, *associations(plan)])
+
+
+def _failed(failures):
+    """A line for each job that failed; one for many that failed for one reason."""
+    alike = {}
+    for job, why in failures:
+        alike.setdefault((job.pipeline, why), []).append(job)
+    lines = []
+    for (pipeline, why), jobs in alike.items():
+        if len(jobs) > FEW:
+            names = ", ".join(job.exposure for job in jobs[:FEW])
+            lines.append(
+                f"  failed: {len(jobs)} of {pipeline}: {why} They are {names} and {len(jobs) - FEW} more; jwcal status -v names all"
+            )
+        else:
+            lines += [f"  failed: {job.exposure} {pipeline}: {why}" for job in jobs]
+    return lines
+
+
+def _named(jobs):
+    """The first of some jobs, and how many more."""
+    more = f" and {len(jobs) - SHOWN} more" * (len(jobs) > SHOWN)
+    return ", ".join(f"{job.exposure} {job.pipeline}" for job in jobs[:SHOWN]) + more
 
 
 def forecast(plan):

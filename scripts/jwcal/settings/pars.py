@@ -135,6 +135,8 @@ def read_parameters(path):
     do = "Write it as YAML, {step: {parameter: value}}"
     try:
         content = yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError:
+        raise ConfigError("there is no such parameter file", file=path, do="Correct the path") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"not a readable parameter file ({session.sentence(error)})", file=path, do=do) from None
     content = {} if content is None else content

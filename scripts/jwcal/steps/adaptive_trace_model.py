@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 NEEDS = ("err",)
 SKIP = True
-KEPT = ("sci", "err", "dq", "var_poisson", "var_rnoise", "var_flat", "TRACEMODEL", "WAVELENGTH")
+KEPT = ("sci", "err", "dq", "var_poisson", "var_rnoise", "var_flat", "TRACEMODEL", "WAVELENGTH", "REGIONS")
 
 SLICES = ("mrs", "ifu", "ifu_backwards", "ifu_prism", "ifu_prism_backwards")  # kinds that are images of slices
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
+from ..arithmetic.resample import blend
 from ..arithmetic.spectra.options import Options
 from ..machine.parts import part
 from ..model.exposure import Exposure, Members
@@ -17,6 +18,7 @@ OPTIONAL = ("extract1d", "apcorr", "psf", "pastasoss", "specprofile", "speckerne
 NEEDS = ("err",)
 
 CUBE, WAVELENGTHS = "s3d", "WCS-TABLE"  # the suffix of cubes, and a table that is theirs
+SERIES = "tso_multispec"  # the schema of a series' spectra
 PARTS = {
     "mode": {
         "": "arithmetic/spectra/slits",
@@ -229,6 +231,7 @@ def _of_members(members, extract, joined):
         what = "no member of the association has a spectrum"
         raise InputError(what, members.table or members.name, "Look at the warnings above, and at the extract1d reference")
     new = products[0].derive([], products[0].suffix)
+    headers = [product.header for product in products]
     new.spectra = sorted((s for product in products for s in product.spectra), key=_when)
     if joined:
         new.spectra = joined(new.spectra)
@@ -241,7 +244,17 @@ def _of_members(members, extract, joined):
         every = np.concatenate(times)
         _, first = np.unique(every["integration_number"], return_index=True)
         new.tables["INT_TIMES"] = every[first]
+    if new.suffix == "x1dints":
+        _blend(new, headers)
     return [new, *images]
+
+
+def _blend(series, headers):
+    """The keywords of a whole series from those of its segments, which HDRTAB lists."""
+    series.tables["HDRTAB"] = blend.header_table(headers, SERIES)
+    for keyword, value in blend.blended(headers, SERIES).items():
+        if value is not None:
+            series.header[keyword] = value
 
 
 def _when(spectrum):

@@ -13,6 +13,7 @@ from ..settings.tables import table
 from ..vocabulary.errors import ConfigError
 from . import plan, work
 
+RAMP_FIT, RAMPS = "ramp_fit", ("Level1bModel", "RampModel")
 GROUPS = ("members", "results")  # what a step takes that looks at several exposures
 
 
@@ -57,22 +58,39 @@ def run(step, file, settings, out):
     ------
     JwcalError
     """
+    if Path(file).suffix == ".json":
+        raise ConfigError(
+            f"{step} by itself takes an exposure, not an association", file, "Give it one of the members, or run its pipeline"
+        )
     header = index.check(file) or stored.header(file)
     pipeline, whole, entry = chain_of(step, header, file)
     if getattr(step_modules.step_module(step), "TAKES", "") in GROUPS:
         raise ConfigError(f"{step} looks at several exposures together", file, f"Run {pipeline} on their association (*_asn.json)")
+    _check(step, whole, header, file)
     suffix, root = chains.root_and_suffix(str(file))[1], _root(file)
     kept, model = _kept(suffix, header, whole, step, pipeline)
     others = {name: name for name in table("products") if name not in (suffix, kept, chains.LIST)}
-    chain = replace(whole, entries=(entry, Save({suffix: kept}, model=model), Save(others)), reads=())
+    chain = replace(whole, entries=(entry, Save({suffix: kept}, model=model), Save(others)), reads=(), takes="exposure")
     recipe = plan.recipe_for(pipeline, header, settings, str(file), chain)
-    paths = {name: Path(out, chains.placed(root, f"_{name}.fits")) for name in others} | {kept: Path(out, f"{root}_{step}.fits")}
+    paths = {name: Path(out, chains.placed(root, chains.file_name(whole.entries, "", name))) for name in others}
+    paths[kept] = Path(out, f"{root}_{step}.fits")
     shelf = work.Shelf(paths, by_hand=True)
     code = codebase.Code()
     made_from = records.ingredients(recipe, code, fingerprint.Digests())
     code.remember()
     work.make(recipe, made_from, file, [(file, "science")], shelf)
     return [Path(path) for path in shelf.written]
+
+
+def _check(step, chain, header, file):
+    """Raise ConfigError where the exposure is a ramp and the step wants what was made of one, or the other way round."""
+    names, own = [entry.name for entry in chain.steps], str(header.get("DATAMODL") or "")
+    if "uncal" not in chain.reads and own in RAMPS:
+        what = f"{step} is a step of {chain.pipeline}, which starts from {' or '.join(chain.reads)}, and this is a ramp still"
+        raise ConfigError(what, file, "Run stage 1 on it first")
+    before_the_fit = names[: names.index(RAMP_FIT) + 1] if "uncal" in chain.reads and RAMP_FIT in names else ()
+    if step in before_the_fit and own not in ("", *RAMPS):
+        raise ConfigError(f"{step} works on a ramp, and this is none any more", file, "Give it the uncal file")
 
 
 def _root(file):
@@ -85,7 +103,7 @@ def _root(file):
 def _kept(suffix, header, chain, step, pipeline):
     """As what the exposure is written that the step has changed: the suffix of a kind of product, and stdatamodels' class."""
     own = str(header.get("DATAMODL") or "")
-    if "uncal" in chain.reads and own in ("", "Level1bModel", "RampModel"):
+    if "uncal" in chain.reads and own in ("", *RAMPS):
         return "ramp", ""
     models = [save.model for save in chain.saves if forms.of_model(save.model) == "slits"]
     slits = forms.of_model(own) == "slits" or (step == "extract_2d" and models)

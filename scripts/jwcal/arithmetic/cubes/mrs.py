@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..wcs.pixel_coordinates import labels_of, slit_to_sky
+from ..wcs.pixel_coordinates import around_slices, labels_on_pixels, slit_to_sky
 from .pixels import Seen, extremes, image_shape
 
 RANGES = ("short", "medium", "long", *(f"{a}-{b}" for a in ("short", "medium", "long") for b in ("short", "medium", "long") if a != b))
@@ -77,17 +77,17 @@ def looks(wcs, band, areas=False, labels=None):
     areas : bool
         Whether the pixels' corners and widths are wanted too: a pixel is as wide as its slice, and as long as it is in the slice.
     labels : int (row, col), optional
-        channel * 100 + slice; by default as the WCS has them.
+        channel * 100 + slice; by default as the WCS has them, of finer pixels too.
 
     Returns
     -------
     Seen
         Without the pixels whose wavelengths, or their ends, are not within the channel's limits.
     """
-    labels = labels_of(wcs) if labels is None else labels
+    labels = labels_on_pixels(wcs) if labels is None else labels
     mapped = np.zeros(image_shape(wcs), labels.dtype)
     mapped[...] = labels
-    to_slice = wcs.pipeline[0].transform.selector
+    before, slices, _ = around_slices(wcs)
     inside = np.flatnonzero(mapped // 100 == int(band[0]))
     order = np.argsort(mapped.ravel()[inside], kind="stable")
     index = inside[order]
@@ -95,11 +95,12 @@ def looks(wcs, band, areas=False, labels=None):
     parts, betas = [], []
     for slice_number in np.unique(number).tolist():
         y, x = (values.astype(float) for values in np.divmod(index[number == slice_number], mapped.shape[1]))
-        alpha, beta, wavelength = to_slice[slice_number](x, y)
+        to_slice = before + [slices.selector[slice_number]]
+        alpha, beta, wavelength = _through(to_slice, x, y)
         part = [alpha, beta, wavelength]
         if areas:
-            part += [to_slice[slice_number](x - HALF, y)[0], to_slice[slice_number](x + HALF, y)[0]]
-            part += [to_slice[slice_number](x, y - HALF)[2], to_slice[slice_number](x, y + HALF)[2]]
+            part += [_through(to_slice, x - HALF, y)[0], _through(to_slice, x + HALF, y)[0]]
+            part += [_through(to_slice, x, y - HALF)[2], _through(to_slice, x, y + HALF)[2]]
         parts.append(np.array([np.broadcast_to(values, x.shape) for values in part]))
         betas.append(float(np.mean(beta)))
     if not parts:
@@ -121,9 +122,16 @@ def looks(wcs, band, areas=False, labels=None):
     return seen.take(good)
 
 
+def _through(transforms, *values):
+    for transform in transforms:
+        values = transform(*values)
+    return values
+
+
 def _limits(wcs, band, wavelength):
     """The channel's limits, which cut what is beyond them off."""
-    mapper = getattr(wcs.pipeline[1].transform, "label_mapper", None)
+    *_, after = around_slices(wcs)
+    mapper = getattr(after[0], "label_mapper", None)
     ranges = list(getattr(mapper, "mapper", ())) or [(-np.inf, np.inf)]
     middle = np.nanmedian(wavelength)
     return next(((low, high) for low, high in ranges if low < middle < high), (-np.inf, np.inf))
@@ -134,5 +142,5 @@ def _width(wcs, band, betas):
     apart = np.diff(np.unique(np.round(betas, 9)))
     if apart.size:
         return float(apart[0])
-    backwards = wcs.pipeline[0].transform.label_mapper.inverse.mapper.values()
+    backwards = around_slices(wcs)[1].label_mapper.inverse.mapper.values()
     return next(float(one.mapper.beta_del.value) for one in backwards if int(one.mapper.channel.value) == int(band[0]))

@@ -1,10 +1,9 @@
 """NIRSpec's slicer: which pixels each slice has, and where on the slicer these are."""
 
 import numpy as np
-from gwcs.selector import RegionsSelector
 
 from ...vocabulary.errors import InputError
-from ..wcs.pixel_coordinates import labels_of
+from ..wcs.pixel_coordinates import around_slices, labels_on_pixels
 
 
 class Slicer:
@@ -26,13 +25,12 @@ class Slicer:
     """
 
     def __init__(self, wcs, labels=None):
-        steps = [step.transform for step in wcs.pipeline[:-1]]
-        first = next((k for k, step in enumerate(steps) if isinstance(step, RegionsSelector)), None)
-        if first is None:
+        self._before, slices, self._after = around_slices(wcs)
+        if slices is None:
             raise InputError("the WCS has no slices", do="Run assign_wcs, without nrs_ifu_slice_wcs")
-        self._before, self._optics, self._after = steps[:first], steps[first].selector, steps[first + 1 :]
+        self._optics = slices.selector
         self.micron = 1e6 if wcs.output_frame.name == "world" else 1.0
-        self.labels = labels_of(wcs) if labels is None else labels
+        self.labels = labels_on_pixels(wcs) if labels is None else labels
         flat = np.flatnonzero(self.labels)
         flat = flat[np.argsort(self.labels.ravel()[flat], kind="stable")]
         numbers, starts = np.unique(self.labels.ravel()[flat], return_index=True)

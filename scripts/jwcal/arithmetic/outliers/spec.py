@@ -32,6 +32,8 @@ def flag(members, options):
     With `options.by_wavelength` a weight is little beside those of its own wavelength: calibration makes the noise, and with it the
     weights, vary along the spectrum. And where only two exposures see a place, the one that is more like its neighbours along the
     spectrum stands for the median, and an outlier has to be unlike its own: half way between the two, both would be outliers, or none.
+    Where there are more a difference from the median that goes on along the spectrum is no outlier: on the grid of all a trace is sampled
+    otherwise, so that the core of a sharp one differs at all wavelengths.
 
     Parameters
     ----------
@@ -188,12 +190,18 @@ def _compare(slit, source, model, options):
         part = np.ascontiguousarray(sci[window])
         values, errors = blot(median, placed), blot(error, placed)
         background = level(slit.header) or options.backg
-        passes = [
-            beyond(part, errors, values, reach(values, errors, scale, 0.0, 0.0), background, snr, 1.0)
-            for snr, scale in zip(options.snr, options.scale, strict=True)
-        ]
+        limits = [reach(values, errors, scale, 0.0, 0.0) for scale in options.scale]
+
+        def differs(image):
+            return beside(
+                *(beyond(image, errors, values, limit, background, snr, 1.0) for snr, limit in zip(options.snr, limits, strict=True))
+            )
+
         found, few, shown = np.zeros(sci.shape, bool), np.zeros(sci.shape, bool), np.full(sci.shape, np.nan, np.float32)
-        found[window], few[window] = beside(*passes), _at(count, placed) <= FEW
+        found[window], few[window] = differs(part), _at(count, placed) <= FEW
+        if options.by_wavelength:
+            systematic = neighbours_median(part - values, REACH, dispersion(slit) == 2)
+            found[window] &= few[window] | differs(part - np.nan_to_num(systematic))
         shown[window] = values
     if options.by_wavelength:
         alike = neighbours_median(np.ascontiguousarray(sci), REACH, dispersion(slit) == 2)

@@ -71,6 +71,35 @@ def labels_of(wcs):
     return mapper.mapper if isinstance(mapper, LabelMapperArray) else None
 
 
+def around_slices(wcs):
+    """What leads from the pixels to the slices, the slices' own optics, and what comes after them.
+
+    Finer pixels (`arithmetic.spectra.finer_slices`) are put onto the detector's first.
+
+    Returns
+    -------
+    before : list of transforms
+    slices : RegionsSelector, or None where there is none
+    after : list of transforms
+    """
+    steps = [step.transform for step in wcs.pipeline[:-1]]
+    first = next((k for k, step in enumerate(steps) if isinstance(step, RegionsSelector)), None)
+    return (steps, None, []) if first is None else (steps[:first], steps[first], steps[first + 1 :])
+
+
+def labels_on_pixels(wcs):
+    """The map of slices, int (row, col): of finer pixels that of the detector's pixel which they lie in; None if there is none."""
+    before, slices, _ = around_slices(wcs)
+    labels = getattr(getattr(slices, "label_mapper", None), "mapper", None)
+    if labels_of(wcs) is not None or labels is None:
+        return labels_of(wcs)
+    y, x = np.indices([round(high + 0.5) for _, high in wcs.bounding_box.bounding_box(order="F")[::-1]]).astype(float)
+    for transform in before:
+        x, y = transform(x, y)
+    rows, columns = (np.clip(np.rint(at).astype(int), 0, size - 1) for at, size in zip((y, x), labels.shape, strict=True))
+    return labels[rows, columns]
+
+
 def _parts(wcs, shape, edges=False):
     """(transform, flat indices of the pixels that it is for): one pair a slice, or one in all; only the edge pixels on demand."""
     inside = np.zeros(shape[-2:], bool)
@@ -125,7 +154,7 @@ def _evaluated(wcs, parts, width):
 
 
 def slit_to_sky(wcs, along, across, wavelength):
-    """Right ascension, declination and wavelength of places in the second frame: within slices of one channel.
+    """Right ascension, declination and wavelength of places in the slices of one channel.
 
     Parameters
     ----------
@@ -137,8 +166,8 @@ def slit_to_sky(wcs, along, across, wavelength):
     float64 (3, n)
         NaN where the wavelength is not within the channel's limits.
     """
-    steps = [step.transform for step in wcs.pipeline[:-1]]
-    return _onward(steps[2:], _second(steps[1], np.stack([along, across, wavelength])))
+    *_, after = around_slices(wcs)
+    return _onward(after[1:], _second(after[0], np.stack([along, across, wavelength])))
 
 
 def _onward(steps, values):

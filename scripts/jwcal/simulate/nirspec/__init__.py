@@ -14,7 +14,16 @@
 
 from .images import Star, simulate_image
 from .program import expose_image, expose_lamp, expose_series, expose_slicer, expose_slitlets, expose_slits, write_program
-from .rates import lines, places_on_sky, simulate_lamp, simulate_series, simulate_slicer, simulate_slitlets, simulate_slits
+from .rates import (
+    lines,
+    places_in_shutters,
+    places_on_sky,
+    simulate_lamp,
+    simulate_series,
+    simulate_slicer,
+    simulate_slitlets,
+    simulate_slits,
+)
 from .references import write_references
 from .shutters import Slitlet, examples, write_msa
 
@@ -29,6 +38,7 @@ __all__ = [
     "expose_slitlets",
     "expose_slits",
     "lines",
+    "places_in_shutters",
     "places_on_sky",
     "simulate_image",
     "simulate_lamp",

@@ -211,8 +211,9 @@ def expose_slitlets(
     slitlets = examples(STAR.spectrum, Even(10 * sky)) if slitlets is None else slitlets
     files = files or _of_shutters(out, real, grating, filter, options.get("detector", "NRS1"), any(one.slit != "NONE" for one in slitlets))
     where = rates.places_on_sky(files, slitlets, grating=grating, filter=filter)
+    seen = rates.places_in_shutters(files, slitlets, nods, grating=grating, filter=filter, **options)
     metadata = _metadata(identity)
-    write_msa(Path(out) / "data" / metadata, slitlets, nods=nods, where=where)
+    write_msa(Path(out) / "data" / metadata, slitlets, nods=nods, where=where, seen=seen)
     made = []
     for nod in range(1, len(nods) + 1):
         known = {"nod": nod, "nods": nods, "metadata": metadata, "identity": replace(identity, exposure=identity.exposure + nod - 1)}

@@ -344,7 +344,7 @@ def simulate_slitlets(
     background : callable, optional
         wavelength -> MJy/sr, in all slitlets.
     nod : int
-        Number of the dither, from 1; `nods` as `shutters.write_msa` takes them.
+        Number of the dither, from 1; `nods` as `shutters.write_msa` takes them: the telescope moves as far as they say.
     metadata : str
         MSAMETFL.
     configuration : int
@@ -360,20 +360,54 @@ def simulate_slitlets(
         Its truth's `places` are of the shutter that holds the source.
     """
     options = {"MSAMETFL": metadata, "MSAMETID": configuration, "OPMODE": "MSASPEC", "subarray": "FULL"} | options
-    dither = {"number": nod, "total": len(nods), "pattern": "NONE"}
-    known = {"target": target, "roll": roll, "dither": dither, "start": start, "identity": identity, "header": header}
-    stage = Stage(files, "NRS_MSASPEC", lambda optics: None, grating, filter, options, **known)
+    known = {"target": target, "roll": roll, "start": start, "identity": identity, "header": header}
+    given = {"files": files, "grating": grating, "filter": filter, "options": options, **known}
+    stage = _at_nod(slitlets, nod, nods, **given)
+    first = stage if nods[nod - 1] == 0 else _at_nod(slitlets, 1, (0,), **given)
     for one in slitlets:
-        _slitlet(stage, one, nods[nod - 1], background)
+        _slitlet(stage, first, one, nods[nod - 1], background)
     for place in failed:
         _failed(stage, place, background, "mos")
     return stage.done(slitlets, background, noise=noise, seed=seed, cosmic_rays=cosmic_rays)
 
 
-def _slitlet(stage, one, nod, background):
+def _at_nod(slitlets, nod, nods, files, grating, filter, options, **known):
+    """The telescope where it has moved the sources by so many shutters; how far that is the first slitlet tells."""
+    dither = {"number": nod, "total": len(nods), "pattern": "NONE"}
+    one = next((one for one in slitlets if one.slit == "NONE"), None)
+    if nods[nod - 1] and one is not None:
+        optics = Optics.of(files)
+        rows = one.row, one.row + nods[nod - 1]
+        there, here = (optics.to_field(optics.shutter(one.quadrant, one.column, row)) for row in rows[::-1])
+        own = instruments.siaf("NIRSPEC")[instruments.setup("NRS_MSASPEC", GRATING=grating, filter=filter or FILTERS[grating]).aperture]
+        x, y = own.tel_to_idl(own.V2Ref + float(there[0] - here[0]), own.V3Ref + float(there[1] - here[1]))
+        dither |= {"x": float(x), "y": float(y)}
+    return Stage(files, "NRS_MSASPEC", lambda optics: None, grating, filter, options, dither=dither, **known)
+
+
+def _opening_of(stage, one, nod):
+    """The slit of a slitlet, or its shutter in the middle."""
+    return stage.optics.slit(one.slit) if one.slit != "NONE" else stage.optics.shutter(one.quadrant, one.column, one.seen_at(nod)[0])
+
+
+def _nominal(one):
+    """Where its source is in the first dither, in the opening's width and length."""
+    return (one.x - 0.5, one.y - 0.5) if one.slit != "NONE" else one.place
+
+
+def _place_at_nod(stage, first, one, nod):
+    """Where the source of a slitlet is in that opening: where the sky puts it that the first dither tells."""
+    if nod == 0:
+        return _nominal(one)
+    sky = first.sky_of(*first.optics.to_field(_opening_of(first, one, 0), *_nominal(one)))
+    return tuple(float(side) for side in stage.optics.place_of(_opening_of(stage, one, nod), *stage.field_of(*sky)))
+
+
+def _slitlet(stage, first, one, nod, background):
+    place = _place_at_nod(stage, first, one, nod)
     if one.slit != "NONE":
-        return _slit_of_slitlet(stage, one, background)
-    row, shutters = one.seen_at(nod)
+        return _slit_of_slitlet(stage, one, place, background)
+    row, shutters, _ = one.seen_at(nod)
     shutter = stage.optics.shutter(one.quadrant, one.column, row)
     ends = tuple((k + side) / response.SCREEN[1] for k, side in zip(shutters, (-0.6, 0.6), strict=True))
     spot = stage.spot(one.number, shutter, ends)
@@ -384,12 +418,12 @@ def _slitlet(stage, one, nod, background):
         if glow is not None:
             stage.add(spot, light.even_light(spot, glow, **how))
     if one.spectrum is not None:
-        stage.places[one.number] = [one.place]
-        stage.add(spot, light.point_light(spot, one.spectrum, *one.place, **how))
+        stage.places[one.number] = [place]
+        stage.add(spot, light.point_light(spot, one.spectrum, *place, **how))
     return None
 
 
-def _slit_of_slitlet(stage, one, background):
+def _slit_of_slitlet(stage, one, place, background):
     """A fixed slit that the metadata name: its source is placed in parts of the slit."""
     spot = stage.spot(one.slit, stage.optics.slit(one.slit))
     if spot is None:
@@ -399,8 +433,8 @@ def _slit_of_slitlet(stage, one, background):
         if glow is not None:
             stage.add(spot, light.even_light(spot, glow, "fs", which))
     if one.spectrum is not None:
-        stage.places[one.slit] = [(one.x - 0.5, one.y - 0.5)]
-        stage.add(spot, _point(spot, one.spectrum, one.x - 0.5, one.y - 0.5, which))
+        stage.places[one.slit] = [place]
+        stage.add(spot, _point(spot, one.spectrum, *place, which))
 
 
 def _failed(stage, place, background, mode):
@@ -430,11 +464,41 @@ def places_on_sky(files, slitlets, **known):
     stage = _bare(files, **known)
 
     def where(one: Slitlet):
-        if one.slit != "NONE":
-            return stage.sky_of(*stage.optics.to_field(stage.optics.slit(one.slit), one.x - 0.5, one.y - 0.5))
-        return stage.sky_of(*stage.optics.to_field(stage.optics.shutter(one.quadrant, one.column, one.row), *one.place))
+        return stage.sky_of(*stage.optics.to_field(_opening_of(stage, one, 0), *_nominal(one)))
 
     return where
+
+
+def places_in_shutters(files, slitlets, nods=NODS, *, grating="PRISM", filter=None, **known):
+    """Where the sources of slitlets are in their shutters, as `write_msa(seen=...)` asks for them.
+
+    The shutters are not all equally far from each other on the sky: after a move by whole ones of the first slitlet the sources of the
+    others are a little elsewhere in theirs.
+
+    Parameters
+    ----------
+    files, nods
+    slitlets : sequence of Slitlet
+    **known
+        target, roll, start... of the exposures.
+
+    Returns
+    -------
+    callable
+        Slitlet, number of the dither -> (x, y)
+    """
+    given = {"target": exposures.TARGET, "roll": 30.0, "start": exposures.START, "identity": None, "header": None}
+    given |= {name: value for name, value in known.items() if name in given}
+    given |= {"files": files, "grating": grating, "filter": filter, "options": {"subarray": "FULL"}}
+    first = _at_nod(slitlets, 1, (0,), **given)
+    stages = [first if nod == 0 else _at_nod(slitlets, number, nods, **given) for number, nod in enumerate(nods, start=1)]
+
+    def seen(one: Slitlet, dither):
+        unit = response.SCREEN if one.slit == "NONE" else (1.0, 1.0)
+        place = _place_at_nod(stages[dither - 1], first, one, nods[dither - 1])
+        return tuple(0.5 + side * part for side, part in zip(place, unit, strict=True))
+
+    return seen
 
 
 def _bare(files, *, grating="PRISM", filter=None, target=exposures.TARGET, roll=30.0, start=exposures.START, **options):

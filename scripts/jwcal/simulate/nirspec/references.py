@@ -46,6 +46,7 @@ WAVELENGTHS = np.arange(response.LIMITS[0], response.LIMITS[1] + 1e-9, 0.01)
 COARSE = np.linspace(*response.LIMITS, 49)
 PLACES = {"fs": (51, 31), "bots": (51, 31), "mos": (51, 51), "ifu": (3, 3)}  # of the path losses, across and along
 RADIUS, RING = 0.4, (0.8, 1.2)  # arcsec, of the apertures in cubes
+WIDTH = 5  # pixels of the aperture in shutters: about a pitch, so that it has nothing of where a nod has the source
 SPAXEL = 0.1  # arcsec; pixels and slices are about as large
 GAINED = 0.02  # part of the light that an aperture of 8 pixels misses
 FILTERS = {
@@ -332,17 +333,18 @@ class _Writer:
             return self.asdf(
                 "extract1d", {"data": data, "meta": {k: data[k] for k in ("region_type", "subtract_background", "method", "subpixels")}}
             )
-        names = ["ANY"] if self.through == "mos" else SLITS
-        entries = [{"id": name, "region_type": "target", "dispaxis": 1, "bkg_order": 0, "extract_width": 11} for name in names]
+        names, width = (["ANY"], WIDTH) if self.through == "mos" else (SLITS, 11)
+        entries = [{"id": name, "region_type": "target", "dispaxis": 1, "bkg_order": 0, "extract_width": width} for name in names]
         return self.json("extract1d", {"apertures": entries})
 
     def apcorr(self):
-        """Of a circle in a cube what it misses of a star; of slits nothing, for their apertures are wide."""
+        """What an aperture misses of a star: a circle in a cube, a shutter of a slitlet of three; of slits nothing, theirs are wide."""
         if self.through == "ifu":
             return self._circles()
-        wavelength = np.linspace(*response.LIMITS, 5)
+        wavelength = np.linspace(*response.LIMITS, 24)
         slits = [("slit", "S15")] if self.through in ("fs", "bots") else []
-        n, sizes, phases = wavelength.size, 3, 3
+        factors = self._of_shutter(wavelength) if self.through == "mos" else {size: np.ones(wavelength.size) for size in (3.0, 11.0, 30.0)}
+        n, sizes, phases = wavelength.size, len(factors), 3
         kinds = [
             ("filter", "S12"),
             ("grating", "S15"),
@@ -353,13 +355,30 @@ class _Writer:
         ]
         kinds += [("nelem_size", ">i2"), ("pixphase", ">f4", (phases,))]
         kinds += [(name, ">f4", (sizes, n, phases)) for name in ("apcorr", "apcorr_err")]
-        size = np.array([3.0, 11.0, 30.0])[:, None] * np.ones(n)
-        values = (wavelength, n, size, sizes, np.linspace(0, 1, phases), np.ones((sizes, n, phases)), np.zeros((sizes, n, phases)))
+        size = np.array(list(factors))[:, None] * np.ones(n)
+        factor = np.repeat(np.array(list(factors.values()))[:, :, None], phases, axis=2)
+        values = (wavelength, n, size, sizes, np.linspace(0, 1, phases), factor, np.zeros((sizes, n, phases)))
         rows = [(self.filter, self.grating, *((name,) if slits else ()), *values) for name in (SLITS if slits else ("",))]
         model = "NrsFsApcorrModel" if slits else "NrsMosApcorrModel"
         table = fits.BinTableHDU(np.array(rows, kinds), name="APCORR")
         table.header["SIZEUNIT"] = "pixels"
         return self.fits("apcorr", model, [table])
+
+    def _of_shutter(self, wavelength):
+        """Number of pixels -> all the light of a star that comes through three shutters over what comes to so many in the middle."""
+        unit = self.optics.size(self.optics.shutter(1, 182, 85))
+        pitch = tuple(u / s for u, s in zip(unit, response.SCREEN, strict=True))
+
+        def through(windows):
+            return response.point_part(0.0, 0.0, wavelength, unit, windows, pitch)
+
+        open_, found = response.windows(-1, 1), {}
+        for size in (3.0, WIDTH, 7.0, 16.0):
+            half = size * response.PIXEL / 2 / pitch[1]
+            found[size] = through(open_) / through(
+                [(max(low, -half), min(high, half)) for low, high in open_ if low < half and high > -half]
+            )
+        return found
 
     def _circles(self):
         wavelength, radii = np.linspace(*response.LIMITS, 12), RADIUS + np.array([-0.1, 0.0, 0.1])

@@ -61,12 +61,13 @@ class Slitlet:
         return (self.x - 0.5) / SCREEN[0], (self.y - 0.5) / SCREEN[1]
 
     def seen_at(self, nod):
-        """The row of the shutter with the source, and the first and last open one counted from it; sources moved by `nod` shutters.
+        """The row of the shutter in the middle, the first and last open one counted from it, and whether the source is in it.
 
-        A slitlet that is too short for the move keeps its source.
+        Sources are moved by `nod` shutters. Where that is out of the slitlet it is one of background.
         """
-        moved = nod if self.shutters[0] <= nod <= self.shutters[1] and self.source else 0
-        return self.row + moved, (self.shutters[0] - moved, self.shutters[1] - moved)
+        inside = self.source != 0 and self.shutters[0] <= nod <= self.shutters[1]
+        moved = nod if inside else 0
+        return self.row + moved, (self.shutters[0] - moved, self.shutters[1] - moved), inside
 
 
 def examples(point, glow, quadrant=3):
@@ -95,7 +96,7 @@ def examples(point, glow, quadrant=3):
     ]
 
 
-def write_msa(path, slitlets, *, program=1234, configuration=1, nods=NODS, where=None):
+def write_msa(path, slitlets, *, program=1234, configuration=1, nods=NODS, where=None, seen=None):
     """Write a metadata file.
 
     Parameters
@@ -109,12 +110,16 @@ def write_msa(path, slitlets, *, program=1234, configuration=1, nods=NODS, where
         By how many shutters the sources move, for each dither.
     where : callable, optional
         Slitlet -> (RA, Dec) of its source [deg].
+    seen : callable, optional
+        Slitlet, number of the dither -> (x, y) of its source in its shutter, as a slitlet has them; by default always as in the first.
 
     Returns
     -------
     Path
     """
-    rows = [row for dither, nod in enumerate(nods, start=1) for one in slitlets for row in _rows(one, configuration, dither, nod)]
+    seen = seen or (lambda one, dither: (one.x, one.y))
+    dithers = [(one, dither, nod) for dither, nod in enumerate(nods, start=1) for one in slitlets]
+    rows = [row for one, dither, nod in dithers for row in _rows(one, configuration, dither, nod, seen(one, dither))]
     kinds = [(name, ">i2") for name in ("slitlet_id", "msa_metadata_id", "shutter_quadrant", "shutter_row", "shutter_column", "source_id")]
     kinds += [("background", "S1"), ("shutter_state", "S6")]
     kinds += [(f"estimated_source_in_shutter_{axis}", ">f4") for axis in "xy"]
@@ -139,14 +144,14 @@ def write_msa(path, slitlets, *, program=1234, configuration=1, nods=NODS, where
     return Path(path)
 
 
-def _rows(slitlet, configuration, dither, nod):
+def _rows(slitlet, configuration, dither, nod, xy):
     if slitlet.slit != "NONE":
-        yield (0, configuration, 0, 0, 0, slitlet.source, "N", "OPEN", slitlet.x, slitlet.y, dither, "Y", slitlet.slit)
+        yield (0, configuration, 0, 0, 0, slitlet.source, "N", "OPEN", *xy, dither, "Y", slitlet.slit)
         return
-    main, (first, last) = slitlet.seen_at(nod)
+    main, (first, last), inside = slitlet.seen_at(nod)
     for row in range(main + first, main + last + 1):
-        source = row == main and slitlet.source != 0
-        place = (slitlet.x, slitlet.y) if source else (np.nan, np.nan)
+        source = inside and row == main
+        place = xy if source else (np.nan, np.nan)
         yield (
             *(slitlet.number, configuration, slitlet.quadrant, slitlet.column, row, slitlet.source),
             *("N" if source else "Y", "OPEN", *place, dither, "Y" if source else "N", "NONE"),
