@@ -271,6 +271,16 @@ def test_a_new_build_is_seen_in_the_same_process(tmp_path):
     assert choose.recommend(A1, ["gain"], crds_path=tmp_path / "crds")[0] == {"gain": "jwst_nircam_gain_0001.fits"}
 
 
+def test_exposures_that_a_type_is_not_for(tmp_path):
+    """They are told N/A, where others of their detector have a file."""
+    image = reference(tmp_path, "a.fits", "photom", DETECTOR="NRCA1")
+    no_image = crds_cache.Without("NIRCAM", "photom", {"DETECTOR": "NRCA1", "EXP_TYPE": "NRC_DARK"})
+    crds_cache.build(tmp_path / "crds", [image], without=[no_image, crds_cache.Without("NIRCAM", "area", {"DETECTOR": "NRCA1"})])
+    for exp_type, name in (("NRC_IMAGE", "jwst_nircam_photom_0001.fits"), ("NRC_DARK", "N/A")):
+        found = choose.resolve(exposure("NIRCAM", "NRCA1", exp_type), ["photom"], crds_path=tmp_path / "crds").files["photom"]
+        assert Path(found).name == Path(name).name
+
+
 def test_a_changed_file_is_put_in_again(tmp_path):
     file = reference(tmp_path, "a.fits", "mask", DETECTOR="NRCA1")
     crds_cache.build(tmp_path / "crds", [file])

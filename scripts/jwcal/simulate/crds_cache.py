@@ -188,14 +188,23 @@ class Parameters(NamedTuple):
         return f"pars-{self.classname.rpartition('.')[2].lower()}"
 
 
+class Without(NamedTuple):
+    """Exposures that a reference type is not for, though others of their instrument have one."""
+
+    instrument: str
+    kind: str
+    match: dict  # KEYWORD -> value
+    useafter: str = FIRST_LIGHT
+
+
 class _Entry(NamedTuple):
-    """One row of a mapping."""
+    """One row of a mapping; without a path it says N/A."""
 
     instrument: str
     kind: str
     values: tuple  # of the keywords that it is selected by
     useafter: str
-    path: Path
+    path: Path | None
 
 
 def operations(instruments=INSTRUMENTS):
@@ -214,7 +223,7 @@ def off_in_operations():
     return {step for item in operations() for step, parameters in item.steps.items() if parameters.get("skip")}
 
 
-def build(folder, files, *, context="jwst_0001.pmap", pars=(), absent=()):
+def build(folder, files, *, context="jwst_0001.pmap", pars=(), absent=(), without=()):
     """Make a CRDS cache of reference files.
 
     Parameters
@@ -231,6 +240,8 @@ def build(folder, files, *, context="jwst_0001.pmap", pars=(), absent=()):
         pars- references to make, for instance `operations()`.
     absent : collection of str
         Types that `references` could make and that may do without a file: they are N/A then. The others would be missing.
+    without : iterable of Without
+        Exposures that are told N/A by a type which has files.
 
     Returns
     -------
@@ -250,7 +261,11 @@ def build(folder, files, *, context="jwst_0001.pmap", pars=(), absent=()):
         raise ConfigError(f"{context!r} is not the name of a context", do="Write it as jwst_NNNN.pmap")
     entries = [_describe(Path(path), kind) for kind, path in _pairs(files)]
     entries += [_write_parameters(folder, item) for item in pars]
-    for name, text in _mappings(folder, sorted(entries), context, absent).items():
+    there = {(entry.instrument, entry.kind) for entry in entries}
+    entries += [
+        _entry(one.instrument, one.kind, one.match.get, one.useafter, None) for one in without if (one.instrument, one.kind) in there
+    ]
+    for name, text in _mappings(folder, sorted(entries, key=_order), context, absent).items():
         _write(folder / "mappings/jwst" / name, text)
     _write(folder / "config/jwst/server_config", pprint.pformat(_server_config(context)) + "\n")
     _write(folder / "config/jwst/ref_cache_subdir_mode", "instrument")
@@ -311,11 +326,20 @@ def _entry(instrument, kind, get, useafter, path):
     return _Entry(instrument, kind, tuple(_text(get(k)) for k in _selected_by(kind, instrument, path)), useafter, path)
 
 
+def _order(entry):
+    return (*entry[:-1], str(entry.path or ""))
+
+
 def _need(get, keyword, path):
     value = get(keyword)
     if not value:
         raise ReferenceError(f"the keyword {keyword} is missing", path, "Write it into the reference file")
     return value
+
+
+def selected_by(kind, instrument):
+    """The keywords that a type's files are selected by; none where the instrument has no such type."""
+    return next((keywords.split() for users, keywords in SELECTED_BY.get(kind, {}).items() if instrument in users.split()), [])
 
 
 def _selected_by(kind, instrument, path):
@@ -371,12 +395,15 @@ def _place(folder, rows):
     """Put the files of one type into the cache: [(entry, name)]."""
     _refuse_twins(rows, lambda entry: (entry.values, entry.useafter), "for the same exposures")
     stem = f"jwst_{rows[0].instrument.lower()}_{rows[0].kind}"
-    own = [entry for entry in rows if re.fullmatch(rf"{re.escape(stem)}_\d{{4}}\.(fits|asdf|json)", entry.path.name)]
+    own = [entry for entry in rows if entry.path and re.fullmatch(rf"{re.escape(stem)}_\d{{4}}\.(fits|asdf|json)", entry.path.name)]
     _refuse_twins(own, lambda entry: entry.path.name, "of the same name")
     taken = {entry.path.stem for entry in own}
     free = (name for number in itertools.count(1) if (name := f"{stem}_{number:04d}") not in taken)
     named = []
     for entry in rows:
+        if entry.path is None:
+            named.append((entry, choose.NOT_APPLICABLE))
+            continue
         name = entry.path.name if entry in own else next(free) + entry.path.suffix
         link(entry.path, folder / "references/jwst" / entry.instrument.lower() / name)
         named.append((entry, name))

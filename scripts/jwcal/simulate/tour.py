@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import yaml
+from astropy.io import fits
 from astropy.time import Time, TimeDelta
 
 from ..files.home import home
@@ -25,6 +26,7 @@ from .references import USEAFTER
 log = logging.getLogger(__name__)
 TOUR = home() / "config/tour_program.yaml"
 OBSERVATIONS = 5  # numbers that a mode has to itself
+MAY_LACK = (*references.IMAGING, "flat")  # reference types that a mode may do without
 HOUR = 4 / 24  # days, of its first exposure
 
 
@@ -74,11 +76,12 @@ def make_tour(out, description=TOUR, *, only=(), processes=None):
         made = dict(zip(days, pool.map(partial(_simulate, out), tasks), strict=True))
     for kind, pattern in (("data", "*.fits"), ("truth", "*.fits")):
         _gather(out / kind, [path for one in made.values() for path in sorted((one.data.parent / kind).glob(pattern))])
-    files = []
+    files, without = [], []
     for name, (number, _) in days.items():
         files += _dated(out / "references" / name, made[name].crds, _day(described["start"], number))
+        without += _without(made[name], _day(described["start"], number))
     pars = list({str(one): one for one in (*crds_cache.operations(), *integral_field.operations())}.values())
-    crds_cache.build(out / "crds", files, pars=pars, absent=(*references.IMAGING, "flat"))
+    crds_cache.build(out / "crds", files, pars=pars, absent=MAY_LACK, without=without)
     return Tour(out / "data", out / "crds", _write_config(out, days), made)
 
 
@@ -155,3 +158,14 @@ def _dated(folder, cache, day):
         made.append(folder / path.name.replace("jwst_", "tour_", 1))
         made[-1].write_bytes(content.replace(USEAFTER.encode(), new, 1))
     return made
+
+
+def _without(made, day):
+    """What tells a mode's exposures that they need no reference of a type, where only other modes of the instrument have one."""
+    there, found = {path.name.split("_")[2] for path in made.crds.glob("references/jwst/*/*")}, {}
+    for path in made.uncals:
+        header = fits.getheader(path, "PRIMARY")
+        for kind in set(MAY_LACK) - there:
+            match = {keyword: header.get(keyword) for keyword in crds_cache.selected_by(kind, header["INSTRUME"])}
+            found[kind, *match.values()] = crds_cache.Without(header["INSTRUME"], kind, match, day.isot)
+    return [found[key] for key in sorted(found, key=str)]
