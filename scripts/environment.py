@@ -41,7 +41,7 @@ def main():
         sys.exit("jwcal needs Python 3.11 or newer: make PYTHON=python3.11 ...")
     folder = options.folder.absolute()
     say(f"Making {options.folder} with Python {'.'.join(map(str, sys.version_info[:3]))}")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    begin(folder)
     install(folder, options.requirements)
     if options.own:
         find_package(folder, Path(__file__).resolve().parent)
@@ -54,6 +54,20 @@ def say(text):
 
 def site_packages(folder):
     return folder / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+
+
+def begin(folder):
+    """Make the empty environment; ends this program where that fails."""
+    started, making = time.monotonic(), subprocess.Popen([sys.executable, "-m", "venv", folder])
+    while True:
+        try:
+            status = making.wait(EVERY)
+        except subprocess.TimeoutExpired:
+            say(f"  {time.monotonic() - started:.0f} s: making the environment, with its pip")
+        else:
+            break
+    if status:
+        sys.exit(f"Python could not make {folder}: what it said is above (Debian needs its package python3-venv)")
 
 
 # --- installing ---

@@ -12,7 +12,7 @@ from .kernels import ahead, keep, signatures
 from .settings import chains, selector
 from .settings import config as configuration
 from .settings.recipe import Recipe
-from .simulate import instruments
+from .simulate import crds_cache, instruments
 from .simulate.program import DEMO
 from .workflow import kernels
 from .workflow.plan import forms_of
@@ -21,7 +21,7 @@ from .workflow.plan import forms_of
 def main(arguments=None):
     """Compile what is missing, and tell how far it is. What can't be is no error: who calls it compiles it."""
     options = _parser().parse_args(arguments)
-    modules = options.modules or (list(signatures.table()) if options.all else kernels.needed(recipes(options.exp_types or demo())))
+    modules = options.modules or (list(signatures.table()) if options.all else kernels.needed(wanted(options.exp_types)))
     missing = ahead.missing(modules)
     count = iter(range(1, len(missing) + 1))
     say = (lambda *_: None) if options.quiet else (lambda text: print(text, flush=True))
@@ -51,8 +51,13 @@ def demo():
     return [exposure["exp_type"] for exposure in yaml.safe_load(DEMO.read_text())["exposures"]]
 
 
-def recipes(exp_types):
-    """Recipes of all pipelines of some EXP_TYPEs, by default parameters and without references."""
+def wanted(exp_types):
+    """Recipes of some EXP_TYPEs; by default those of the demo, whose references switch off what operations do."""
+    return recipes(exp_types) if exp_types else recipes(demo(), off=crds_cache.off_in_operations())
+
+
+def recipes(exp_types, off=()):
+    """Recipes of all pipelines of some EXP_TYPEs, by default parameters but for steps that are off, and without references or members."""
     config = configuration.load({})
     found = []
     for exp_type in exp_types:
@@ -60,7 +65,7 @@ def recipes(exp_types):
         for pipeline in filter(None, selector.select(exp_type)):
             if chains.is_built(pipeline, header):
                 chain = chains.chain(pipeline, header)
-                parameters, _ = config.chain_parameters(chain, exp_type, {})
+                parameters, _ = config.chain_parameters(chain, exp_type, dict.fromkeys(off, {"skip": True}))
                 found.append(Recipe(pipeline, list(chain.entries), parameters, forms=forms_of(chain, header)))
     return found
 

@@ -580,7 +580,7 @@ def test_read_parameters_of_the_old_form(tmp_path):
     [
         ("a.yaml", "jump: [1, 2]", ConfigError, "a parameter file holds the parameters of each step"),
         ("a.yaml", "jump: {a: 1", ConfigError, "not a readable parameter file"),
-        ("none.yaml", None, ConfigError, "No such file"),
+        ("none.yaml", None, ConfigError, "there is no such parameter file"),
         ("a.asdf", "not asdf", ReferenceError, "can't be read"),
         ("a.asdf", {"data": 1}, ReferenceError, "not a parameter reference"),
         ("a.asdf", {"class": "x.JumpStep", "parameters": {"override_gain": "g.fits"}}, ConfigError, "overrides: gain"),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import jsonschema
@@ -245,6 +246,17 @@ def test_save_parameters(tiny, tmp_path, ending):
     assert found["jump"]["sat_expand"] == 3 and found["jump"]["rejection_threshold"] == 4.0 and "emicorr" in found
     assert main(["jump", str(tiny.image), *given, "--jump.sat_expand=3"]) == 0
     assert pars.read_parameters(str(out))["jump"]["rejection_threshold"] == 5.0
+
+
+def test_a_program_that_is_simulated_can_be_run(tmp_path, capsys, monkeypatch):
+    """Its configuration is written, and the command said; a place with a space is one word of it."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text(yaml.safe_dump(PROGRAM | {"exposures": PROGRAM["exposures"][:1]}))
+    assert main(["simulate", "demo", "a field", "--program", "mine.yaml"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("jwcal run ")]
+    _, name, *words = shlex.split(line, comments=True)
+    assert name == "run" and words == ["--configfile", "a field/config.yaml"]
+    assert main(["plan", *words, "--until", "stage2", "-q"]) == 0
 
 
 # --- plan and status ---

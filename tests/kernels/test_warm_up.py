@@ -1,12 +1,15 @@
 """Kernels are compiled before anyone waits for them: those that a run needs, each once; and no job waits for the compiler."""
 
+import ast
 import inspect
 import json
 import os
 import pkgutil
+import shutil
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,6 +114,15 @@ def test_what_an_exposure_needs():
     assert "images/photom" not in spectra
 
 
+def test_what_has_no_background_does_without_its_kernel():
+    """As it does without those of steps that are off; the demo has neither."""
+    recipes = warm_up.recipes(["NRC_IMAGE"])
+    of_backgrounds = [replace(recipe, members=[{"path": "b_rate.fits", "exptype": "background"}]) for recipe in recipes]
+    demo, alone, together = (set(needs.needed(some)) for some in (warm_up.wanted([]), recipes, of_backgrounds))
+    assert together - alone == set(needs.OF_MEMBERS) <= set(TABLE)
+    assert alone - demo == {"detector/ipc"}
+
+
 SMALL = ["images/coadd_variance", "files/byte_order"]
 COUNT = """
     import json
@@ -195,3 +207,40 @@ def test_nothing_is_compiled_afterwards(tmp_path):
     own = {"JWCAL_KERNELS": str(tmp_path)}
     subprocess.run([sys.executable, "-m", "jwcal.warm_up", "--all", "--quiet"], env=os.environ | own, check=True)
     assert python(COMPILED, **own) == []
+
+
+def imported_by_syntax(file):
+    """The files of the package that a source file imports."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = file.parents[node.level - 1].joinpath(*filter(None, (node.module or "").split(".")))
+            yield from (path for path in [base.with_suffix(".py"), *(base / f"{alias.name}.py" for alias in node.names)] if path.is_file())
+
+
+def test_a_kernel_s_key_is_of_all_that_it_imports():
+    for module in modules_with_kernels():
+        found = [keep.PACKAGE / "kernels" / f"{module}.py"]
+        for file in found:
+            found += [path for path in imported_by_syntax(file) if path not in found]
+        assert keep.imported(module) == {str(file.relative_to(keep.PACKAGE / "kernels").with_suffix("")) for file in found[1:]}, module
+
+
+def test_an_edit_compiles_again_just_what_it_concerns(tmp_path, monkeypatch):
+    """And another checkout of the same code has the same keys."""
+    ours = {module: keep.place(module).name for module in TABLE}
+    shutil.copytree(keep.PACKAGE / "kernels", tmp_path / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(keep, "PACKAGE", tmp_path)
+
+    def theirs():
+        keep.digest.cache_clear(), keep._read.cache_clear()
+        return {module: keep.place(module).name for module in TABLE}
+
+    try:
+        assert theirs() == ours
+        with (tmp_path / "kernels/ramps/ols_segments.py").open("a") as file:
+            file.write("ADDED = 1\n")
+        changed = {module for module, name in theirs().items() if name != ours[module]}
+        assert "ramps/ols_ramp" in changed
+        assert changed == {module for module in TABLE if "ramps/ols_segments" in {module, *keep.imported(module)}}
+    finally:
+        keep.digest.cache_clear(), keep._read.cache_clear()

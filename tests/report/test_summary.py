@@ -119,6 +119,15 @@ def test_a_run_without_trouble_says_nothing_of_it(tiny, folder):
     assert "can't be used" not in text and "old products" not in text and "note:" not in text
 
 
+def test_a_run_that_was_stopped_between_two_jobs(tiny, folder):
+    """Nothing has failed: the others were only not reached."""
+    made = planned(tiny, folder)
+    lay(made, "rate", "rateints")
+    line = next(line for line in summary(made, started=0).splitlines() if "reached" in line)
+    assert line.startswith("  not reached: ") and f"{NAMES[0]} image2" in line and line.endswith(". Run again to go on")
+    assert f"{NAMES[0]} detector1" not in line
+
+
 def test_a_product_without_what_can_not_be_used_says_so(tiny, folder):
     """The rules do not see an exposure that is refused: its mosaic is made of the others. Guide stars and parallels are not missed."""
     lacking = NAMES[0].replace("_00001_", "_00009_")
@@ -216,6 +225,32 @@ def wait(*_):
 jobs._make = wait
 sys.exit(jobs.main())
 """
+
+
+SLEEPS = """
+import pathlib, time
+pathlib.Path(__file__).with_name("begun").touch()
+time.sleep(100)
+
+def apply(exposure, refs):
+    return exposure
+"""
+
+
+def test_a_plan_that_is_interrupted_says_so(tiny, tmp_path):
+    """In a line: a person stops the run before it knows what there is to do. Here it waits for a step of that person's."""
+    insert = {"image2": [{"after": "flat_field", "step": "sleeps.py"}]}
+    folder = make_folder(tiny, tmp_path / "program", insert=insert)
+    (folder / "sleeps.py").write_text(SLEEPS)
+    process = start(folder)
+    end = time.monotonic() + 120
+    while not (folder / "begun").exists():
+        assert time.monotonic() < end and process.poll() is None, (folder / "said.txt").read_text()
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=60) != 0
+    said = (folder / "said.txt").read_text()
+    assert "It was interrupted before any job was run" in said and "Traceback" not in said
 
 
 @pytest.mark.parametrize(

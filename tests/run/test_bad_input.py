@@ -265,7 +265,7 @@ def test_association_for_another_pipeline(tiny, tmp_path, pipeline, kind, others
 
 
 def test_folder_as_a_file(tiny, tmp_path):
-    with pytest.raises(InputError, match="Is a directory"):
+    with pytest.raises(InputError, match="it is a folder"):
         by_hand(tiny, tmp_path, tmp_path)
 
 

@@ -155,6 +155,27 @@ def test_frames_that_do_not_overlap(crds):
     assert len(products["cat"][0].catalogue) > 20
 
 
+@pytest.mark.full
+@pytest.mark.parametrize(("method", "left"), [("match", EMPTY.sky), ("local", 0.0), ("global", 0.25)])  # half a step is left
+def test_what_subtract_does(crds, method, left):
+    """Users' trouble 9: with it off the exposures stay as they are, and say so; their mosaic has the levels off in either way."""
+    mosaic = []
+    for subtract in (False, True):
+        made = simulate(field=EMPTY, dithers=DITHERS[:2], sky_steps=[0.0, 0.5])
+        before = [one.exposure.sci.copy() for one in made]
+        steps = {step: {"skip": True} for step in ("tweakreg", "outlier_detection", "source_catalog")}
+        products, _ = mosaics.run(
+            "image3", made, crds, steps | {"skymatch": {"skymethod": method, "skystat": "median", "subtract": subtract}}
+        )
+        for one, was in zip(made, before, strict=True):
+            header = one.exposure.header
+            assert header["BKGSUB"] is subtract and header["BKGMETH"] == method
+            np.testing.assert_array_equal(one.exposure.sci, was - np.float32(header["BKGLEVEL"]) if subtract else was)
+        mosaic.append(products["i2d"][0])
+    np.testing.assert_allclose(mosaic[0].sci, mosaic[1].sci, atol=1e-6)
+    assert np.nanmedian(mosaic[0].sci) == pytest.approx(left, abs=0.02)
+
+
 def test_a_field_without_stars(crds, caplog):
     made = simulate(field=EMPTY)
     with caplog.at_level(logging.INFO):

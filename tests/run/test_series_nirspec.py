@@ -19,7 +19,10 @@ CLEAN = {"clean_flicker_noise": {"skip": False, "mask_science_regions": True, "b
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
-    """A transit in SUB512, where no reference pixel is read: the level of all pixels drifts by 4 DN from group to group."""
+    """A transit in SUB512: the level of all pixels drifts by 4 DN from group to group, and but 256 unlit pixels at its ends tell of it.
+
+    From end to end there is 1/f noise of 1.5 DN, so that what they tell is not the level of the spectrum.
+    """
     folder = tmp_path_factory.mktemp("series")
     nirspec.expose_series(folder, sources=[STAR], nints=NUMBER, each=NUMBER, depth=DEPTH, cosmic_rays=0.0)
     return folder

@@ -217,6 +217,50 @@ def test_a_series_without_times_is_calibrated_all_the_same(tmp_path, files, cach
     assert np.isfinite(cal.sci).any()
 
 
+@pytest.mark.parametrize("slitless", [False, True], ids=["slit", "slitless"])
+def test_without_photometry(tmp_path, files, cache, slitless):
+    """Users' troubles 7 and 28: wavelengths are there all the same, one a row; spectra are sums in DN/s, and say so."""
+    made = simulate_lrs(
+        files, slitless=slitless, sources=[STAR], noise=False, header={"SRCTYAPT": "POINT"}, **({"nints": 2} if slitless else {})
+    )
+    path = written(tmp_path, made.exposure, "00004")
+    products = run("tso-spec2" if slitless else "spec2", path, files | {"flat": "N/A"}, cache, steps={"photom": {"skip": True}})
+    cal = products["calints" if slitless else "cal"]
+    wavelength = cal.pixels[0].extra["WAVELENGTH"]
+    rows = np.isfinite(wavelength).any(axis=1)
+    assert rows.sum() > 300 and np.nanmax(np.nanmax(wavelength[rows], axis=1) - np.nanmin(wavelength[rows], axis=1)) == 0
+    assert cal.header["BUNIT"] == "DN/s" and cal.steps["photom"][0] == "SKIPPED"
+    (spectrum,) = products["x1dints" if slitless else "x1d"].spectra
+    units = {name: spectrum.header.get(f"TUNIT{n}") for n, name in enumerate(spectrum.table.dtype.names, start=1)}
+    assert units["FLUX"] == units["FLUX_ERROR"] == "DN/s"
+    flux, truth = np.nanmax(spectrum.table["FLUX"]), made.truth.image[..., rows, :].sum(axis=-1).max()
+    assert 0.5 < flux / truth < 1.5
+
+
+def test_segments_of_a_series_in_the_slit(tmp_path, files, cache):
+    """The slit's spectrum as a series: a transit through tso-spec2 and tso3."""
+    shape, rates = np.array([0.0, 0.0, 1.0, 1.0, 0.0, 0.0]), simulate_lrs(files, sources=[STAR], noise=False).exposure
+    random = np.random.default_rng(3)
+    members = []
+    for number, part in enumerate((slice(0, 4), slice(4, 6)), start=1):
+        planes = {name: np.stack([plane] * len(shape[part])) for name, plane in rates.pixels[0].planes()}
+        planes["sci"] = planes["sci"] * (1 - 0.02 * shape[part])[:, None, None].astype(np.float32)
+        planes["sci"] = planes["sci"] + planes["err"] * random.standard_normal(planes["sci"].shape, np.float32)
+        segment = rates.derive([type(rates.pixels[0])(**planes)], "rateints")
+        segment.header["TSOVISIT"], segment.header["NINTS"], segment.header["SRCTYAPT"] = True, len(shape), "POINT"
+        segment.header["INTSTART"], segment.header["INTEND"] = part.start + 1, part.stop
+        path = stored.write(segment, tmp_path / f"jw01234001001_02101_00001-seg{number:03d}_mirimage_rateints.fits")
+        run("tso-spec2", path, files | {"flat": "N/A"}, cache, out=tmp_path)
+        members.append({"expname": path.name.replace("rateints", "calints"), "exptype": "science"})
+    about = {"asn_type": "tso3", "asn_rule": "DMS_Level3_TSO", "asn_id": "o001", "asn_pool": "pool.csv", "program": "01234"}
+    association = tmp_path / "jw01234-o001_tso3_00001_asn.json"
+    association.write_text(json.dumps(about | {"products": [{"name": "jw01234-o001_t001_miri_p750l", "members": members}]}))
+    products = run("tso3", association, files, cache, out=tmp_path / "out")
+    curve = products["whtlt"].catalogue["whitelight_flux"].value
+    assert curve.size == 6 and np.abs(1 - curve / curve[shape == 0].mean() - 0.02 * shape).max() < 3e-3
+    assert [len(spectrum.table) for spectrum in products["x1dints"].spectra] == [4, 2]
+
+
 def test_columns_without_a_value(tmp_path, files, cache):
     """All-NaN columns stay NaN, and flagged; the others are as they are without them."""
     pair = []

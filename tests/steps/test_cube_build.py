@@ -283,6 +283,18 @@ def test_cubes_of_an_association(small):
     assert made[0].header["BAND"] == "MULTIPLE" and np.nanmax(made[0].sci) == np.nanmin(made[0].sci) == 3
 
 
+def test_the_target_of_a_moving_cube_is_where_it_was_on_the_mean(small):
+    """The cube is in the frame of the mean place: an aperture at the first exposure's would miss the target."""
+    moving = in_band(small, "SHORT", "moving_cal.fits")
+    moving.header.primary["TARGTYPE"], moving.header.primary["TARG_RA"] = "MOVING", 53.0
+    moving.header.sci["MT_AVRA"], moving.header.sci["MT_AVDEC"] = 53.001, -27.79
+    moving.header.primary["TARG_DEC"] = -27.8
+    for kind, place in (("MOVING", (53.001, -27.79)), ("FIXED", (53.0, -27.8))):
+        moving.header.primary["TARGTYPE"] = kind
+        (cube,) = build(moving, small[1], channel="1")
+        assert (cube.header["TARG_RA"], cube.header["TARG_DEC"]) == place
+
+
 @pytest.mark.full
 def test_dithers_keep_the_flux(files):
     """Surface brightness is a mean: two exposures of a scene have the same sum of brightness times area as one."""
@@ -697,6 +709,47 @@ def test_places_on_the_slicer(slices):
     np.testing.assert_allclose(cube.header["PIXAR_A2"], 0.1 * 0.103, rtol=0.05)  # the slicer is stretched: half a width along is 0.1 arcsec
     with pytest.raises(ConfigError, match="of one exposure, there are 2"):
         build([exposure, exposure], files, "nirspec", **window)
+
+
+PEER_ON_THE_SLICER = """
+import logging, sys
+sys.path.insert(0, str(helpers))
+import run_peer
+run_peer.offline()
+logging.disable(logging.CRITICAL)
+from jwst.cube_build import CubeBuildStep
+from stdatamodels.jwst import datamodels
+model = datamodels.IFUImageModel(str(path))
+model.meta.cal_step.assign_wcs = "COMPLETE"
+model.meta.wcsinfo.spectral_region = [1.0, 30.0]
+step = CubeBuildStep()
+step.override_cubepar, step.coord_system, step.wavemin, step.wavemax = str(cubepar), "internal_cal", 2.0, 2.1
+(cube,) = step.run(model)
+out |= {"sci": cube.data, "err": cube.err, "dq": cube.dq, "wmap": cube.weightmap, "wave": cube.wavetable["wavelength"]}
+known = cube.meta.wcsinfo
+out["first"] = [(1 - known.crpix2) * known.cdelt2 + known.crval2, known.cdelt2]
+"""
+
+
+@needs_peer
+@nirspec.needs_real
+@pytest.mark.parity
+@pytest.mark.full
+def test_places_on_the_slicer_as_the_peer(slices, tmp_path):
+    """With the corners that it takes; its first column and the step between columns are others: see docs/differences.md."""
+    exposure, files = slices
+    noisy = _coded(exposure, exposure.sci + np.random.default_rng(6).normal(0, 0.2, exposure.sci.shape))
+    noisy.dq = exposure.dq.copy()
+    noisy.dq[::37, ::11] = dq.DO_NOT_USE
+    path = stored.write(noisy, tmp_path / "jw01234001001_02101_00001_nrs1_cal.fits")
+    theirs = peer_python(PEER_ON_THE_SLICER, path=str(path), cubepar=str(files["cubepar"]), helpers=HELPERS)
+    (cube,) = build(noisy, files, "nirspec", coord_system="internal_cal", wavemin=2.0, wavemax=2.1, slicer_corners="next")
+    assert np.array_equal(cube.dq, theirs["dq"]) and np.array_equal(cube.extra["WMAP"], theirs["wmap"])
+    assert np.array_equal(cube.tables["WCS-TABLE"]["wavelength"].ravel(), theirs["wave"].ravel())
+    np.testing.assert_allclose([cube.header["CRVAL2"], cube.header["CDELT2"]], theirs["first"], rtol=1e-6)
+    good = cube.dq == 0
+    for name in ("sci", "err"):
+        np.testing.assert_allclose(getattr(cube, name)[good], theirs[name][good], rtol=1e-4, err_msg=name)
 
 
 @nirspec.needs_real

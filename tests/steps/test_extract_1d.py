@@ -1,5 +1,6 @@
 """extract_1d: what was put in comes out, with its errors; bad pixels take no light; the peer's numbers."""
 
+import copy
 import json
 import logging
 
@@ -12,14 +13,14 @@ from astropy.io import fits
 import make
 import sky
 import spectra as made
-from jwcal.arithmetic.spectra import source_place
+from jwcal.arithmetic.spectra import apertures, source_place
 from jwcal.arithmetic.spectra.aperture_correction import aperture_correction
 from jwcal.model.exposure import Exposure, Members
 from jwcal.model.references import References
 from jwcal.products import stored
 from jwcal.simulate import spectrograph
 from jwcal.simulate.spectrograph import Source, Spectrum, simulate_lrs
-from jwcal.steps import extract_1d
+from jwcal.steps import extract_1d, resample_spec
 from jwcal.vocabulary import dq as bits
 from jwcal.vocabulary.errors import InputError, ReferenceError
 from peer import needs_peer, peer_python
@@ -382,6 +383,43 @@ def test_the_aperture_is_where_the_source_is(tmp_path, files, nods):
         away = only(extract_1d.apply(exposure, refs, place="pointing", subtract_background=False, use_source_posn=False))
         assert np.median(away["FLUX"]) < 0.7 * np.median(table["FLUX"])
     assert abs(abs(starts[1] - starts[0]) - 2 * 1.9 / 0.11) < 0.5
+
+
+@pytest.mark.parametrize("sky", [0.0, 10.0])
+def test_an_aperture_is_as_wide_in_a_finer_grid(tmp_path, files, sky):
+    """Users' trouble 9: the reference's sizes are of the detector's pixels, whatever the scale of the s2d; cal and s2d within 0.5 %."""
+    spectrum = Spectrum(flux=0.02, slope=-1.0)
+    one = simulate_lrs(
+        files, sources=[Source(spectrum)], calibrated=True, noise=False, dither={"x": 1.3, "y": 0.0}, background=lambda w: sky + 0 * w
+    ).exposure
+    one.header.sci["SRCTYPE"] = "POINT"
+    found, levels, at = [], [], np.linspace(5.5, 12, 50)
+    for options in ({}, {"pixel_scale_ratio": 0.5}, {"pixel_scale_ratio": 2.0}, {"pixel_scale": 0.055}):
+        s2d = resample_spec.apply(one.derive([copy.copy(one.pixels[0])], "cal"), **options)
+        entry = FIXED | ({"bkg_coeff": [[1.0], [5.0]]} if sky else {})
+        (new,) = extract_1d.apply(s2d, made.references(tmp_path, s2d, {"apcorr": files["apcorr"]}, **entry), place="pointing")
+        table = np.sort(only(new), order="WAVELENGTH")
+        found.append(np.interp(at, table["WAVELENGTH"], table["FLUX"]))
+        assert np.median(table["NPIXELS"]) == pytest.approx(12 * s2d.header["PXSCLRT"], rel=0.01)
+        levels.append(np.median(table["BACKGROUND"]))
+    np.testing.assert_allclose(levels, levels[0], rtol=0.02)
+    assert sky <= levels[0] <= 1.2 * sky  # with the star's wings
+    for flux in found[1:]:
+        np.testing.assert_allclose(flux, found[0], rtol=5e-3)
+    if not sky:
+        refs = made.references(tmp_path, one, {"apcorr": files["apcorr"]}, **FIXED)
+        table = np.sort(only(extract_1d.apply(one, refs, place="pointing")), order="WAVELENGTH")
+        np.testing.assert_allclose(found[0], np.interp(at, table["WAVELENGTH"], table["FLUX"]), rtol=5e-3)
+
+
+def test_limits_in_a_finer_grid():
+    """By hand: edges of pixels stay where they are, and what only the image's size tells is not changed."""
+    aperture = apertures.Aperture([0, 9], [2, 4], width=3.0, source=[[1.5], [4.5, 0.1]], background=[[-0.5], [1.0]])
+    aperture.refine(2.0, True, True)
+    assert aperture.across == [4, 9] and aperture.width == 6 and aperture.along == [0, 9]
+    assert aperture.source == [[3.5], [9.5, 0.2]] and aperture.background == [[-0.5], [2.5]]
+    aperture.refine(0.5, True, False)
+    assert aperture.across == [2, 9]
 
 
 def test_the_place_in_the_slit(tmp_path):

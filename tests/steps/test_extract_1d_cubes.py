@@ -155,6 +155,30 @@ def test_an_extended_source_is_the_whole_field(star, files):
     assert spectrum.header["SRCTYPE"] == "EXTENDED"
 
 
+@pytest.mark.parametrize("ring", [True, False])
+def test_errors_are_the_scatter(star, files, ring, tmp_path):
+    """Of voxels whose noise is their own, with the noise of the background in the ring and without: within 6 % of 600 realisations.
+
+    With whole voxels; of those that are cut by the circle a part of the variance is counted, not its square: 3 to 5 % too much in ERR.
+    """
+    noisy = copied(star)
+    planes, rng = 600, np.random.default_rng(8)
+    shape = (planes, *star.sci.shape[1:])
+    noisy.sci = rng.normal(20, 2, shape).astype(np.float32)
+    noisy.err, noisy.dq = np.full(shape, 2, np.float32), np.zeros(shape, np.uint32)
+    noisy.extra["WMAP"] = np.ones(shape, np.float32)
+    noisy.tables["WCS-TABLE"] = np.zeros(1, [("wavelength", np.float32, (planes, 1))])
+    noisy.wcs.bounding_box = tuple((0.0, n - 1.0) for n in shape[::-1])
+    at = np.linspace(4.88, 5.77, 4)
+    radii = (np.full(4, radius) for radius in (0.8, 1.35, 1.65))
+    whole = cube_references.write_extract1d(tmp_path / "extract1d.asdf", at, *radii, method="center")
+    table = extract(
+        noisy, {**files, "extract1d": whole}, subtract_background=ring, apply_apcorr=False, ifu_rfcorr=False, bkg_sigma_clip=10.0
+    ).table
+    for value, error in (("FLUX", "FLUX_ERROR"), ("SURF_BRIGHT", "SB_ERROR"), *([("BACKGROUND", "BKGD_ERROR")] if ring else [])):
+        assert np.std(table[value]) == pytest.approx(np.median(table[error]), rel=0.06), value
+
+
 def test_clipped_voxels_take_nothing_off_the_background(star, files):
     """A star in the ring is clipped: the background stays what it is. Over the whole ring's area, the peer's way, it would be too low."""
     crowded = copied(star)

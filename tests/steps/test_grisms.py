@@ -257,6 +257,65 @@ def test_bad_input(tmp_path):
         cut(field, exposure)
 
 
+@pytest.mark.parametrize(("number", "name"), [(0, "niriss"), pytest.param(1, "niriss columns", marks=pytest.mark.full)])
+def test_boxes_of_all_orders_where_the_wheel_is_turned(tmp_path, number, name):
+    """Nine sources, orders 0, 1 and 2 by the simulator's own arithmetic: the trace is in the middle of the box, all of it."""
+    made = simulated.NIRISS[number]
+    stars = [Star(x, y, 1e-5, sigma=1.0) for x in (620.0, 700.3, 790.7) for y in (630.0, 710.6, 780.2)]
+    field = grisms.field(tmp_path, grisms.MODES[name], stars, rates=0.0, size=1024, FWCPOS=made.angle + 0.5)
+    specwcs, ranges, *_ = simulated.write_references(tmp_path / "simulated", [made])
+    field.refs = References({**field.files, "specwcs": specwcs, "wavelengthrange": ranges}, field.exposure.header)
+    exposure = cut(field, extract_orders=[0, 1, 2])
+    seen = {order: 0 for order in (0, 1, 2)}
+    for slit in exposure.slits():
+        star, (x, y) = stars[int(slit.header["SLTNAME"]) - 1], (slit.header["SRCXPOS"], slit.header["SRCYPOS"])
+        assert abs(x - star.x) < 0.05 and abs(y - star.y) < 0.05
+        order = next(one for one in made.orders if one.number == slit.header["SPORDER"])
+        seen[order.number] += 1
+        wavelength = np.linspace(*made.band, 7)
+        places = np.array(made.place(order, x, y, wavelength, 0.5))
+        along, across = places[::-1] if made.vertical else places
+        corner = slit.header["SLTSTRT1"] - 1, slit.header["SLTSTRT2"] - 1
+        first, beside = corner[::-1] if made.vertical else corner
+        long, wide = slit.sci.shape if made.vertical else slit.sci.shape[::-1]
+        assert abs(across[3] - beside - (wide - 1) / 2) <= 0.5 + 1e-6
+        assert first - 0.5 <= along.min() and along.max() <= first + long - 0.5
+        if order.number:
+            back = dispersion_of(field.exposure.wcs, made.vertical).wavelengths(order.number, along, x, y)
+            np.testing.assert_allclose(back, wavelength, atol=0.05 * 1.5 / 319)  # a twentieth of a pixel
+    assert seen == {0: 9, 1: 9, 2: 9}
+
+
+@pytest.mark.parametrize("name", ["niriss", "nircam field"])
+def test_wavelengths_of_what_is_extended(tmp_path, name):
+    """They are those of the source's middle, and rise or fall throughout; beyond a bent trace's ends NIRCam's are unknown."""
+    field = grisms.field(tmp_path, grisms.MODES[name], [Star(110.0, 120.0, 1e-5, sigma=8.0)], strengths=(1, 0))
+    slit = next(iter(cut(field, extract_orders=[1]).slits()))
+    wavelength = slit.extra["WAVELENGTH"]
+    assert (wavelength[0] == wavelength[-1])[np.isfinite(wavelength[0])].all()
+    known = np.isfinite(wavelength[0])
+    low, high = field.mode.limits
+    inside = known & (wavelength[0] >= low) & (wavelength[0] <= high)
+    x, _ = dispersion_of(field.exposure.wcs, False).disperse(1, wavelength[0, inside].astype(float), 110.0, 120.0)
+    np.testing.assert_allclose(x, np.flatnonzero(inside) + slit.header["SLTSTRT1"] - 1, atol=0.05)
+    assert len(set(np.sign(np.diff(wavelength[0, known])))) == 1
+    assert inside.sum() < slit.sci.shape[1] and (known.all() if name == "niriss" else not known.all())
+
+
+def test_spectra_that_are_not_there(tmp_path, caplog):
+    """One is beyond the detector, one where the flat field has no value: the others are cut out, and it is said."""
+    stars = [Star(110.0, 40.0, 1e-5), Star(110.0, 120.0, 2e-5), Star(900.0, 60.0, 3e-5), Star(110.0, 200.0, 1e-5)]
+    field = grisms.field(tmp_path, grisms.NIRISS, stars, strengths=(1, 0))
+    field.exposure.sci[90:150] = np.nan
+    with caplog.at_level(logging.WARNING):
+        exposure = cut(field, extract_orders=[1], source_ids=[1, 2, 3])
+    assert [slit.header["SLTNAME"] for slit in exposure.slits()] == ["1"]
+    assert "off the detector: 3" in caplog.text and "1 spectra are left out" in caplog.text
+    field.exposure.sci[:] = np.nan
+    with pytest.raises(InputError, match="none of the spectra has a pixel with a value"):
+        cut(field, field.exposure, extract_orders=[1])
+
+
 def test_other_pointing(tmp_path):
     """A catalogue of another field: no source falls on the detector."""
     field = grisms.field(tmp_path, grisms.NIRISS, [Star(110.0, 60.0, 1e-5)])

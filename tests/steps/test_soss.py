@@ -131,6 +131,24 @@ def test_bad_pixels(files):
 
 
 @pytest.mark.full
+def test_integrations_that_are_badly_flagged(files, caplog):
+    """One lacks nine tenths of order 2, one is all saturated: these have no flux, and a warning; the rest is as it was."""
+    clean, spoilt = (soss.simulate(files, nints=5) for _ in range(2))
+    (order,) = references.find_orders(spoilt.refs, spoilt.exposure.header, *shape(spoilt), (2,), 40.0, modelled=False)
+    spoilt.exposure.dq[1][(order.box > 0) & (np.random.default_rng(3).random(order.box.shape) < 0.9)] |= bits.DO_NOT_USE
+    spoilt.exposure.dq[3] |= bits.SATURATED | bits.DO_NOT_USE
+    usual, found = (tables(extract_1d.apply(one.exposure, one.refs, mode="soss", **COARSE)[0]) for one in (clean, spoilt))
+    assert np.isnan(found[2]["FLUX"][1, 4:-4]).mean() > 0.99 and "order 2 has no flux at" in caplog.text
+    for number in (1, 2, 3):
+        assert np.isnan(found[number]["FLUX"][3]).all()
+        for i in (0, 2, 4):
+            change = (found[number]["FLUX"][i] - usual[number]["FLUX"][i]) / usual[number]["FLUX_ERROR"][i]
+            assert np.nanmedian(np.abs(change)) < 0.1 and np.isfinite(change[4:-4]).all()
+    alone = usual[1]["WAVELENGTH"][0] < 1.4  # where order 2 is not beside it
+    assert np.nanmedian(np.abs(found[1]["FLUX"][1, alone] / usual[1]["FLUX"][1, alone] - 1)) < 1e-3
+
+
+@pytest.mark.full
 def test_segments_have_one_scene(files):
     """A series in two segments is told apart as one: the factor is that of the whole."""
     made = soss.simulate(files, nints=4)

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -313,3 +315,13 @@ def run_failure(job):
     path.parent.mkdir(exist_ok=True)
     path.write_text("x_uncal.fits: the file is truncated. Fetch the file again.\n")
     return path.read_text().strip()
+
+
+def test_what_starts_each_run_is_light():
+    """A run that has nothing to do, and each job of a cluster, need neither numpy nor astropy to find that out."""
+    imports = "from jwcal.report import progress, screen, summary; from jwcal.workflow import kernels, plan, warm"
+    loaded = subprocess.run(
+        [sys.executable, "-c", f"import sys; {imports}; print(*sys.modules)"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert {"jwcal.workflow.plan", "jwcal.report.screen"} <= set(loaded)
+    assert not {"numpy", "astropy", "numba", "asdf"} & set(loaded)

@@ -151,6 +151,23 @@ def test_it_speaks_only_of_changes_and_not_too_often(said):
     assert len(lines) == 2
 
 
+def test_it_says_what_it_waits_for_ever_more_seldom(said):
+    logger, clock, lines = said
+    logger.info("", extra={"event": "job_info", "jobid": 1, "rule_name": "image2", "output": []})
+    told = []
+    for _ in range(200):
+        clock.pass_by(1)
+        if len(lines) > len(told):
+            told.append(clock.now - 100)
+    assert told == [10, 30, 70, 150]
+    assert lines[1].startswith("stage 1: 4/40 exposures, stage 2: 0/40") and lines[1].endswith(", image2 since 30 s")
+    logger.info("", extra={"event": "job_finished", "job_id": 1})
+    clock.pass_by(0)
+    assert "stage 2: 1/40" in lines[-1] and "since" not in lines[-1]
+    clock.pass_by(600)
+    assert len(lines) == 5  # nothing runs
+
+
 def test_a_short_run_says_nothing(said):
     logger, clock, lines = said
     end_of_job(logger, 1)

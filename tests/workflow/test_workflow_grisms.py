@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import QTable
 from test_workflow import snakemake
@@ -122,3 +123,61 @@ def test_a_catalogue_of_one_s_own(first, folder):
     done = run(folder, associations="asn/mine_asn.json")
     assert done.made == spectra(ROWS[0]) | combined(OF_ROWS)
     assert len(rows(folder / f"results/stage2/{ROWS[0]}_x1d.fits", "EXTRACT1D")) == 2
+
+
+# --- NIRCam's, with noise: a star that is alone comes out to 0.3 %, a galaxy to 1 % (its wings are beyond its box), blended stars to 2 %
+
+WHOLE = {  # boxes with 99.9 % of a star's light, as there is no aperture correction; spectra of others that are fitted
+    "extract_2d": {"wfss_extract_half_height": 8},
+    "wfss_contam": {"skip": False, "polyfit_degree": 2, "n_iterations": 3},
+}
+WITHIN = {0: 0.003, 1: 0.01, 2: 0.02, 3: 0.02, 4: 0.02}  # of grism.FIELDS: the third's spectrum is on the fourth's or the fifth's
+OF_MODULE_A = {grism: f"jw01234-o001_t001_nircam_f410m-{grism}" for grism in ("grismr", "grismc")}
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("noisy")
+    made = grism.expose_field(folder, grism.NIRCAM)
+    run(folder, steps=WHOLE)
+    return folder, made
+
+
+def labels_of(folder, made):
+    """Labels that the catalogue of the mosaic gives the sources that were put in."""
+    (path,) = (folder / "results/stage3").glob("*_cat.ecsv")
+    catalogue, sources = QTable.read(path), made.scene.sources
+    there = SkyCoord(sources["ra"], sources["dec"], unit="deg")
+    return [int(catalogue["label"][np.argmin(catalogue["sky_centroid"].separation(one))]) for one in there]
+
+
+@pytest.mark.parametrize("name", OF_MODULE_A)
+def test_nircam_with_noise(noisy, name):
+    folder, made = noisy
+    labels, found = labels_of(folder, made), rows(folder / f"results/stage3/{OF_MODULE_A[name]}_c1d.fits", "COMBINE1D")
+    for number, limit in WITHIN.items():
+        row = found[labels[number]]
+        n = row["N_ALONGDISP"]
+        wavelength, flux = row["WAVELENGTH"][:n], row["FLUX"][:n]
+        inside = (wavelength > 3.89) & (wavelength < 4.29)
+        assert inside.sum() > 300
+        ratio = np.nanmedian(flux[inside] / made.sources[number].spectrum(wavelength[inside]))
+        assert ratio == pytest.approx(1, abs=limit), (number, ratio)
+
+
+def test_a_catalogue_of_one_s_own_for_nircam(noisy):
+    """For one exposure of the row grism: it and its combined spectra are made, and again when the catalogue changes; others stay."""
+    folder, made = noisy
+    (root,) = {path.name[:-10] for path in (folder / "results/stage1").glob("*02102_00001_*_rate.fits")}
+    (path,) = (folder / "results/stage3").glob("*_cat.ecsv")
+    table = QTable.read(path)
+    (folder / "asn").mkdir()
+    members = [{"expname": f"{root}_rate.fits", "exptype": "science"}, {"expname": "mine_cat.ecsv", "exptype": "sourcecat"}]
+    members += [{"expname": f"{path.name[:-9]}_{end}.fits", "exptype": kind} for end, kind in (("segm", "segmap"), ("i2d", "direct_image"))]
+    asn = {"asn_type": "spec2", "asn_id": "o001", "products": [{"name": root, "members": members}]}
+    (folder / "asn/mine_asn.json").write_text(json.dumps(asn))
+    for count in (1, 2):
+        table[:count].write(folder / "asn/mine_cat.ecsv", format="ascii.ecsv", overwrite=True)
+        done = run(folder, steps=WHOLE, associations="asn/mine_asn.json")
+        assert done.made == spectra(root) | combined(OF_MODULE_A["grismr"])
+        assert list(rows(folder / f"results/stage2/{root}_x1d.fits", "EXTRACT1D")) == [int(label) for label in table["label"][:count]]

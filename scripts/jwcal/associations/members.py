@@ -3,7 +3,6 @@
 from functools import lru_cache
 from pathlib import Path
 
-from ..model import named_files
 from ..settings import chains
 from ..vocabulary.errors import InputError
 from ..vocabulary.reference_types import plain
@@ -139,6 +138,8 @@ def _leave_out_slits(recipe, header, path):
 @lru_cache(maxsize=256)
 def _with_slits(path, _):
     """(configuration, dither) of metadata of shutters that have a source in a fixed slit; all exposures of a program share few files."""
+    from ..model import named_files  # astropy, which planning does without where no exposure has shutters
+
     rows = named_files.fits_table(path, "SHUTTER_INFO", "the MSA metadata file", "")
     if "fixed_slit" not in rows.dtype.names:
         return set()

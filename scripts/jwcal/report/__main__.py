@@ -20,7 +20,7 @@ def main(arguments=None):
     out = options.output or options.results / "report.html"
 
     def tell(done, number):
-        print(f"  {done} of {number} products are drawn", flush=True)
+        print(f"  {done} of {number} products are looked at, and drawn", flush=True)
 
     page.write(options.results, out, max(0, options.pictures), max(1, options.cores), tell)
     print(f"The report is {out} ({out.stat().st_size / 1e6:.1f} MB)")

@@ -1,6 +1,7 @@
 """How far a run is, said now and then: "stage 1: 12/40 exposures, stage 2: 8/40, 2 failed, about 12 min left".
 
 A handler of Snakemake's log, whose records name each job that starts, ends or fails: nothing is polled, and it is the same on a cluster.
+While no job ends it says which one it waits for, ever more seldom.
 """
 
 import logging
@@ -14,9 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ..provenance import records
-from .words import roughly
+from .words import duration, roughly
 
 EVERY, EVERY_IN_A_FILE = 10, 60  # seconds between two lines, on a terminal and elsewhere
+SELDOM = 600  # s between two lines while nothing changes, at most
 
 
 def follow(stages, wanted, to_do, logger, say):
@@ -76,6 +78,11 @@ class Progress:
         self.running.pop(job, None)
         self.failed.add((job, rule))
 
+    def waits_for(self, now):
+        """The job that has run for longest, if any does."""
+        rule, began, _ = min(self.running.values(), key=lambda job: job[1], default=(None, now, None))
+        return f", {rule} since {duration(now - began)}" if rule else ""
+
     def line(self, elapsed, now):
         """What to say."""
         parts = []
@@ -124,7 +131,7 @@ def time_left(to_do, finished, running, seconds, elapsed):
 
 
 class Follower(logging.Handler):
-    """Keeps the count, and says it when it changed, but not more often than `every` seconds.
+    """Keeps the count, and says it when it changed, or when jobs have run for long, but not more often than `every` seconds.
 
     Parameters
     ----------
@@ -137,36 +144,56 @@ class Follower(logging.Handler):
         super().__init__()
         self.progress, self.say, self.every = progress, say, every
         self.began = self.told = time.monotonic()
-        self.timer = None
+        self.pause, self.changed, self.timer = every, False, None
 
     def emit(self, record):
         """Take note of a record; a count that goes wrong must not break the run."""
         with suppress(AttributeError, KeyError, TypeError, ValueError):
-            if self._changes(record, time.monotonic()) and self.timer is None:
-                wait = max(0.0, self.told + self.every - time.monotonic())
-                self.timer = threading.Timer(wait, self._tell)
-                self.timer.daemon = True
-                self.timer.start()
+            now = time.monotonic()
+            if self._starts(record, now) and self.timer is None:
+                self._wait(self.pause)
+            if self._ends(record, now) and not self.changed:
+                self.changed, self.pause = True, self.every
+                self._wait(max(0.0, self.told + self.every - now))
 
-    def _changes(self, record, now):
-        event = getattr(record, "event", None)
-        if event == "job_info":
+    def _starts(self, record, now):
+        starts = getattr(record, "event", None) == "job_info"
+        if starts:
             self.progress.start(record.jobid, record.rule_name, next(iter(record.output), None), now)
-        elif event == "job_finished":
+        return starts
+
+    def _ends(self, record, now):
+        event = getattr(record, "event", None)
+        if event == "job_finished":
             self.progress.finish(record.job_id, now)
         elif event == "job_error":
             self.progress.fail(record.jobid, record.rule_name)
         return event in ("job_finished", "job_error")
 
+    def _wait(self, seconds):
+        """Speak in some seconds, and not when it was meant to before."""
+        if self.timer:
+            self.timer.cancel()
+        self.timer = threading.Timer(seconds, self._tell)
+        self.timer.daemon = True
+        self.timer.start()
+
     def _tell(self):
         with self.lock:
             self.timer, self.told = None, time.monotonic()
             line = self.progress.line(self.told - self.began, self.told)
+            if not self.changed:
+                line += self.progress.waits_for(self.told)
+                self.pause = min(2 * self.pause, SELDOM)
+            self.changed = False
+            if self.progress.running:
+                self._wait(self.pause)
         self.say(line)
 
     def close(self):
         """The run is over: nothing more is said."""
         with self.lock:
+            self.progress.running.clear()
             if self.timer:
                 self.timer.cancel()
         super().close()

@@ -54,7 +54,9 @@ def summary(plan, started):
         lines.append(f"  interrupted: {_named(interrupted)}. Run again to go on")
     waiting = [job for job in plan.jobs if failures.get(job.recipe, 0) is None]
     if waiting:
-        lines.append(f"  not made because of that, or not reached: {_named(waiting)}")
+        stopped = len(lines) > 2  # by what has failed or was interrupted; otherwise the run itself was, between two jobs
+        why, then = ("not made because of that, or not reached", "") if stopped else ("not reached", ". Run again to go on")
+        lines.append(f"  {why}: {_named(waiting)}{then}")
     lines += unusable(plan)
     lines += [f"  left out: {message}" for message in plan.left_out]
     lines += remarks(plan)

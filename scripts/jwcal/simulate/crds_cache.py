@@ -218,6 +218,11 @@ def operations(instruments=INSTRUMENTS):
     return made
 
 
+def off_in_operations():
+    """The steps that `operations` switch off."""
+    return {step for item in operations() for step, parameters in item.steps.items() if parameters.get("skip")}
+
+
 def build(folder, files, *, context="jwst_0001.pmap", pars=(), absent=(), without=()):
     """Make a CRDS cache of reference files.
 

@@ -149,7 +149,8 @@ def apply(
     fit_by_channel : bool
         Medians of each amplifier's part of a line, in full frames.
     background_method : str, optional
-        What is subtracted first and put back: the "median" of the background, a "model" of it, or the "median_image" of the integrations.
+        What is subtracted first and put back: the "median" of the background, a "model" of it, or the "median_image" of the integrations;
+        null: nothing, so that a level that drifts, as in small subarrays, goes too.
     background_box_size : list of 2 int, optional
         Boxes (row, col) of the model.
     mask_science_regions : bool

@@ -73,7 +73,7 @@ def apply(
         How pixels count in a voxel: by the area that they share, or by their distance.
     coord_system : {"skyalign", "world", "internal_cal", "ifualign"}
         North up ("world" is the same), or along the slices; "internal_cal" (NIRSpec, one exposure): places on the slicer, a column a
-        slice, where pixels count with the area that they share with a voxel along the slice and in wavelength.
+        slice, where pixels count with the part of them that lies in a voxel, along the slice and in wavelength.
     ra_center, dec_center : float, optional
         Middle of the cube, degrees.
     cube_pa : float, optional

@@ -7,6 +7,8 @@ import time
 
 from ..provenance import codebase, records
 
+# Kernels that only an exposure with such members calls: most images have no background, and it takes seconds to compile.
+OF_MEMBERS = {"columns/clipped_mean": "background"}
 EVERY = 8  # s between two lines about how far it is, at least
 
 
@@ -15,7 +17,10 @@ def needed(recipes):
     from ..kernels import signatures  # numba, which planning does without
 
     code = codebase.Code()
-    modules = set().union(*(code.modules(roots) for roots in {tuple(records.roots(recipe, code)) for recipe in recipes}))
+    ways = {(tuple(records.roots(recipe, code)), *sorted({member["exptype"] for member in recipe.members})) for recipe in recipes}
+    modules = set()
+    for roots, *members in ways:
+        modules |= code.modules(roots).keys() - {f"kernels/{name}" for name, kind in OF_MEMBERS.items() if kind not in members}
     code.remember()
     return [module for module in sorted(signatures.table()) if f"kernels/{module}" in modules]
 

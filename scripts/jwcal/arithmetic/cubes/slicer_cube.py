@@ -26,7 +26,7 @@ DROPPED = ("S_REGION", "PIXAR_A2", "PIXAR_SR")  # keywords of the exposure that 
 def slicer_cube(exposures, cubepar, optics, options):
     """The cube of one exposure.
 
-    A pixel counts in a voxel of its slice with the area that both share in the plane of the place along the slice and the wavelength.
+    A pixel counts in a voxel of its slice with the part of it that lies there, in the plane of place along the slice and wavelength.
 
     Parameters
     ----------
@@ -149,7 +149,8 @@ def _lay(slicer, number, pixels, good, axes, own, sums):
     take = np.isfinite(along).all(axis=1) & np.isfinite(wavelength).all(axis=1) & np.isfinite(slicer.at(number)[1]) & good[index]
     u = (along[take] - axes.along[0]) / axes.step + HALF
     v = (wavelength[take] - axes.wavelength[0]) / axes.plane + HALF
-    limits = np.tile([0.0, 1.0], (u.shape[0], 1))
+    area = np.abs(np.sum(u * np.roll(v, -1, axis=1) - v * np.roll(u, -1, axis=1), axis=1))
+    limits = np.column_stack([np.zeros(area.size), area.min(initial=np.inf, where=area > 0) / area])  # so that the part of a pixel counts
     k = column(number)
     values = (plane.ravel()[index[take]] for plane in (pixels.sci, pixels.err))
     drizzle(np.ascontiguousarray(u), np.ascontiguousarray(v), limits, *values, np.zeros(1), np.ones(1), sums[k : k + 1])

@@ -62,8 +62,18 @@ class Aperture:
             if limits is not None:
                 setattr(self, name, [[coefficients[0] + offset, *coefficients[1:]] for coefficients in limits])
 
+    def refine(self, finer, first, last):
+        """Take it to an image with `finer` times as many pixels across; `first`, `last`: whether these limits come from the reference."""
+        across = [self.across[0] * finer, (self.across[1] + 1) * finer - 1]
+        self.across = [new if meant else old for new, old, meant in zip(across, self.across, (first, last), strict=True)]
+        self.width = None if self.width is None else self.width * finer
+        for name in ("source", "background"):
+            limits = getattr(self, name)
+            if limits is not None:
+                setattr(self, name, [[(c[0] + 0.5) * finer - 0.5, *(finer * more for more in c[1:])] for c in limits])
 
-def find_aperture(reference, names, order, shape, vertical, *, centre_by_default, **given):
+
+def find_aperture(reference, names, order, shape, vertical, *, centre_by_default, finer=1.0, **given):
     """The aperture of a slit.
 
     Parameters
@@ -80,6 +90,8 @@ def find_aperture(reference, names, order, shape, vertical, *, centre_by_default
         Whether the spectrum runs along y.
     centre_by_default : bool
         Where neither the user nor the reference says.
+    finer : float
+        Pixels of the image across the spectrum for one of the detector, which the reference means.
     given : dict
         The user's subtract_background, bkg_fit, bkg_order, smoothing_length, use_source_posn; None for what the reference says.
 
@@ -118,6 +130,8 @@ def find_aperture(reference, names, order, shape, vertical, *, centre_by_default
     numbers = [*aperture.along, *aperture.across, 1 if aperture.width is None else aperture.width]
     if not all(isinstance(n, int | float) and np.isfinite(n) for n in numbers):
         raise ReferenceError(f"the limits of the aperture {entry['id']} in the extract1d reference are no numbers", *wrong)
+    if finer != 1:
+        aperture.refine(finer, f"{across}start" in entry, f"{across}stop" in entry)
     chosen = {name: entry.get(name, default) if given.get(name) is None else given[name] for name, default in DEFAULTS.items()}
     aperture.centred = bool(centre_by_default if chosen["use_source_posn"] is None else chosen["use_source_posn"])
     subtract = given.get("subtract_background")

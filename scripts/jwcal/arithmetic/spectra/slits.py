@@ -122,9 +122,9 @@ def _extract_one(slit, refs, place, options, on_sky):
     centred = options.use_source_posn if point or options.use_source_posn else False  # what is no point has no place
     given = {"subtract_background": options.subtract_background, "use_source_posn": centred, "smoothing_length": options.smoothing_length}
     given |= {"bkg_fit": options.bkg_fit, "bkg_order": options.bkg_order}
-    centre_by_default = place != ""
+    centre_by_default, finer = place != "", float(header.get("PXSCLRT") or 1.0)
     aperture = apertures.find_aperture(
-        refs.get("extract1d"), names, order, light.shape, light.vertical, centre_by_default=centre_by_default, **given
+        refs.get("extract1d"), names, order, light.shape, light.vertical, centre_by_default=centre_by_default, finer=finer, **given
     )
     if aperture is None:
         log.info("%s: no spectrum, the extract1d reference does not have the order %d", name, order)
@@ -146,7 +146,8 @@ def _extract_one(slit, refs, place, options, on_sky):
     if point and options.apply_apcorr and "apcorr" in refs and not optimal:
         x, y = centre[::-1] if light.vertical else centre
         size = sums[box_sums.AREA]
-        factor = aperture_correction(refs["apcorr"], header, name, wavelength, size, lambda: pixel_scale(slit.wcs, x, y, light.vertical))
+        of_detector = size / finer, lambda: finer * pixel_scale(slit.wcs, x, y, light.vertical)
+        factor = aperture_correction(refs["apcorr"], header, name, wavelength, *of_detector)
     columns, units = _columns(sums, wavelength, factor, header, optimal, options)
     spectrum = _spectrum(slit, columns, units)
     regions = () if aperture.background is None else apertures.background_limits(aperture, light.shape, light.wavelength)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 CENTRE = 1023.5  # of a detector, from which the coefficients change
+AREAS = {"NRCALONG": 9.30137e-14, "NRCBLONG": 9.32934e-14, "NIS": 1.010539e-13, "MIRIMAGE": 2.891612e-13}  # sr a pixel, as area has it
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _nircam(exp_type, name, vertical, module="A", band=(3.12, 3.99), filter="F35
     side = 1 if module == "A" or vertical else -1
     first = Order(1, (2.4, 5.0), (-1530.88 * side, 2589.64 * side), (-0.6, 1.7, -0.5))
     second = Order(2, (2.4, 5.0), (859.56 * side, 5179.28 * side), (1.1, 0.8), 0.03)
-    return Grism(exp_type, filter, name, f"NRC{module}LONG", vertical, (first, second), band, 0.061, 9.31e-14)
+    return Grism(exp_type, filter, name, f"NRC{module}LONG", vertical, (first, second), band, 0.061, AREAS[f"NRC{module}LONG"])
 
 
 def _niriss(name, vertical, band=(1.33, 1.67), pupil="F150W"):
@@ -114,7 +115,7 @@ def _niriss(name, vertical, band=(1.33, 1.67), pupil="F150W"):
         Order(0, (0.8, 2.3), (195.0, -4.0), (1.0,), 0.05),
         Order(2, (0.8, 2.3), (-180.0, -640.0), (4.0, 2.0), 0.1),
     )
-    return Grism("NIS_WFSS", name, pupil, "NIS", vertical, orders, band, 0.36 * 0.3, 1.009e-13, angle=226.0)
+    return Grism("NIS_WFSS", name, pupil, "NIS", vertical, orders, band, 0.36 * 0.3, AREAS["NIS"], angle=226.0)
 
 
 SERIES = replace(
@@ -123,5 +124,5 @@ SERIES = replace(
 NIRCAM = tuple(_nircam("NRC_WFSS", name, name == "GRISMC", band=(3.87, 4.31), filter="F410M") for name in ("GRISMR", "GRISMC"))
 NIRISS = (_niriss("GR150C", False), _niriss("GR150R", True))
 PRISM = Order(1, (5.0, 14.0), (150.0, -470.0, 70.0), (0.0, 2.0))
-MIRI = (Grism("MIR_WFSS", "P750L", None, "MIRIMAGE", True, (PRISM,), (5.0, 11.5), 0.1, 2.84e-13, fwhm=2.4),)
+MIRI = (Grism("MIR_WFSS", "P750L", None, "MIRIMAGE", True, (PRISM,), (5.0, 11.5), 0.1, AREAS["MIRIMAGE"], fwhm=2.4),)
 DIRECT = {"NIRCAM": ("NRC_IMAGE", None, "CLEAR"), "NIRISS": ("NIS_IMAGE", "CLEAR", None), "MIRI": ("MIR_IMAGE", "F770W", None)}
