@@ -26,7 +26,7 @@ from .references import USEAFTER
 log = logging.getLogger(__name__)
 TOUR = home() / "config/tour_program.yaml"
 OBSERVATIONS = 5  # numbers that a mode has to itself
-MAY_LACK = (*references.IMAGING, "flat")  # reference types that a mode may do without
+MAY_LACK = (*references.IMAGING, "flat", "apcorr", "msaoper")  # reference types that a mode may do without
 HOUR = 4 / 24  # days, of its first exposure
 
 
