@@ -30,7 +30,7 @@ tour: .venv/kernels
 	@echo 'Simulating the modes and their references'
 	$(PY) -m jwcal.simulate tour tour
 	@echo 'Calibrating them'
-	$(PY) -m snakemake --cores $(CORES) --configfile config/tour.yaml
+	$(PY) -m snakemake --cores $(CORES) --configfile tour/config.yaml
 	@echo 'Writing the page on the run'
 	$(PY) -m jwcal.report tour/results
 	@echo "The products are in tour/results, and a page on the run is tour/results/report.html."

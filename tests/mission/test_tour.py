@@ -13,8 +13,9 @@ import pytest
 import rows
 import yaml
 from checks import Products, check
-from test_workflow import ROOT, snakemake
+from test_workflow import snakemake
 
+from jwcal.simulate import tour
 from jwcal.simulate.modes import MODES
 from jwcal.simulate.tour import OBSERVATIONS, TOUR, make_tour
 from jwcal.vocabulary.errors import InputError
@@ -138,12 +139,18 @@ def test_what_can_not_be(tmp_path):
 
 
 def test_the_tour_has_all_that_there_is():
-    """Each pipeline, each instrument and each kind of exposure; and what fields of its modes need."""
+    """Each pipeline, each instrument and each kind of exposure."""
     table = rows.read()
     assert {pipeline for name in ALL for pipeline in table[name].pipelines} == {
         pipeline for row in table.values() for pipeline in row.pipelines
     }
-    steps = yaml.safe_load((ROOT / "config/tour.yaml").read_text())["exp_types"]
+
+
+def test_parameters_of_modes_go_to_their_kinds_of_exposures():
+    """Those of all modes of the tour go together; where two of a kind need other ones it is said."""
+    steps = tour.parameters_of(ALL)
     for name in ALL:
         for step, values in MODES[name].steps.items():
             assert steps[MODES[name].exp_type][step] == values, name
+    with pytest.raises(InputError, match="nrc_image_moving needs other parameters of tweakreg"):
+        tour.parameters_of([*ALL, "nrc_image_moving"])

@@ -32,7 +32,7 @@ def tour(tmp_path_factory):
 def make_folder(tour, folder, results="results"):
     """The raw files, and the configuration to run them."""
     shutil.copytree(tour.data, folder / "data")
-    settings = yaml.safe_load((ROOT / "config/tour.yaml").read_text())
+    settings = yaml.safe_load(tour.config.read_text())
     (folder / "mine.yaml").write_text(
         yaml.safe_dump({**settings, "data": "data", "results": results, "references": {"crds_path": str(tour.crds)}})
     )

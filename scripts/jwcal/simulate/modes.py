@@ -122,7 +122,7 @@ class Mode:
         self._check(options)
         truth = MAKERS[self.by](folder, self.exp_type, **(self.options | _identified(self.by, options)))
         truth = Truth(**truth, files=tuple(sorted((folder / "truth").glob("*_truth.fits"))))
-        path = write_config(folder, self.steps)
+        path = write_config(folder, steps=self.steps)
         return Made(folder / "data", folder / "crds", truth, self.steps, path)
 
     def _check(self, options):

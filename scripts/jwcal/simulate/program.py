@@ -95,12 +95,20 @@ def make_program(out, description=DEMO):
     return {"data": data, "references": references, "crds": crds} | catalogue
 
 
-def write_config(folder, steps=None):
-    """Write a configuration of the workflow for what was simulated into a folder, `config.yaml` in it; returns its path."""
+def write_config(folder, **parameters):
+    """Write a configuration of the workflow for what was simulated into a folder, `config.yaml` in it; returns its path.
+
+    Parameters
+    ----------
+    folder : path
+    parameters : dict
+        `steps` and `exp_types`, as in a configuration.
+    """
     folder = Path(folder)
     config = {"data": str(folder / "data"), "results": str(folder / "results"), "references": {"crds_path": str(folder / "crds")}}
     path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump(config | ({"steps": steps} if steps else {}), sort_keys=False))
+    config |= {key: value for key, value in parameters.items() if value}
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
     return path
 
 

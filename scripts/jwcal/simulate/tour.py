@@ -21,12 +21,13 @@ from astropy.time import Time, TimeDelta
 from ..files.home import home
 from ..vocabulary.errors import ConfigError, InputError
 from . import crds_cache, integral_field, modes, references
+from .program import write_config
 from .references import USEAFTER
 
 log = logging.getLogger(__name__)
 TOUR = home() / "config/tour_program.yaml"
 OBSERVATIONS = 5  # numbers that a mode has to itself
-MAY_LACK = (*references.IMAGING, "flat", "apcorr", "msaoper")  # reference types that a mode may do without
+MAY_LACK = (*references.IMAGING, "flat")  # reference types that an instrument may do without
 HOUR = 4 / 24  # days, of its first exposure
 
 
@@ -63,7 +64,7 @@ def make_tour(out, description=TOUR, *, only=(), processes=None):
     ConfigError
         A description that lacks something.
     InputError
-        A mode, or an option of it, that there is not; or two modes have a file of the same name.
+        A mode, or an option of it, that there is not; or two modes have a file of the same name, or need other parameters of a step.
     """
     out, described = Path(out), _read(description)
     days = {name: (number, options or {}) for number, (name, options) in enumerate(described["modes"].items())}
@@ -82,7 +83,7 @@ def make_tour(out, description=TOUR, *, only=(), processes=None):
         without += _without(made[name], _day(described["start"], number))
     pars = list({str(one): one for one in (*crds_cache.operations(), *integral_field.operations())}.values())
     crds_cache.build(out / "crds", files, pars=pars, absent=MAY_LACK, without=without)
-    return Tour(out / "data", out / "crds", _write_config(out, days), made)
+    return Tour(out / "data", out / "crds", write_config(out, exp_types=parameters_of(days)), made)
 
 
 def _read(description):
@@ -94,14 +95,16 @@ def _read(description):
     return described
 
 
-def _write_config(out, names):
-    """The configuration of config/tour.yaml for this folder, without what is for other modes."""
-    settings, there = yaml.safe_load((home() / "config/tour.yaml").read_text()), {modes.MODES[name].exp_type for name in names}
-    settings["exp_types"] = {kind: steps for kind, steps in settings["exp_types"].items() if kind in there}
-    settings |= {"data": str(out / "data"), "results": str(out / "results"), "references": {"crds_path": str(out / "crds")}}
-    path = out / "config.yaml"
-    path.write_text(yaml.safe_dump(settings, sort_keys=False))
-    return path
+def parameters_of(names):
+    """EXP_TYPE -> step -> the parameters that its modes need: fields of a few arcsec have few stars, near each other."""
+    needed = {}
+    for name in names:
+        mode = modes.MODES[name]
+        for step, parameters in mode.steps.items():
+            if needed.setdefault(mode.exp_type, {}).setdefault(step, parameters) != parameters:
+                what = f"{name} needs other parameters of {step} than another mode of {mode.exp_type}"
+                raise InputError(what, do="Leave one of them out")
+    return needed
 
 
 def _day(start, number):
@@ -165,7 +168,7 @@ def _without(made, day):
     there, found = {path.name.split("_")[2] for path in made.crds.glob("references/jwst/*/*")}, {}
     for path in made.uncals:
         header = fits.getheader(path, "PRIMARY")
-        for kind in set(MAY_LACK) - there:
+        for kind in crds_cache.SELECTED_BY.keys() - there:
             match = {keyword: header.get(keyword) for keyword in crds_cache.selected_by(kind, header["INSTRUME"])}
             found[kind, *match.values()] = crds_cache.Without(header["INSTRUME"], kind, match, day.isot)
     return [found[key] for key in sorted(found, key=str)]
