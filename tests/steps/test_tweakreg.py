@@ -146,21 +146,6 @@ def test_blank_parts_are_no_quiet_sky(folder):
     assert part.shape[1] == np.sum(whole[0] > 172) > 10
 
 
-@pytest.mark.parametrize("radius", [2, 5])
-def test_peaks_are_photutils_s(radius):
-    from photutils.detection import find_peaks
-
-    random = np.random.default_rng(8)
-    image = random.normal(size=(150, 170)) + 4 * (random.random((150, 170)) < 0.03)
-    image[40:44, 50:60] = 9.0  # a plateau
-    image[100, 100:120], mask = np.nan, random.random(image.shape) < 0.1
-    theirs = find_peaks(image, 1.5, mask=mask, min_separation=radius)
-    ours = sources.peaks(image, 1.5, mask, radius)
-    assert len(ours) > 100
-    np.testing.assert_array_equal(ours, np.transpose((theirs["x_peak"], theirs["y_peak"])))
-    assert len(sources.peaks(np.ones((9, 9)), 0.5, np.zeros((9, 9), bool), radius)) == 0
-
-
 def test_flagged_pixels_are_no_stars(pointed):
     """Users' trouble 2: ten times as many hot pixels as stars, brighter than these, flagged."""
     images = copied(pointed)

@@ -115,16 +115,7 @@ def _detected(data, threshold, bad, finder):
     from photutils.detection import DAOStarFinder, IRAFStarFinder
 
     kind = {"dao": DAOStarFinder, "iraf": IRAFStarFinder}[finder.starfinder]
-
-    class Quick(kind):
-        """photutils' own looks at every maximum of the noise first, and leaves out what is below the threshold then."""
-
-        @staticmethod
-        def _find_stars(convolved, kernel, threshold, *, min_separation, mask, exclude_border):
-            found = peaks(convolved, threshold, mask, min_separation)
-            return found if len(found) else None
-
-    table = Quick(
+    table = kind(
         threshold,
         finder.kernel_fwhm,
         sigma_radius=finder.sigma_radius,
@@ -135,38 +126,6 @@ def _detected(data, threshold, bad, finder):
         n_brightest=finder.brightest,
     )(data, mask=bad)
     return None if table is None else _columns(table, "flux")
-
-
-def peaks(image, threshold, mask, radius):
-    """Pixels above a threshold that no other one within a radius is above.
-
-    Parameters
-    ----------
-    image : float (row, col)
-        NaN pixels are none, and don't count.
-    threshold : float
-    mask : bool (row, col)
-        Pixels that are none, but count.
-    radius : int
-        Pixels.
-
-    Returns
-    -------
-    int (n, 2)
-        x and y, row by row; those of a plateau that is the whole image are none.
-    """
-    y, x = np.nonzero((image > threshold) & ~mask)
-    if image.size == 0 or np.all(image == image.flat[0]):
-        return np.empty((0, 2), int)
-    rows, columns = image.shape
-    steps = [(j, i) for j in range(-radius, radius + 1) for i in range(-radius, radius + 1) if 0 < i * i + j * j <= radius * radius]
-    for down, right in sorted(steps, key=lambda step: step[0] ** 2 + step[1] ** 2):
-        there_y, there_x = y + down, x + right
-        inside = (there_y >= 0) & (there_y < rows) & (there_x >= 0) & (there_x < columns)
-        other = image[np.clip(there_y, 0, rows - 1), np.clip(there_x, 0, columns - 1)]
-        lower = inside & (other > image[y, x])  # false beside NaN
-        y, x = y[~lower], x[~lower]
-    return np.transpose((x, y))
 
 
 def _segmented(data, err, threshold, bad, finder):
