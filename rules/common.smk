@@ -47,7 +47,7 @@ except JwcalError as error:
         sys.exit(f"ERROR: {error}")  # an exception would be told with a place in this file, as a defect of it
     PLAN = plan.Plan(config["results"])  # only lint does not check: it looks at the rules, and needs no data
 except KeyboardInterrupt:
-    raise WorkflowError("It was interrupted before any job was run. Run again to go on.")
+    sys.exit("It was interrupted before any job was run. Run again to go on.")
 
 
 def jobs_to_do():

@@ -150,21 +150,18 @@ class Follower(logging.Handler):
         """Take note of a record; a count that goes wrong must not break the run."""
         with suppress(AttributeError, KeyError, TypeError, ValueError):
             now = time.monotonic()
-            if self._starts(record, now) and self.timer is None:
-                self._wait(self.pause)
-            if self._ends(record, now) and not self.changed:
+            if self._changes(record, now) and not self.changed:
                 self.changed, self.pause = True, self.every
                 self._wait(max(0.0, self.told + self.every - now))
+            elif self.progress.running and self.timer is None:
+                self._wait(self.pause)
 
-    def _starts(self, record, now):
-        starts = getattr(record, "event", None) == "job_info"
-        if starts:
-            self.progress.start(record.jobid, record.rule_name, next(iter(record.output), None), now)
-        return starts
-
-    def _ends(self, record, now):
+    def _changes(self, record, now):
+        """Take note of what happened to a job; whether it has ended."""
         event = getattr(record, "event", None)
-        if event == "job_finished":
+        if event == "job_info":
+            self.progress.start(record.jobid, record.rule_name, next(iter(record.output), None), now)
+        elif event == "job_finished":
             self.progress.finish(record.job_id, now)
         elif event == "job_error":
             self.progress.fail(record.jobid, record.rule_name)

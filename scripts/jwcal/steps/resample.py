@@ -4,9 +4,10 @@ import logging
 from collections import Counter
 from typing import Annotated, Literal
 
+from ..arithmetic.align.groups import moments_of
 from ..arithmetic.resample.blend import describe_sum
 from ..arithmetic.resample.drizzle_images import Mosaic, area_factor, fill_value
-from ..arithmetic.resample.inputs import Inputs, check_image, moments_of
+from ..arithmetic.resample.inputs import Inputs, check_image
 from ..arithmetic.resample.output_wcs import joint_region, set_wcs_keywords
 from ..arithmetic.resample.pixel_map import pixel_map
 from ..model.exposure import Exposure, Pixels

@@ -3,9 +3,9 @@
 import logging
 from typing import Annotated, Literal
 
+from ..arithmetic.align.groups import moments_of
 from ..arithmetic.resample.blend import describe_sum
 from ..arithmetic.resample.drizzle_images import fill_value
-from ..arithmetic.resample.inputs import moments_of
 from ..arithmetic.resample.spectral_drizzle import add_slit, slit_mosaic
 from ..arithmetic.resample.spectral_inputs import SlitInputs, check_slits
 from ..arithmetic.resample.spectral_keywords import describe

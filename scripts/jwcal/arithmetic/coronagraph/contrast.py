@@ -61,16 +61,23 @@ def width(header, scale):
     InputError
         The name has no wavelength in it.
     """
-    found = wavelength(header)
+    found = resolution(header, scale)
     if found is None:
         raise InputError(f"FILTER {header['FILTER']} tells no wavelength", header.name, "Give fwhm of klip, in pixels")
-    return AIRY * found / MIRROR * 206264.806 / scale
+    return AIRY * found
 
 
-def wavelength(header):
-    """m, by the FILTER's name; None where it has no wavelength in it."""
+def resolution(header, scale):
+    """Wavelength over the telescope's diameter [pixels], by the FILTER's name; None where it has no wavelength in it.
+
+    Parameters
+    ----------
+    header : exposure.Header
+    scale : float
+        arcsec a pixel.
+    """
     found = re.fullmatch(r"F(\d{3,4})[A-Z]\d?", header["FILTER"].strip())
-    return float(found[1]) * 1e-8 if found else None
+    return float(found[1]) * 1e-8 / MIRROR * 206264.806 / scale if found else None
 
 
 def curve(views, header, transmission=None, fwhm=None, star_flux=None):

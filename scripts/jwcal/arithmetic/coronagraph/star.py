@@ -24,10 +24,9 @@ def planned(exposure):
 
 def resolution(header):
     """Wavelength over the telescope's diameter [pixels], by FILTER's name and PIXAR_A2; USUAL where the header lacks one of them."""
-    wavelength, area = contrast.wavelength(header), header.get("PIXAR_A2")
-    if wavelength is None or not area or not area > 0:
-        return USUAL
-    return wavelength / contrast.MIRROR * 206264.806 / float(np.sqrt(area))
+    area = header.get("PIXAR_A2")
+    found = contrast.resolution(header, float(np.sqrt(area))) if area and area > 0 else None
+    return found or USUAL
 
 
 def astray(image, place, transmission, resolution, saturated=None):

@@ -4,32 +4,12 @@ import numpy as np
 
 from ...model.exposure import Exposure, Members
 from ...vocabulary.errors import ConfigError, InputError, Skip
+from ..align.groups import group_of
 from .output_wcs import ARCSEC, custom_grid, farthest, tangent_grid
 
-# Inputs with the same ones of these were taken at once, by several detectors.
-GROUP = ("PROGRAM", "OBSERVTN", "VISIT", "VISITGRP", "SEQ_ID", "ACT_ID", "EXPOSURE")
 MOST = 2**31  # pixels of a grid
 BYTES = 28  # of SCI, ERR, WHT, CON and three variances a pixel
 WIDEST = 45.0  # degrees from the middle of the inputs: a tangent plane ends at 90
-
-
-OWN = "EXPGRPID"  # or of this, which a person's association may give them
-
-
-def group_of(header, number):
-    """What the exposures of a group share: a person's word for it, or their moment."""
-    return header.get(OWN) or _moment_of(header, number)
-
-
-def _moment_of(header, number):
-    """What the exposures of one moment share; the exposure's number where a keyword is missing."""
-    values = tuple(header.get(keyword) for keyword in GROUP)
-    return number if None in values else values
-
-
-def moments_of(headers):
-    """The first header of each group of exposures that were taken at once, whatever groups a person makes of them."""
-    return list({_moment_of(header, number): header for number, header in reversed(list(enumerate(headers)))}.values())
 
 
 class Inputs:

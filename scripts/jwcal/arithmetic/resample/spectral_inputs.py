@@ -6,8 +6,8 @@ import numpy as np
 
 from ...model.exposure import Exposure, Members
 from ...vocabulary.errors import InputError, Skip
+from ..align.groups import group_of
 from .drizzle_images import unusable
-from .inputs import group_of
 from .spectral_grid import ENOUGH, SLIT, slit_grid
 
 
