@@ -71,8 +71,9 @@ def same_images(mine, its, planes=(), equal=()):
             np.testing.assert_array_equal(ours[name].data, theirs[name].data, err_msg=name)
         for name in ("SCI", "ERR", *planes):
             close(ours[name].data, theirs[name].data, theirs["ERR"].data if name == "SCI" else 0.0, name)
-        for name in ("VAR_POISSON", "VAR_RNOISE", "VAR_FLAT"):
-            close(*(np.sqrt(hdus[name].data.astype(float)) for hdus in (ours, theirs)), name=name)  # as errors
+        for name in ("VAR_POISSON", "VAR_RNOISE", "VAR_FLAT"):  # as errors; that of the flat field goes with the value
+            error = theirs["ERR"].data if name == "VAR_FLAT" else 0.0
+            close(*(np.sqrt(hdus[name].data.astype(float)) for hdus in (ours, theirs)), error, name)
 
 
 def same_cubes(mine, its, limit=1e-4):
