@@ -371,3 +371,38 @@ def test_status(tiny, data, tmp_path, capsys):
     states = {(job["pipeline"], job["state"]) for job in json.loads(capsys.readouterr().out)["jobs"]}
     assert states == {("detector1", "done"), ("tso1", "failed"), ("image2", "waiting"), ("tso-image2", "waiting")}
     assert main(["status", str(tmp_path)]) == 1 and "no run has left its plan there" in capsys.readouterr().err
+
+
+def test_status_of_what_is_out_of_date(tiny, tmp_path, capsys):
+    """Products that are there and not what was asked for: a parameter changed, the job before failed, its product came out anew."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / tiny.image.name).symlink_to(tiny.image)
+    results = tmp_path / "results"
+    settings = {"data": str(tmp_path / "data"), "results": str(results), "references": {"crds_path": str(tiny.crds)}, "until": "stage2"}
+
+    def do(job):
+        return run(job.recipe, results / "logs" / f"{job.exposure}.{job.rule}.log")
+
+    def status():
+        status = main(["status", str(results)])
+        return status, capsys.readouterr().out
+
+    first, second = plan.make(settings).jobs
+    assert do(first) == do(second) == 0
+    assert status()[1].count("1 done of 1 jobs") == 2
+    first, second = plan.make({**settings, "steps": {"jump": {"rejection_threshold": 6.0}}}).jobs
+    told, said = status()
+    assert told == 0 and said.count("1 out of date of 1 jobs") == 2
+    assert f"  detector1 {first.exposure}: jump.rejection_threshold 5.0 -> 6.0\n" in said
+    assert f"  image2 {first.exposure}: detector1 {first.exposure} is out of date" in said
+    recipe = Path(first.recipe).read_text()
+    Path(first.recipe).write_text(recipe.replace("jwst_nircam_gain", "nowhere"))
+    assert do(first) == 1
+    told, said = status()
+    assert told == 1 and f"  image2 {first.exposure}: detector1 {first.exposure} failed" in said
+    Path(first.recipe).write_text(recipe)
+    assert do(first) == 0
+    told, said = status()
+    assert told == 0 and "stage 1: 1 done of 1 jobs" in said and f"image2 {first.exposure}: {first.exposure}_rate.fits: its content" in said
+    assert do(second) == 0
+    assert status()[1].count("1 done of 1 jobs") == 2
