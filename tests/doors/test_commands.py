@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import jsonschema
@@ -16,6 +17,7 @@ from jwcal.__main__ import COMMANDS, main
 from jwcal.commands import described, modes, words
 from jwcal.commands.schema import schema
 from jwcal.products import stored
+from jwcal.provenance import records
 from jwcal.report import graph, outlook
 from jwcal.settings import config, facts, pars
 from jwcal.settings.tables import table
@@ -206,6 +208,16 @@ def test_a_step_of_stage_2(tiny, tiny_rate, tmp_path, capsys):
     said = capsys.readouterr().err
     assert "tweakreg looks at several exposures together. Run image3 on their association" in said
     assert "no pipeline of this exposure has the step extract_1d" in said
+
+
+def test_a_step_leaves_the_records_of_what_it_does_not_write(tiny, tiny_rate, tmp_path):
+    """A step where products lie: theirs stay, so that no run takes them for stale."""
+    for path in (tiny_rate, tiny_rate.with_suffix(".json")):
+        shutil.copy(path, tmp_path)
+    before = records.read(tmp_path / tiny_rate.name)
+    assert before and main(["dq_init", str(tiny.image), "--crds-path", str(tiny.crds), "--out", str(tmp_path), "-q"]) == 0
+    assert records.read(tmp_path / tiny_rate.name) == before
+    assert records.read(next(tmp_path.glob("*_dq_init.fits")))["product"]["name"].endswith("_dq_init.fits")
 
 
 def test_a_step_on_what_it_can_t_take(tiny, tiny_rate, tmp_path, capsys):
