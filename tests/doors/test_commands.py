@@ -4,6 +4,8 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -271,6 +273,15 @@ def test_a_program_that_is_simulated_can_be_run(tmp_path, capsys, monkeypatch):
     assert main(["plan", *words, "--until", "stage2", "-q"]) == 0
 
 
+def test_a_mode_that_is_simulated_says_where_it_is(tmp_path, monkeypatch):
+    """Nothing of how: neither what the steps log that help, nor the insides of an object."""
+    monkeypatch.chdir(tmp_path)
+    done = subprocess.run([sys.executable, "-m", "jwcal", "simulate", "nrs_fixedslit", "one", "dithers=1"], capture_output=True, text=True)
+    assert done.stderr.splitlines() == ["jw01234001001_02101_00001_nrs1_uncal.fits"]
+    assert done.stdout.splitlines()[0] == "nrs_fixedslit: 1 raw file in one/data, references in one/crds, the truth in one/truth"
+    assert main(["simulate", "NRS_IMGE", "two"]) == 1 and not Path("two").exists()
+
+
 # --- plan and status ---
 
 
@@ -333,6 +344,7 @@ def made_up(exposures=30):
             "input": source,
             "members": [{"path": path, "exptype": "science"} for path in members],
             "products": products,
+            "listed": ["crf"] if "list" in ends else [],
             "parameters": {},
             "references": {},
         }
@@ -347,7 +359,7 @@ def made_up(exposures=30):
             continue
         jobs += [job(name, "stage2", "image2", f"r/stage1/{name}_rate.fits", ["cal", "i2d"], kind) for name in names]
         first, *others = [f"r/stage2/{name}_cal.fits" for name in names]
-        jobs.append(job(f"jw01_{kind[-5:]}", "stage3", "image3", first, ["i2d", "cat"], kind, others, outlook.CURRENT))
+        jobs.append(job(f"jw01_{kind[-5:]}", "stage3", "image3", first, ["i2d", "cat", "list"], kind, others, outlook.CURRENT))
     nothing = {"left_out": [], "notes": [], "remarks": [], "associations": {}}
     unusable = {"exposures": ["jw01_bad"], "problems": ["jw01_bad: truncated."]}
     return {"results": "r", "jobs": jobs, "unusable": unusable, "stops": {}, "waits": {"stage 3": {"spec3 for NIS_WFSS": 1}}, **nothing}
@@ -356,6 +368,7 @@ def made_up(exposures=30):
 def test_jobs_that_are_alike_share_a_box():
     boxes = graph.boxes(made_up())
     assert len(boxes) == 3 + 3 + 3 + 2 + 2  # data, stage 1, 2, 3; what can't be used, what waits
+    assert [box.lines[-1] for box in boxes if box.jobs and box.jobs[0]["stage"] == "stage3"] == ["image3: i2d, cat, a list of crf"] * 2
     (spectra,) = [box for box in boxes if box.jobs and box.jobs[0]["pipeline"] == "spec2"]
     assert {boxes[number].jobs[0]["pipeline"] for number in spectra.before} == {"detector1", "image3"}
     assert spectra.lines[0] == "30 exposures"
@@ -401,10 +414,10 @@ def test_status_of_what_is_out_of_date(tiny, tmp_path, capsys):
 
     first, second = plan.make(settings).jobs
     assert do(first) == do(second) == 0
-    assert status()[1].count("1 done of 1 jobs") == 2
+    assert status()[1].count("1 done of 1 job (") == 2
     first, second = plan.make({**settings, "steps": {"jump": {"rejection_threshold": 6.0}}}).jobs
     told, said = status()
-    assert told == 0 and said.count("1 out of date of 1 jobs") == 2
+    assert told == 0 and said.count("1 out of date of 1 job (") == 2
     assert f"  detector1 {first.exposure}: jump.rejection_threshold 5.0 -> 6.0\n" in said
     assert f"  image2 {first.exposure}: detector1 {first.exposure} is out of date" in said
     recipe = Path(first.recipe).read_text()
@@ -415,6 +428,8 @@ def test_status_of_what_is_out_of_date(tiny, tmp_path, capsys):
     Path(first.recipe).write_text(recipe)
     assert do(first) == 0
     told, said = status()
-    assert told == 0 and "stage 1: 1 done of 1 jobs" in said and f"image2 {first.exposure}: {first.exposure}_rate.fits: its content" in said
+    assert (
+        told == 0 and "stage 1: 1 done of 1 job (" in said and f"image2 {first.exposure}: {first.exposure}_rate.fits: its content" in said
+    )
     assert do(second) == 0
-    assert status()[1].count("1 done of 1 jobs") == 2
+    assert status()[1].count("1 done of 1 job (") == 2

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from ..report import remains
-from ..report.words import duration, stopping, waiting
+from ..report.words import count, duration, stopping, waiting
 from ..vocabulary.errors import JwcalError
 from ..workflow import stale
 from . import words
@@ -69,7 +69,9 @@ def _text(found, options):
         states = Counter(job["state"] for job in jobs if job["stage"] == stage)
         seconds = sum(job["seconds"] or 0 for job in jobs if job["stage"] == stage)
         parts = [f"{states[state]} {state}" for state in _STATES if states[state]]
-        lines.append(f"  {stage.replace('stage', 'stage ')}: {', '.join(parts)} of {states.total()} jobs ({duration(seconds)} of work)")
+        lines.append(
+            f"  {stage.replace('stage', 'stage ')}: {', '.join(parts)} of {count(states.total(), 'job')} ({duration(seconds)} of work)"
+        )
     for state in _STATES if options.verbose else _STATES[1:]:
         mine = [job for job in jobs if job["state"] == state]
         lines += [f"{state}:"] * bool(mine)
