@@ -276,9 +276,9 @@ def test_a_program_that_is_simulated_can_be_run(tmp_path, capsys, monkeypatch):
 def test_a_mode_that_is_simulated_says_where_it_is(tmp_path, monkeypatch):
     """Nothing of how: neither what the steps log that help, nor the insides of an object."""
     monkeypatch.chdir(tmp_path)
-    done = subprocess.run([sys.executable, "-m", "jwcal", "simulate", "nrs_fixedslit", "one", "dithers=1"], capture_output=True, text=True)
-    assert done.stderr.splitlines() == ["jw01234001001_02101_00001_nrs1_uncal.fits"]
-    assert done.stdout.splitlines()[0] == "nrs_fixedslit: 1 raw file in one/data, references in one/crds, the truth in one/truth"
+    done = subprocess.run([sys.executable, "-m", "jwcal", "simulate", "mir_lrs-slitless", "one"], capture_output=True, text=True)
+    assert done.stderr.splitlines() == ["jw01234001001_02101_00001_mirimage_uncal.fits"]
+    assert done.stdout.splitlines()[0] == "mir_lrs-slitless: 1 raw file in one/data, references in one/crds, the truth in one/truth"
     assert main(["simulate", "NRS_IMGE", "two"]) == 1 and not Path("two").exists()
 
 
