@@ -23,6 +23,7 @@ from jwcal.provenance import records
 from jwcal.report import graph, outlook
 from jwcal.settings import config, facts, pars
 from jwcal.settings.tables import table
+from jwcal.simulate.modes import MODES
 from jwcal.simulate.program import make_program
 from jwcal.vocabulary.errors import ConfigError
 from jwcal.workflow import alone, plan
@@ -210,6 +211,41 @@ def test_a_step_of_stage_2(tiny, tiny_rate, tmp_path, capsys):
     said = capsys.readouterr().err
     assert "tweakreg looks at several exposures together. Run image3 on their association" in said
     assert "no pipeline of this exposure has the step extract_1d" in said
+
+
+SLIT = {"INSTRUME": "NIRSPEC", "EXP_TYPE": "NRS_FIXEDSLIT", "NINTS": 1, "FILTER": "CLEAR", "GRATING": "PRISM", "DETECTOR": "NRS1"}
+
+
+def test_a_step_of_slits_that_are_not_cut_out():
+    """They are in no file until they are: what comes before runs again; what comes after asks for it."""
+    for step in ("srctype", "resample_spec"):
+        _, chain, _ = alone.chain_of(step, SLIT)
+        with pytest.raises(ConfigError, match=f"{step} works on the spectra that extract_2d cuts out.*Run extract_2d on it first"):
+            alone.check(step, chain, SLIT | {"DATAMODL": "ImageModel"}, "x_rate.fits")
+        alone.check(step, chain, SLIT | {"DATAMODL": "MultiSlitModel"}, "x_extract_2d.fits")
+    for step, before in (("extract_2d", ["assign_wcs"]), ("msa_flagging", ["assign_wcs"]), ("photom", [])):
+        header = SLIT | ({"EXP_TYPE": "NRS_MSASPEC"} if step == "msa_flagging" else {})
+        _, chain, entry = alone.chain_of(step, header)
+        assert [known.name for known in alone.from_memory(entry, chain)] == before
+
+
+@pytest.mark.full
+def test_steps_of_slits_one_after_the_other(tmp_path):
+    made = MODES["nrs_fixedslit"].make(tmp_path)
+    crds = {"crds_path": str(made.crds)}
+    known = config.load({"references": crds})
+    out = tmp_path / "out"
+    jwcal.run_pipeline("detector1", made.uncals[0], out=out, **crds)
+    (rate,) = out.glob("*_rate.fits")
+    cal = jwcal.run_pipeline("spec2", rate, **crds)
+    file = rate
+    for step in ("assign_wcs", "extract_2d", "srctype", "wavecorr", "flat_field", "pathloss", "photom"):
+        (file,) = alone.run(step, file, known, out)
+    of_steps = jwcal.open(file)
+    assert len(of_steps.pixels) == len(cal.pixels) > 0
+    for ours, wanted in zip(of_steps.pixels, cal.pixels, strict=True):
+        for plane in ("sci", "err", "dq"):
+            np.testing.assert_array_equal(getattr(ours, plane), getattr(wanted, plane), err_msg=plane)
 
 
 def test_a_step_leaves_the_records_of_what_it_does_not_write(tiny, tiny_rate, tmp_path):
