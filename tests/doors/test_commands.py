@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import numpy as np
@@ -91,6 +92,27 @@ def test_how_much_is_said(tiny, tmp_path, capsys):
     assert capsys.readouterr() == ("", "")
     assert main([*given, "--log-file", str(tmp_path / "log.txt")]) == 0
     assert "COMPLETE" not in capsys.readouterr().err and "dq_init COMPLETE" in (tmp_path / "log.txt").read_text()
+
+
+@pytest.mark.parametrize(("level", "said"), [("info", True), ("warning", False)])
+def test_how_much_by_name(tiny, tmp_path, capsys, level, said):
+    assert main(["dq_init", str(tiny.image), "--crds-path", str(tiny.crds), "--out", str(tmp_path), "--log-level", level]) == 0
+    assert ("dq_init COMPLETE" in capsys.readouterr().err) == said
+
+
+def test_the_profile_of_a_run(tmp_path, monkeypatch, capsys):
+    """The workflow's own by its name, a folder of one's own by its path; it says how many cores, unless --cores does."""
+    called = []
+    monkeypatch.setattr(subprocess, "run", lambda command: called.append(command) or SimpleNamespace(returncode=0))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/config.yaml").write_text("jobs: 5\n")
+    monkeypatch.chdir(tmp_path)
+    for name, folder in (("slurm", ROOT / "profiles/slurm"), ("mine", tmp_path / "mine")):
+        assert main(["run", "data", "results", "--profile", name, "-n"]) == 0
+        command = called.pop()
+        assert command[command.index("--workflow-profile") + 1] == str(folder) and "--cores" not in command and "--dry-run" in command
+    assert main(["run", "data", "results", "--profile", "slurm", "--cores", "3"]) == 0 and called[0][called[0].index("--cores") + 1] == "3"
+    assert main(["run", "data", "results", "--profile", "slrm"]) == 1 and "The nearest is slurm" in capsys.readouterr().err
 
 
 # --- what is made from the code ---
