@@ -135,6 +135,11 @@ def test_the_pipelines_of_a_mode_are_those_that_its_example_ends_with():
 def test_parameters_that_matter_are_some():
     for step, names in described.matters().items():
         assert set(names) <= set(facts.about(step).parameters), step
+    image, prism = {"INSTRUME": "NIRCAM", "EXP_TYPE": "NRC_IMAGE"}, {"INSTRUME": "MIRI", "EXP_TYPE": "MIR_LRS-FIXEDSLIT"}
+    of_image, of_both = described.matters([image]), described.matters([image, prism])
+    assert "odd_even_columns" in of_image["refpix"] and "odd_even_rows" not in of_image["refpix"]
+    assert {"odd_even_columns", "odd_even_rows"} <= set(of_both["refpix"])
+    assert "user_slit_loc" not in of_image["pathloss"] and "kernel_size" not in of_both["outlier_detection"]
 
 
 def test_parameters(capsys):
