@@ -42,6 +42,7 @@ class Job:
     log_end: str = ""
     seconds: float | None = None
     peak_mb: float | None = None
+    asked_mb: int = 0
 
     @property
     def state(self):
@@ -146,6 +147,7 @@ def _job(folder, planned, at_work):
     job = Job(
         planned.exposure, planned.stage, planned.pipeline, products, folder / "logs" / f"{name}.log", [planned.input, *planned.members]
     )
+    job.asked_mb = planned.mem_mb
     recipe = folder.joinpath(*Path(planned.recipe).parts[-3:])
     job.origins = storage.noted(recipe).get("origins", {})
     failed = failure_file(recipe)
