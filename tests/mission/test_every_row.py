@@ -16,18 +16,12 @@ from test_workflow import snakemake
 from jwcal.settings.tables import table
 from jwcal.simulate.modes import MODES, for_row
 
-# One mode for each pipeline, those that take least.
-SHORT = (
-    *("nrc_tsimage", "nrc_dark", "fgs_acq1", "nrc_image", "nrc_image_wfs", "nrc_coron", "nis_ami"),
-    *("mir_lrs-fixedslit", "mir_lrs-slitless_series", "nrs_autowave"),
-)
-
 # What the mission's table does not have, and ours does: (EXP_TYPE, is a series).
 OURS = {("MIR_LRS-FIXEDSLIT", True), ("NRC_TSIMAGE", False), ("NRC_TSGRISM", False), ("NRS_BRIGHTOBJ", False)}
 
 
 def marked(name):
-    return name if name in SHORT else pytest.param(name, marks=pytest.mark.full)
+    return name if name in rows.SHORT else pytest.param(name, marks=pytest.mark.full)
 
 
 @pytest.mark.parametrize("name", [marked(name) for name in MODES])
@@ -65,7 +59,7 @@ def test_all_rows_have_a_mode():
 
 def test_all_pipelines_have_a_short_mode():
     wanted = set(table("pipelines"))
-    assert {pipeline for name in SHORT for pipeline in rows.read()[name].pipelines} == wanted
+    assert {pipeline for name in rows.SHORT for pipeline in rows.read()[name].pipelines} == wanted
 
 
 def test_the_readme_has_all_modes():
