@@ -78,12 +78,13 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
     header = source.header if given else index.check(source) or stored.header(source)
     if not chains.is_built(pipeline, header):
         raise ConfigError(f"{chains.absence(pipeline, header)} in this version", source.name if given else str(source), "Leave it out")
-    recipe = plan.recipe_for(pipeline, header, config, source.name if given else str(source))
+    place = source.name if given else str(source)
+    recipe = plan.recipe_for(pipeline, header, config, place, slits=lambda: members.may_have_slits(_looked_at(header, place, association)))
     if recipe.takes == "members" and not association:
         raise ConfigError(f"{pipeline} combines the members of an association", str(source), "Give it a *_asn.json file")
     if association:
         members.add(recipe, association)
-    members.add_named(recipe, header, source.name if given else source)
+    members.add_named(recipe, header, place)
     for request in requests.unused(recipe, steps or {}, _plain(overrides)):
         log.warning("%s", request)
     made, of_members = {}, {}
@@ -132,6 +133,14 @@ def open(path):  # noqa: A001 - what it is called outside: jwcal.open
             raise InputError(f"it can't be read ({error.strerror or error})", path) from None
         return notebook.product(made)
     return notebook.product(stored.read(path))
+
+
+def _looked_at(header, place, association):
+    """Header and file of an exposure, or of all that an association combines."""
+    if not association:
+        return [(header, place)]
+    paths = filter(None, (places.of(association, member) for member in association.of_type("science")))
+    return [(stored.header(path), path) for path in paths]
 
 
 def _plain(overrides):
