@@ -13,12 +13,14 @@ PIXEL, SAMPLE, WALKED_SAMPLE, PRODUCT = 56, 6, 12, 24
 LARGEST_RAMP, PIECE = sizes.LARGE, sizes.PIECE  # bytes of the samples of a ramp that is not walked, and that a walk holds at once
 # In stage 2 bytes of a pixel, and of a pixel of each integration.
 IMAGE2_PIXEL, IMAGE2_CUBE = 125, 60
+# What stages 2 and 3 of some types of exposures take more: MB in any case (models of overlapping traces), and bytes of a pixel.
+MORE = {"NIS_SOSS": (420, 0), "MIR_MRS": (0, 330), "NRS_IFU": (0, 60)}
 # In stage 3 bytes of a pixel of the member that is open, and of a pixel of the mosaic.
 MEMBER_PIXEL, MOSAIC_PIXEL = 125, 90
 HELD = 768 * 2**20  # bytes at most of the drizzled images that outlier_detection holds in memory
 
 
-def resources(stage, shape, whole=False, members=1, mosaic=0):
+def resources(stage, shape, whole=False, members=1, mosaic=0, exp_type=""):
     """Memory (MB) and time (minutes) that a job asks for, from the shape of its data.
 
     Parameters
@@ -32,6 +34,7 @@ def resources(stage, shape, whole=False, members=1, mosaic=0):
         Number of files that a job of stage 3 reads, one after the other.
     mosaic : int
         Pixels of what it combines them in, as `mosaic_pixels` gives them.
+    exp_type : str
 
     Returns
     -------
@@ -44,7 +47,9 @@ def resources(stage, shape, whole=False, members=1, mosaic=0):
         samples = WALKED_SAMPLE * max(values // nints, min(PIECE, LARGEST_RAMP) // 4) if walked else SAMPLE * values
         size = PIXEL * pixels + samples + PRODUCT * pixels * nints
     else:
-        size = IMAGE2_PIXEL * pixels + (IMAGE2_CUBE * values if nints > 1 else 0)
+        fixed, more = MORE.get(exp_type, (0, 0))
+        series = members if stage == "stage3" else 1  # whose segments are held together
+        size = fixed * 2**20 + (IMAGE2_PIXEL + more) * pixels + (IMAGE2_CUBE * values * series if nints > 1 else 0)
     if stage == "stage3":
         size += min(HELD, 4 * members * max(mosaic, pixels))
         size += MEMBER_PIXEL * pixels + MOSAIC_PIXEL * max(mosaic, pixels)
