@@ -1,5 +1,7 @@
 """Every row of the mission's table from raw files to its last product: a small simulated program, one run, each product opened, one number.
 
+No job takes more memory than it asks for.
+
 In `make test` one mode for each pipeline; all of them in `make parity`. The table in README.md says what is made and looked at; it is
 compared with what is made and looked at here.
 """
@@ -15,6 +17,7 @@ from test_workflow import snakemake
 
 from jwcal.settings.tables import table
 from jwcal.simulate.modes import MODES, for_row
+from jwcal.workflow.resources import SNAKEMAKE_MB
 
 # What the mission's table does not have, and ours does: (EXP_TYPE, is a series).
 OURS = {("MIR_LRS-FIXEDSLIT", True), ("NRC_TSIMAGE", False), ("NRC_TSGRISM", False), ("NRS_BRIGHTOBJ", False)}
@@ -34,6 +37,8 @@ def test_from_raw_files_to_the_last_product(name, tmp_path):
     assert products.suffixes() == row.products
     for path in products.files():
         open_as_others_do(path)
+    for job in products.jobs:
+        assert job.peak_mb + SNAKEMAKE_MB <= job.asked_mb, job
     number = check(mode, products, made.truth)
     assert number.what == row.checked
     assert abs(number.found - number.truth) <= number.within, number

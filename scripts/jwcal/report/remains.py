@@ -42,7 +42,7 @@ class Job:
     log_end: str = ""
     seconds: float | None = None
     peak_mb: float | None = None
-    asked_mb: int = 0
+    asked_mb: int = 0  # by the plan
 
     @property
     def state(self):
