@@ -1,10 +1,11 @@
 """What a notebook holds of a product: an exposure that says what it is, writes itself, and hands on its spectra and tables."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from .model.exposure import Exposure
 from .products import stored
-from .settings import chains, tables
+from .settings import chains, selector, tables
 from .vocabulary import keywords
 from .vocabulary.errors import ConfigError, InputError
 
@@ -116,8 +117,13 @@ class Product(Exposure):
 
 
 def _done_before(header):
-    """The steps that a file's keywords say are done, in the order of the pipelines."""
-    order = dict.fromkeys(step for pipeline in tables.table("pipelines") for step in chains.steps_of(pipeline))
+    """The steps that a file's keywords say are done, in the order of its pipelines; some steps share a keyword, of those it has one."""
+    order = {}
+    with suppress(InputError):
+        own = [name for name in selector.select_for(header) if name and chains.is_built(name, header)]
+        order = dict.fromkeys(step.name for name in own for step in chains.chain(name, header).steps)
+    if not order:  # nobody knows which are its own
+        order = dict.fromkeys(step for pipeline in tables.table("pipelines") for step in chains.steps_of(pipeline))
     known = {step: keywords.status(step) for step in order}
     return [step for step, keyword in known.items() if keyword and header.get(keyword[0]) == COMPLETE]
 

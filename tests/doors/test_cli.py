@@ -151,7 +151,10 @@ def test_files_after_a_bad_one_are_done(tiny, tmp_path, cli, product, capsys):
     ("arguments", "message"),
     [
         (["detektor1"], "there is no command, pipeline or step 'detektor1'. The nearest is detector1"),
-        (["nrslamp-spec2"], "nrslamp-spec2 is not available for NRC_IMAGE in this version. Leave it out"),
+        (
+            ["nrslamp-spec2"],
+            "nrslamp-spec2 is no pipeline of NRC_IMAGE, which goes through detector1 -> image2 -> image3. Choose one of its own",
+        ),
         (["detector1", "--set", "jump.rejection=5"], "steps.jump.rejection: there is no parameter of jump called 'rejection'"),
         (["detector1", "--set", "jumb.skip=true"], "steps.jumb: there is no step 'jumb'. The nearest is jump"),
         (["detector1", "--set", "jump=5"], "--set jump=5: STEP.PARAMETER=VALUE is wanted"),

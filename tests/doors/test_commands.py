@@ -3,6 +3,9 @@
 import json
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -16,6 +19,7 @@ from jwcal.__main__ import COMMANDS, main
 from jwcal.commands import described, modes, words
 from jwcal.commands.schema import schema
 from jwcal.products import stored
+from jwcal.provenance import records
 from jwcal.report import graph, outlook
 from jwcal.settings import config, facts, pars
 from jwcal.settings.tables import table
@@ -208,6 +212,16 @@ def test_a_step_of_stage_2(tiny, tiny_rate, tmp_path, capsys):
     assert "no pipeline of this exposure has the step extract_1d" in said
 
 
+def test_a_step_leaves_the_records_of_what_it_does_not_write(tiny, tiny_rate, tmp_path):
+    """A step where products lie: theirs stay, so that no run takes them for stale."""
+    for path in (tiny_rate, tiny_rate.with_suffix(".json")):
+        shutil.copy(path, tmp_path)
+    before = records.read(tmp_path / tiny_rate.name)
+    assert before and main(["dq_init", str(tiny.image), "--crds-path", str(tiny.crds), "--out", str(tmp_path), "-q"]) == 0
+    assert records.read(tmp_path / tiny_rate.name) == before
+    assert records.read(next(tmp_path.glob("*_dq_init.fits")))["product"]["name"].endswith("_dq_init.fits")
+
+
 def test_a_step_on_what_it_can_t_take(tiny, tiny_rate, tmp_path, capsys):
     """One clear line each: a rate for a step of ramps, a ramp for one of rates, an association, a folder, text."""
     (tmp_path / "x_asn.json").write_text("{}")
@@ -257,6 +271,15 @@ def test_a_program_that_is_simulated_can_be_run(tmp_path, capsys, monkeypatch):
     _, name, *words = shlex.split(line, comments=True)
     assert name == "run" and words == ["--configfile", "a field/config.yaml"]
     assert main(["plan", *words, "--until", "stage2", "-q"]) == 0
+
+
+def test_a_mode_that_is_simulated_says_where_it_is(tmp_path, monkeypatch):
+    """Nothing of how: neither what the steps log that help, nor the insides of an object."""
+    monkeypatch.chdir(tmp_path)
+    done = subprocess.run([sys.executable, "-m", "jwcal", "simulate", "mir_lrs-slitless", "one"], capture_output=True, text=True)
+    assert done.stderr.splitlines() == ["jw01234001001_02101_00001_mirimage_uncal.fits"]
+    assert done.stdout.splitlines()[0] == "mir_lrs-slitless: 1 raw file in one/data, references in one/crds, the truth in one/truth"
+    assert main(["simulate", "NRS_IMGE", "two"]) == 1 and not Path("two").exists()
 
 
 # --- plan and status ---
@@ -321,6 +344,7 @@ def made_up(exposures=30):
             "input": source,
             "members": [{"path": path, "exptype": "science"} for path in members],
             "products": products,
+            "listed": ["crf"] if "list" in ends else [],
             "parameters": {},
             "references": {},
         }
@@ -335,7 +359,7 @@ def made_up(exposures=30):
             continue
         jobs += [job(name, "stage2", "image2", f"r/stage1/{name}_rate.fits", ["cal", "i2d"], kind) for name in names]
         first, *others = [f"r/stage2/{name}_cal.fits" for name in names]
-        jobs.append(job(f"jw01_{kind[-5:]}", "stage3", "image3", first, ["i2d", "cat"], kind, others, outlook.CURRENT))
+        jobs.append(job(f"jw01_{kind[-5:]}", "stage3", "image3", first, ["i2d", "cat", "list"], kind, others, outlook.CURRENT))
     nothing = {"left_out": [], "notes": [], "remarks": [], "associations": {}}
     unusable = {"exposures": ["jw01_bad"], "problems": ["jw01_bad: truncated."]}
     return {"results": "r", "jobs": jobs, "unusable": unusable, "stops": {}, "waits": {"stage 3": {"spec3 for NIS_WFSS": 1}}, **nothing}
@@ -344,6 +368,7 @@ def made_up(exposures=30):
 def test_jobs_that_are_alike_share_a_box():
     boxes = graph.boxes(made_up())
     assert len(boxes) == 3 + 3 + 3 + 2 + 2  # data, stage 1, 2, 3; what can't be used, what waits
+    assert [box.lines[-1] for box in boxes if box.jobs and box.jobs[0]["stage"] == "stage3"] == ["image3: i2d, cat, a list of crf"] * 2
     (spectra,) = [box for box in boxes if box.jobs and box.jobs[0]["pipeline"] == "spec2"]
     assert {boxes[number].jobs[0]["pipeline"] for number in spectra.before} == {"detector1", "image3"}
     assert spectra.lines[0] == "30 exposures"
@@ -371,3 +396,40 @@ def test_status(tiny, data, tmp_path, capsys):
     states = {(job["pipeline"], job["state"]) for job in json.loads(capsys.readouterr().out)["jobs"]}
     assert states == {("detector1", "done"), ("tso1", "failed"), ("image2", "waiting"), ("tso-image2", "waiting")}
     assert main(["status", str(tmp_path)]) == 1 and "no run has left its plan there" in capsys.readouterr().err
+
+
+def test_status_of_what_is_out_of_date(tiny, tmp_path, capsys):
+    """Products that are there and not what was asked for: a parameter changed, the job before failed, its product came out anew."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / tiny.image.name).symlink_to(tiny.image)
+    results = tmp_path / "results"
+    settings = {"data": str(tmp_path / "data"), "results": str(results), "references": {"crds_path": str(tiny.crds)}, "until": "stage2"}
+
+    def do(job):
+        return run(job.recipe, results / "logs" / f"{job.exposure}.{job.rule}.log")
+
+    def status():
+        status = main(["status", str(results)])
+        return status, capsys.readouterr().out
+
+    first, second = plan.make(settings).jobs
+    assert do(first) == do(second) == 0
+    assert status()[1].count("1 done of 1 job (") == 2
+    first, second = plan.make({**settings, "steps": {"jump": {"rejection_threshold": 6.0}}}).jobs
+    told, said = status()
+    assert told == 0 and said.count("1 out of date of 1 job (") == 2
+    assert f"  detector1 {first.exposure}: jump.rejection_threshold 5.0 -> 6.0\n" in said
+    assert f"  image2 {first.exposure}: detector1 {first.exposure} is out of date" in said
+    recipe = Path(first.recipe).read_text()
+    Path(first.recipe).write_text(recipe.replace("jwst_nircam_gain", "nowhere"))
+    assert do(first) == 1
+    told, said = status()
+    assert told == 1 and f"  image2 {first.exposure}: detector1 {first.exposure} failed" in said
+    Path(first.recipe).write_text(recipe)
+    assert do(first) == 0
+    told, said = status()
+    assert (
+        told == 0 and "stage 1: 1 done of 1 job (" in said and f"image2 {first.exposure}: {first.exposure}_rate.fits: its content" in said
+    )
+    assert do(second) == 0
+    assert status()[1].count("1 done of 1 job (") == 2

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..files.storage import replaced
 from ..program import index
+from ..report.words import count
 from ..settings import chains, facts, texts
 from ..settings.tables import table
 from ..version import VERSION
@@ -34,7 +35,8 @@ def main(arguments):
         return words.fail(error)
     for path, message in found.problems:
         print(f"can't be used: {path}: {message}")
-    print(f"{options.output}: for {len(found.exposures)} exposures. jwcal plan --configfile {options.output} tells what would be made")
+    number = count(len(found.exposures), "exposure")
+    print(f"{options.output}: for {number}. jwcal plan --configfile {options.output} tells what would be made")
     return 0
 
 
