@@ -81,7 +81,7 @@ def test_a_nod_that_failed_holds_up_the_others(tiny, folder):
     jobs.failure_file(bad.recipe).parent.mkdir(exist_ok=True)
     jobs.failure_file(bad.recipe).write_text("gain.fits: it is small. Give another.\n")
     lines = summary(made, started=0).splitlines()
-    others = f"{NAMES[0]}, {NAMES[2]}: if it can't be repaired, take its file away, and they are made without"
+    others = f"{NAMES[0]}, {NAMES[2]}: if it can't be repaired, take its file away, and they are made without it"
     assert [line for line in lines if "is a background of" in line] == [f"  {NAMES[1]} is a background of {others}"]
     (folder / "data" / f"{NAMES[1]}_uncal.fits").unlink()
     made = planned(tiny, folder)

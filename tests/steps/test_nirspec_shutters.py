@@ -106,6 +106,20 @@ def test_references_of_fixed_slits_only_with_fixed_slits(folder, tmp_path):
     assert not members.may_have_slits([(alone[0], folder / "made_cal.fits")], elsewhere)
 
 
+@pytest.mark.parametrize("pipeline", ["spec2", "spec3"])
+def test_without_fixed_slits_neither_stage_asks_for_them(pipeline, no_crds):
+    from jwcal.settings import chains, config
+    from jwcal.workflow import plan
+
+    header = nirspec.exposure((16, 16), **nirspec.SHUTTERS).header
+    needed, others = chains.reference_types([step.name for step in chains.chain(pipeline, header).steps])
+    none = dict.fromkeys([*needed, *others], "N/A")
+    overrides = [{"match": {"EXP_TYPE": exp_type}, "files": none} for exp_type in ("NRS_MSASPEC", "NRS_FIXEDSLIT")]
+    given = config.load({"references": {"overrides": overrides}})
+    kinds = [{*plan.recipe_for(pipeline, header, given, slits=slits).references} for slits in (lambda: True, lambda: False)]
+    assert {"extract1d", "extract1d@NRS_FIXEDSLIT"} <= kinds[0] and kinds[1] == {kind for kind in kinds[0] if "@" not in kind}
+
+
 @pytest.mark.parametrize(
     ("keywords", "what"),
     [

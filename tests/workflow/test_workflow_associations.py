@@ -349,6 +349,8 @@ def test_an_archive_s_association_that_lacks_a_member(planned, tmp_path):
     words = f"without {gone}, which is in b_asn.json and not among the data"
     assert f"{job.exposure}: {words}" in made.remarks
     assert [recipe.association["lacks"] for recipe in made.recipes.values() if "lacks" in recipe.association] == [words]
+    write(tmp_path / "data/c_asn.json", (gone, {"science": rate(gone)}))  # how it would be calibrated: that makes no cal of it
+    assert f"{job.exposure}: {words}" in planned()[1].remarks
     write(tmp_path / "data/b_asn.json", ("mosaic", members), asn_type="image3", asn_id="c1000")  # of more than one observation
     assert not any("without" in remark for remark in planned()[1].remarks)
 

@@ -70,17 +70,17 @@ def add(recipe, association, files=None):
             root, suffix = chains.root_and_suffix(member.expname)
             known = (files or {}).get(root)
             path = (known or {}).get(suffix) or (None if known == {} else places.of(association, member))
-            if not path and _is_nod(member, association.science):
+            if path:
+                recipe.members.append({"path": str(path), "exptype": member.exptype})
+            elif recipe.takes != "members" and _is_nod(member, association.science):
                 lost.append(root)
-                continue
-            if not path:
+            else:
                 do = "Let the run go to stage 3, or add it to the data" if member.exptype in MADE and not association.given else ""
                 raise InputError(
                     f"there is no {member.expname}, the {member.exptype.replace('_', ' ')} of {association.product}, and nothing makes it",
                     association.given or association.table,
                     do or "Add it to the data, or take it out of the association",
                 )
-            recipe.members.append({"path": str(path), "exptype": member.exptype})
     if lost:
         others = "" if any(member["exptype"] == "background" for member in recipe.members) else ": no background is left"
         recipe.association["lacks"] = lack(lost, "in the association and neither among the data nor made") + others

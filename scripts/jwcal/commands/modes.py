@@ -92,7 +92,9 @@ def _shared():
 def _page(mode):
     found = [chains.chain(pipeline, header(mode)) for pipeline in stages(mode)]
     lines = [f"# {mode.name}", "", f"{mode.exp_type}{', a time series' if header(mode)['TSOVISIT'] else ''}. Example: {mode.what}:", ""]
-    lines += ["```", f"jwcal simulate {mode.name} folder", "jwcal run --configfile folder/config.yaml", "```", "", "## What comes in", ""]
+    lines += ["```", f"jwcal simulate {mode.name} folder", "jwcal run --configfile folder/config.yaml", "```", ""]
+    lines += [*notes()["pages"][mode.name].splitlines(), ""] if mode.name in notes()["pages"] else []
+    lines += ["## What comes in", ""]
     for chain in found:
         members = {kind for step in chain.steps for kind in chains.member_types(step.name)} - {"science"}
         members = sorted(kind for kind in members if fnmatch(mode.exp_type, notes()["members"].get(kind, "*")))

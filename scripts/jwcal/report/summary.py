@@ -96,7 +96,7 @@ def _held_up(failed, waiting):
         if held:
             which, them = (held[0], "it is") if len(held) == 1 else (members.some(held), "they are")
             lines.append(
-                f"  {job.exposure} is a background of {which}: if it can't be repaired, take its file away, and {them} made without"
+                f"  {job.exposure} is a background of {which}: if it can't be repaired, take its file away, and {them} made without it"
             )
     return lines
 
