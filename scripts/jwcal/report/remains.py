@@ -45,6 +45,7 @@ class Job:
     log_end: str = ""
     seconds: float | None = None
     peak_mb: float | None = None
+    asked_mb: int = 0  # by the plan
 
     @property
     def state(self):
@@ -152,6 +153,7 @@ def _job(folder, planned, at_work):
     job = Job(
         planned.exposure, planned.stage, planned.pipeline, products, folder / "logs" / f"{name}.log", [planned.input, *planned.members]
     )
+    job.asked_mb = planned.mem_mb
     recipe = _recipe(folder, planned)
     job.origins = storage.noted(recipe).get("origins", {})
     failed = failure_file(recipe)

@@ -673,7 +673,8 @@ def _job(exposure, stage, chain, reads, source, config, association=None, files=
     path = os.path.join(results, STATE, "recipes", f"{name}{pair}.{chain.pipeline}{'' if reads in chain.reads else f'.{reads}'}.json")
     shape = exposure.shape if reads == "uncal" else (*exposure.shape[: int(reads.endswith("ints"))], *exposure.shape[-2:])
     ramps = not set(outputs) <= {"rate", "rateints"}
-    mem_mb, runtime = resources(stage, shape, whole=ramps, members=1 + sum("of" not in member for member in recipe.members), mosaic=mosaic)
+    number, exp_type = 1 + sum("of" not in member for member in recipe.members), exposure.header.get("EXP_TYPE", "")
+    mem_mb, runtime = resources(stage, shape, whole=ramps, members=number, mosaic=mosaic, exp_type=exp_type)
     job = Job(name, stage, chain.pipeline, str(source), outputs, path, mem_mb, runtime, [member["path"] for member in recipe.members], pair)
     return job, recipe
 
