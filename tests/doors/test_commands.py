@@ -124,8 +124,19 @@ def test_the_page_of_parameters_is_up_to_date():
 
 def test_the_pages_of_modes_are_up_to_date():
     wanted = modes.pages()
-    assert {path.name: path.read_text() for path in (ROOT / "docs/modes").glob("*.md")} == wanted, "jwcal modes docs/modes"
+    assert {path.name: path.read_text() for path in (ROOT / "docs/modes").glob("*.md")} == wanted, "jwcal modes -o docs/modes"
     assert {f"{name}.md" for name, mode in modes.MODES.items() if mode.last not in modes.PLAIN} < set(wanted)
+
+
+def test_modes(tmp_path, monkeypatch, capsys):
+    """Those of an instrument, the page of one; nothing is written unless a folder is given."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["modes", "niriss"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert 5 < len(lines) == sum(name.startswith("nis_") for name in MODES) and all(line.startswith("nis_") for line in lines)
+    assert main(["modes", "NIS_AMI"]) == 0 and capsys.readouterr().out.startswith("# nis_ami\n")
+    assert main(["modes", "nis_amy"]) == 1 and "The nearest is nis_ami" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_pipelines_of_a_mode_are_those_that_its_example_ends_with():
