@@ -106,7 +106,7 @@ def _page(mode):
     lines += ["", f"References, where the mode has them: {', '.join(f'`{kind}`' for kind in references)}."]
     lines += ["", "## Chain and products", "", "| pipeline | steps | products |", "|---|---|---|"]
     lines += [f"| `{chain.pipeline}` | {_steps(chain)} | {_products(chain)} |" for chain in found]
-    return "\n".join([*lines, *_parameters(found), *_differences(mode, found)]) + "\n"
+    return "\n".join([*lines, *_parameters(found, header(mode)), *_differences(mode, found)]) + "\n"
 
 
 def _about(step):
@@ -125,12 +125,13 @@ def _products(chain):
     return ", ".join(usual) + (f"; if asked for: {', '.join(asked)}" if asked else "")
 
 
-def _parameters(found):
+def _parameters(found, header):
+    matters = described.matters([header])
     lines = ["", "## Parameters that matter", "", "| parameter | default | is | |", "|---|---|---|---|"]
     for chain in found:
         for step in chain.steps:
             known = _about(step).parameters
-            for name in described.matters().get(step.name, ()):
+            for name in matters.get(step.name, ()):
                 default = chain.defaults.get(step.name, {}).get(name, known[name].default)
                 line = "Leave the step out." if name == "skip" else texts.first_sentence(texts.of_step(step.name).parameters.get(name, ""))
                 cells = [f"`{step.name}.{name}`", f"`{default}`", parameters.described(known[name]), line]
