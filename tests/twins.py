@@ -101,7 +101,7 @@ def peer_pipelines(cache, runs):
         settings = [f"{step}|{name}|{value!r}" for step, values in steps.items() for name, value in values.items()]
         pipeline = "detector1" if pipeline == "tso1" else pipeline
         code += [f"pipeline, source, folder = {PIPELINES[pipeline]!r}, {str(uncal)!r}, {str(folder)!r}"]
-        code += [f"settings, ramp = {settings!r}, {pipeline == 'detector1'}", "try:", textwrap.indent(PIPELINE, "    ")]
+        code += [f"settings, ramp, before = {settings!r}, {pipeline == 'detector1'}, ''", "try:", textwrap.indent(PIPELINE, "    ")]
         code += ["except Exception:", '    Path(folder, "failed.txt").write_text(traceback.format_exc())']
     peer_python("\n".join(code))
 

@@ -76,14 +76,14 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
     if association:
         source = places.of(association, association.science)
     header = source.header if given else index.check(source) or stored.header(source)
-    if not chains.is_built(pipeline, header):
-        raise ConfigError(f"{chains.absence(pipeline, header)} in this version", source.name if given else str(source), "Leave it out")
-    recipe = plan.recipe_for(pipeline, header, config, source.name if given else str(source))
+    place = source.name if given else str(source)
+    _check_choice(pipeline, header, place)
+    recipe = plan.recipe_for(pipeline, header, config, place, slits=lambda: members.may_have_slits(_looked_at(header, place, association)))
     if recipe.takes == "members" and not association:
         raise ConfigError(f"{pipeline} combines the members of an association", str(source), "Give it a *_asn.json file")
     if association:
         members.add(recipe, association)
-    members.add_named(recipe, header, source.name if given else source)
+    members.add_named(recipe, header, place)
     for request in requests.unused(recipe, steps or {}, _plain(overrides)):
         log.warning("%s", request)
     made, of_members = {}, {}
@@ -120,6 +120,20 @@ def run_pipeline(pipeline, source, steps=None, overrides=None, *, out=None, ever
     return made if every else next(iter(made.values()))
 
 
+def _check_choice(pipeline, header, file):
+    """Warn of a pipeline that is none of the exposure's; raise ConfigError where it has no steps for such exposures."""
+    try:
+        own = [name for name in selector.select_for(header) if name]
+    except InputError:  # what it lacks is said where it is needed
+        own = [pipeline]
+    what = f"{pipeline} is no pipeline of {header.get('EXP_TYPE')}, which goes through {' -> '.join(own)}"
+    if not chains.is_built(pipeline, header):
+        what = what if pipeline not in own else f"{chains.absence(pipeline, header)} in this version"
+        raise ConfigError(what, file, "Choose one of its own" if pipeline not in own else "Leave it out")
+    if pipeline not in own:
+        log.warning("%s: %s", file, what)
+
+
 def open(path):  # noqa: A001 - what it is called outside: jwcal.open
     """Open a product: see `jwcal.open`."""
     if str(path).endswith(TEXT):
@@ -132,6 +146,14 @@ def open(path):  # noqa: A001 - what it is called outside: jwcal.open
             raise InputError(f"it can't be read ({error.strerror or error})", path) from None
         return notebook.product(made)
     return notebook.product(stored.read(path))
+
+
+def _looked_at(header, place, association):
+    """Header and file of an exposure, or of all that an association combines."""
+    if not association:
+        return [(header, place)]
+    paths = filter(None, (places.of(association, member) for member in association.of_type("science")))
+    return [(stored.header(path), path) for path in paths]
 
 
 def _plain(overrides):

@@ -1,14 +1,16 @@
 """What a notebook holds of a product: an exposure that says what it is, writes itself, and hands on its spectra and tables."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from .model.exposure import Exposure
 from .products import stored
-from .settings import chains, tables
+from .settings import chains, selector, tables
 from .vocabulary import keywords
 from .vocabulary.errors import ConfigError, InputError
 
 COMPLETE = "COMPLETE"
+COLUMNS = 4  # of a table that are named
 UNITS = {"WAVELENGTH": "um", "FLUX": "Jy", "FLUX_ERROR": "Jy"}  # where a table's columns tell none
 
 
@@ -38,7 +40,9 @@ class Product(Exposure):
         header = self.header
         wheels = [str(header.get(key)) for key in ("FILTER", "PUPIL", "GRATING", "CHANNEL", "BAND")]
         wheels = [name for name in wheels if name not in ("None", "", "N/A")]
-        yield " ".join(str(header.get(key)) for key in ("INSTRUME", "DETECTOR", "EXP_TYPE") if header.get(key))
+        where = [str(header.get(key)) for key in ("INSTRUME", "DETECTOR", "EXP_TYPE") if header.get(key)]
+        if where:
+            yield " ".join(where)
         if wheels:
             yield " ".join(wheels)
         if len(self.pixels) > 1:
@@ -48,7 +52,8 @@ class Product(Exposure):
         if self.spectra:
             yield f"{len(self.spectra)} {'spectrum' if len(self.spectra) == 1 else 'spectra'}"
         if self.catalogue is not None:
-            yield f"a table of {len(self.catalogue)} rows"
+            yield f"a table of {len(self.catalogue)} rows with {', '.join(self.catalogue.colnames[:COLUMNS])}"
+            return  # a text file tells no steps
         done = [step for step, (status, _) in self.steps.items() if status == COMPLETE] or _done_before(header)
         yield f"steps: {', '.join(done)}" if done else "no step is done"
 
@@ -116,8 +121,13 @@ class Product(Exposure):
 
 
 def _done_before(header):
-    """The steps that a file's keywords say are done, in the order of the pipelines."""
-    order = dict.fromkeys(step for pipeline in tables.table("pipelines") for step in chains.steps_of(pipeline))
+    """The steps that a file's keywords say are done, in the order of its pipelines; some steps share a keyword, of those it has one."""
+    order = {}
+    with suppress(InputError):
+        own = [name for name in selector.select_for(header) if name and chains.is_built(name, header)]
+        order = dict.fromkeys(step.name for name in own for step in chains.chain(name, header).steps)
+    if not order:  # nobody knows which are its own
+        order = dict.fromkeys(step for pipeline in tables.table("pipelines") for step in chains.steps_of(pipeline))
     known = {step: keywords.status(step) for step in order}
     return [step for step, keyword in known.items() if keyword and header.get(keyword[0]) == COMPLETE]
 

@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -151,7 +152,10 @@ def test_files_after_a_bad_one_are_done(tiny, tmp_path, cli, product, capsys):
     ("arguments", "message"),
     [
         (["detektor1"], "there is no command, pipeline or step 'detektor1'. The nearest is detector1"),
-        (["nrslamp-spec2"], "nrslamp-spec2 is not available for NRC_IMAGE in this version. Leave it out"),
+        (
+            ["nrslamp-spec2"],
+            "nrslamp-spec2 is no pipeline of NRC_IMAGE, which goes through detector1 -> image2 -> image3. Choose one of its own",
+        ),
         (["detector1", "--set", "jump.rejection=5"], "steps.jump.rejection: there is no parameter of jump called 'rejection'"),
         (["detector1", "--set", "jumb.skip=true"], "steps.jumb: there is no step 'jumb'. The nearest is jump"),
         (["detector1", "--set", "jump=5"], "--set jump=5: STEP.PARAMETER=VALUE is wanted"),
@@ -206,6 +210,13 @@ def test_as_a_program(tiny, tmp_path):
 
 
 # --- in Python ---
+
+
+def test_who_reads_may_stop():
+    """`jwcal parameters | head -1`: no traceback, and nothing more."""
+    command = f"set -o pipefail; '{sys.executable}' -m jwcal parameters | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 128 + signal.SIGPIPE and done.stderr == "" and len(done.stdout.splitlines()) == 1
 
 
 def test_run_pipeline_returns_the_exposure(tiny, tmp_path, monkeypatch):

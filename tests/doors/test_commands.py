@@ -3,7 +3,11 @@
 import json
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import numpy as np
@@ -16,9 +20,11 @@ from jwcal.__main__ import COMMANDS, main
 from jwcal.commands import described, modes, words
 from jwcal.commands.schema import schema
 from jwcal.products import stored
+from jwcal.provenance import records
 from jwcal.report import graph, outlook
 from jwcal.settings import config, facts, pars
 from jwcal.settings.tables import table
+from jwcal.simulate.modes import MODES
 from jwcal.simulate.program import make_program
 from jwcal.vocabulary.errors import ConfigError
 from jwcal.workflow import alone, plan
@@ -88,6 +94,27 @@ def test_how_much_is_said(tiny, tmp_path, capsys):
     assert "COMPLETE" not in capsys.readouterr().err and "dq_init COMPLETE" in (tmp_path / "log.txt").read_text()
 
 
+@pytest.mark.parametrize(("level", "said"), [("info", True), ("warning", False)])
+def test_how_much_by_name(tiny, tmp_path, capsys, level, said):
+    assert main(["dq_init", str(tiny.image), "--crds-path", str(tiny.crds), "--out", str(tmp_path), "--log-level", level]) == 0
+    assert ("dq_init COMPLETE" in capsys.readouterr().err) == said
+
+
+def test_the_profile_of_a_run(tmp_path, monkeypatch, capsys):
+    """The workflow's own by its name, a folder of one's own by its path; it says how many cores, unless --cores does."""
+    called = []
+    monkeypatch.setattr(subprocess, "run", lambda command: called.append(command) or SimpleNamespace(returncode=0))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/config.yaml").write_text("jobs: 5\n")
+    monkeypatch.chdir(tmp_path)
+    for name, folder in (("slurm", ROOT / "profiles/slurm"), ("mine", tmp_path / "mine")):
+        assert main(["run", "data", "results", "--profile", name, "-n"]) == 0
+        command = called.pop()
+        assert command[command.index("--workflow-profile") + 1] == str(folder) and "--cores" not in command and "--dry-run" in command
+    assert main(["run", "data", "results", "--profile", "slurm", "--cores", "3"]) == 0 and called[0][called[0].index("--cores") + 1] == "3"
+    assert main(["run", "data", "results", "--profile", "slrm"]) == 1 and "The nearest is slurm" in capsys.readouterr().err
+
+
 # --- what is made from the code ---
 
 
@@ -97,8 +124,19 @@ def test_the_page_of_parameters_is_up_to_date():
 
 def test_the_pages_of_modes_are_up_to_date():
     wanted = modes.pages()
-    assert {path.name: path.read_text() for path in (ROOT / "docs/modes").glob("*.md")} == wanted, "jwcal modes docs/modes"
+    assert {path.name: path.read_text() for path in (ROOT / "docs/modes").glob("*.md")} == wanted, "jwcal modes -o docs/modes"
     assert {f"{name}.md" for name, mode in modes.MODES.items() if mode.last not in modes.PLAIN} < set(wanted)
+
+
+def test_modes(tmp_path, monkeypatch, capsys):
+    """Those of an instrument, the page of one; nothing is written unless a folder is given."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["modes", "niriss"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert 5 < len(lines) == sum(name.startswith("nis_") for name in MODES) and all(line.startswith("nis_") for line in lines)
+    assert main(["modes", "NIS_AMI"]) == 0 and capsys.readouterr().out.startswith("# nis_ami\n")
+    assert main(["modes", "nis_amy"]) == 1 and "The nearest is nis_ami" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_pipelines_of_a_mode_are_those_that_its_example_ends_with():
@@ -108,6 +146,11 @@ def test_the_pipelines_of_a_mode_are_those_that_its_example_ends_with():
 def test_parameters_that_matter_are_some():
     for step, names in described.matters().items():
         assert set(names) <= set(facts.about(step).parameters), step
+    image, prism = {"INSTRUME": "NIRCAM", "EXP_TYPE": "NRC_IMAGE"}, {"INSTRUME": "MIRI", "EXP_TYPE": "MIR_LRS-FIXEDSLIT"}
+    of_image, of_both = described.matters([image]), described.matters([image, prism])
+    assert "odd_even_columns" in of_image["refpix"] and "odd_even_rows" not in of_image["refpix"]
+    assert {"odd_even_columns", "odd_even_rows"} <= set(of_both["refpix"])
+    assert "user_slit_loc" not in of_image["pathloss"] and "kernel_size" not in of_both["outlier_detection"]
 
 
 def test_parameters(capsys):
@@ -208,6 +251,51 @@ def test_a_step_of_stage_2(tiny, tiny_rate, tmp_path, capsys):
     assert "no pipeline of this exposure has the step extract_1d" in said
 
 
+SLIT = {"INSTRUME": "NIRSPEC", "EXP_TYPE": "NRS_FIXEDSLIT", "NINTS": 1, "FILTER": "CLEAR", "GRATING": "PRISM", "DETECTOR": "NRS1"}
+
+
+def test_a_step_of_slits_that_are_not_cut_out():
+    """They are in no file until they are: what comes before runs again; what comes after asks for it."""
+    for step in ("srctype", "resample_spec"):
+        _, chain, _ = alone.chain_of(step, SLIT)
+        with pytest.raises(ConfigError, match=f"{step} works on the spectra that extract_2d cuts out.*Run extract_2d on it first"):
+            alone.check(step, chain, SLIT | {"DATAMODL": "ImageModel"}, "x_rate.fits")
+        alone.check(step, chain, SLIT | {"DATAMODL": "MultiSlitModel"}, "x_extract_2d.fits")
+    for step, before in (("extract_2d", ["assign_wcs"]), ("msa_flagging", ["assign_wcs"]), ("photom", [])):
+        header = SLIT | ({"EXP_TYPE": "NRS_MSASPEC"} if step == "msa_flagging" else {})
+        _, chain, entry = alone.chain_of(step, header)
+        assert [known.name for known in alone.from_memory(entry, chain)] == before
+
+
+@pytest.mark.full
+def test_steps_of_slits_one_after_the_other(tmp_path):
+    made = MODES["nrs_fixedslit"].make(tmp_path)
+    crds = {"crds_path": str(made.crds)}
+    known = config.load({"references": crds})
+    out = tmp_path / "out"
+    jwcal.run_pipeline("detector1", made.uncals[0], out=out, **crds)
+    (rate,) = out.glob("*_rate.fits")
+    cal = jwcal.run_pipeline("spec2", rate, **crds)
+    file = rate
+    for step in ("assign_wcs", "extract_2d", "srctype", "wavecorr", "flat_field", "pathloss", "photom"):
+        (file,) = alone.run(step, file, known, out)
+    of_steps = jwcal.open(file)
+    assert len(of_steps.pixels) == len(cal.pixels) > 0
+    for ours, wanted in zip(of_steps.pixels, cal.pixels, strict=True):
+        for plane in ("sci", "err", "dq"):
+            np.testing.assert_array_equal(getattr(ours, plane), getattr(wanted, plane), err_msg=plane)
+
+
+def test_a_step_leaves_the_records_of_what_it_does_not_write(tiny, tiny_rate, tmp_path):
+    """A step where products lie: theirs stay, so that no run takes them for stale."""
+    for path in (tiny_rate, tiny_rate.with_suffix(".json")):
+        shutil.copy(path, tmp_path)
+    before = records.read(tmp_path / tiny_rate.name)
+    assert before and main(["dq_init", str(tiny.image), "--crds-path", str(tiny.crds), "--out", str(tmp_path), "-q"]) == 0
+    assert records.read(tmp_path / tiny_rate.name) == before
+    assert records.read(next(tmp_path.glob("*_dq_init.fits")))["product"]["name"].endswith("_dq_init.fits")
+
+
 def test_a_step_on_what_it_can_t_take(tiny, tiny_rate, tmp_path, capsys):
     """One clear line each: a rate for a step of ramps, a ramp for one of rates, an association, a folder, text."""
     (tmp_path / "x_asn.json").write_text("{}")
@@ -257,6 +345,15 @@ def test_a_program_that_is_simulated_can_be_run(tmp_path, capsys, monkeypatch):
     _, name, *words = shlex.split(line, comments=True)
     assert name == "run" and words == ["--configfile", "a field/config.yaml"]
     assert main(["plan", *words, "--until", "stage2", "-q"]) == 0
+
+
+def test_a_mode_that_is_simulated_says_where_it_is(tmp_path, monkeypatch):
+    """Nothing of how: neither what the steps log that help, nor the insides of an object."""
+    monkeypatch.chdir(tmp_path)
+    done = subprocess.run([sys.executable, "-m", "jwcal", "simulate", "mir_lrs-slitless", "one"], capture_output=True, text=True)
+    assert done.stderr.splitlines() == ["jw01234001001_02101_00001_mirimage_uncal.fits"]
+    assert done.stdout.splitlines()[0] == "mir_lrs-slitless: 1 raw file in one/data, references in one/crds, the truth in one/truth"
+    assert main(["simulate", "NRS_IMGE", "two"]) == 1 and not Path("two").exists()
 
 
 # --- plan and status ---
@@ -321,6 +418,7 @@ def made_up(exposures=30):
             "input": source,
             "members": [{"path": path, "exptype": "science"} for path in members],
             "products": products,
+            "listed": ["crf"] if "list" in ends else [],
             "parameters": {},
             "references": {},
         }
@@ -335,7 +433,7 @@ def made_up(exposures=30):
             continue
         jobs += [job(name, "stage2", "image2", f"r/stage1/{name}_rate.fits", ["cal", "i2d"], kind) for name in names]
         first, *others = [f"r/stage2/{name}_cal.fits" for name in names]
-        jobs.append(job(f"jw01_{kind[-5:]}", "stage3", "image3", first, ["i2d", "cat"], kind, others, outlook.CURRENT))
+        jobs.append(job(f"jw01_{kind[-5:]}", "stage3", "image3", first, ["i2d", "cat", "list"], kind, others, outlook.CURRENT))
     nothing = {"left_out": [], "notes": [], "remarks": [], "associations": {}}
     unusable = {"exposures": ["jw01_bad"], "problems": ["jw01_bad: truncated."]}
     return {"results": "r", "jobs": jobs, "unusable": unusable, "stops": {}, "waits": {"stage 3": {"spec3 for NIS_WFSS": 1}}, **nothing}
@@ -344,6 +442,7 @@ def made_up(exposures=30):
 def test_jobs_that_are_alike_share_a_box():
     boxes = graph.boxes(made_up())
     assert len(boxes) == 3 + 3 + 3 + 2 + 2  # data, stage 1, 2, 3; what can't be used, what waits
+    assert [box.lines[-1] for box in boxes if box.jobs and box.jobs[0]["stage"] == "stage3"] == ["image3: i2d, cat, a list of crf"] * 2
     (spectra,) = [box for box in boxes if box.jobs and box.jobs[0]["pipeline"] == "spec2"]
     assert {boxes[number].jobs[0]["pipeline"] for number in spectra.before} == {"detector1", "image3"}
     assert spectra.lines[0] == "30 exposures"
@@ -371,3 +470,40 @@ def test_status(tiny, data, tmp_path, capsys):
     states = {(job["pipeline"], job["state"]) for job in json.loads(capsys.readouterr().out)["jobs"]}
     assert states == {("detector1", "done"), ("tso1", "failed"), ("image2", "waiting"), ("tso-image2", "waiting")}
     assert main(["status", str(tmp_path)]) == 1 and "no run has left its plan there" in capsys.readouterr().err
+
+
+def test_status_of_what_is_out_of_date(tiny, tmp_path, capsys):
+    """Products that are there and not what was asked for: a parameter changed, the job before failed, its product came out anew."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / tiny.image.name).symlink_to(tiny.image)
+    results = tmp_path / "results"
+    settings = {"data": str(tmp_path / "data"), "results": str(results), "references": {"crds_path": str(tiny.crds)}, "until": "stage2"}
+
+    def do(job):
+        return run(job.recipe, results / "logs" / f"{job.exposure}.{job.rule}.log")
+
+    def status():
+        status = main(["status", str(results)])
+        return status, capsys.readouterr().out
+
+    first, second = plan.make(settings).jobs
+    assert do(first) == do(second) == 0
+    assert status()[1].count("1 done of 1 job (") == 2
+    first, second = plan.make({**settings, "steps": {"jump": {"rejection_threshold": 6.0}}}).jobs
+    told, said = status()
+    assert told == 0 and said.count("1 out of date of 1 job (") == 2
+    assert f"  detector1 {first.exposure}: jump.rejection_threshold 5.0 -> 6.0\n" in said
+    assert f"  image2 {first.exposure}: detector1 {first.exposure} is out of date" in said
+    recipe = Path(first.recipe).read_text()
+    Path(first.recipe).write_text(recipe.replace("jwst_nircam_gain", "nowhere"))
+    assert do(first) == 1
+    told, said = status()
+    assert told == 1 and f"  image2 {first.exposure}: detector1 {first.exposure} failed" in said
+    Path(first.recipe).write_text(recipe)
+    assert do(first) == 0
+    told, said = status()
+    assert (
+        told == 0 and "stage 1: 1 done of 1 job (" in said and f"image2 {first.exposure}: {first.exposure}_rate.fits: its content" in said
+    )
+    assert do(second) == 0
+    assert status()[1].count("1 done of 1 job (") == 2

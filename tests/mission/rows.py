@@ -12,6 +12,12 @@ from typing import NamedTuple
 README = Path(__file__).resolve().parents[2] / "README.md"
 HEAD = "| mode | is | pipelines | products | compared with what was put in |\n|---|---|---|---|---|\n"
 
+# One mode for each pipeline, those that take least.
+SHORT = (
+    *("nrc_tsimage", "nrc_dark", "fgs_acq1", "nrc_image", "nrc_image_wfs", "nrc_coron", "nis_ami"),
+    *("mir_lrs-fixedslit", "mir_lrs-slitless_series", "nrs_autowave"),
+)
+
 
 class Row(NamedTuple):
     """A line of the table."""

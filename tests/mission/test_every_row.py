@@ -1,5 +1,7 @@
 """Every row of the mission's table from raw files to its last product: a small simulated program, one run, each product opened, one number.
 
+No job takes more memory than it asks for.
+
 In `make test` one mode for each pipeline; all of them in `make parity`. The table in README.md says what is made and looked at; it is
 compared with what is made and looked at here.
 """
@@ -15,19 +17,14 @@ from test_workflow import snakemake
 
 from jwcal.settings.tables import table
 from jwcal.simulate.modes import MODES, for_row
-
-# One mode for each pipeline, those that take least.
-SHORT = (
-    *("nrc_tsimage", "nrc_dark", "fgs_acq1", "nrc_image", "nrc_image_wfs", "nrc_coron", "nis_ami"),
-    *("mir_lrs-fixedslit", "mir_lrs-slitless_series", "nrs_autowave"),
-)
+from jwcal.workflow.resources import SNAKEMAKE_MB
 
 # What the mission's table does not have, and ours does: (EXP_TYPE, is a series).
 OURS = {("MIR_LRS-FIXEDSLIT", True), ("NRC_TSIMAGE", False), ("NRC_TSGRISM", False), ("NRS_BRIGHTOBJ", False)}
 
 
 def marked(name):
-    return name if name in SHORT else pytest.param(name, marks=pytest.mark.full)
+    return name if name in rows.SHORT else pytest.param(name, marks=pytest.mark.full)
 
 
 @pytest.mark.parametrize("name", [marked(name) for name in MODES])
@@ -40,6 +37,8 @@ def test_from_raw_files_to_the_last_product(name, tmp_path):
     assert products.suffixes() == row.products
     for path in products.files():
         open_as_others_do(path)
+    for job in products.jobs:
+        assert job.peak_mb + SNAKEMAKE_MB <= job.asked_mb, job
     number = check(mode, products, made.truth)
     assert number.what == row.checked
     assert abs(number.found - number.truth) <= number.within, number
@@ -65,7 +64,7 @@ def test_all_rows_have_a_mode():
 
 def test_all_pipelines_have_a_short_mode():
     wanted = set(table("pipelines"))
-    assert {pipeline for name in SHORT for pipeline in rows.read()[name].pipelines} == wanted
+    assert {pipeline for name in rows.SHORT for pipeline in rows.read()[name].pipelines} == wanted
 
 
 def test_the_readme_has_all_modes():

@@ -110,7 +110,7 @@ def test_atoca(folder, subarray, bad_pix):
         assert np.nanmedian(np.abs(table["FLUX"] / theirs[f"FLUX {order}"] - 1)) < 1e-3, order
         good = np.isfinite(mine) & np.isfinite(its)
         assert good.mean() > 0.99
-        assert np.median(np.abs(mine - its)[good] / error[good]) < 0.01, order
+        assert np.median(np.abs(mine - its)[good] / error[good]) < 0.02, order
         np.testing.assert_allclose(np.nanmedian(error / theirs[f"FLUX_ERROR {order}"][:, 250:]), 1, rtol=1e-4)
         model, peers = (image[:, 250:] for image in (models.extra[f"ORDER{order}"][0], theirs[f"model {order}"]))
         bright = peers > np.percentile(peers, 98)
@@ -138,7 +138,7 @@ def test_sky(folder):
     ]
     theirs = peer_python(SKY, files=[str(path) for path in paths], bkg=str(files.paths["bkg"]))
     for k, one in enumerate(made):
-        ours = bkg_subtract.apply(one.exposure, one.refs, template="soss")
+        ours = bkg_subtract.apply(one.exposure, one.refs, template="soss", soss_fit="pixels")
         np.testing.assert_allclose(ours.sci, theirs[f"sci {k}"], rtol=1e-5, atol=1e-5)
     assert background.step_of(soss.sky()).shape == soss.sky().shape
 

@@ -1,5 +1,6 @@
 """The books of a run: what is counted, what a dry run says, causes that are said once, interrupts, products of earlier runs."""
 
+import json
 import os
 import shutil
 import signal
@@ -66,6 +67,39 @@ def test_jobs_that_failed_for_one_reason_are_counted(tiny, folder):
     ]
     (waiting,) = [line for line in lines if line.startswith("  not made because of that")]
     assert waiting.endswith(" and 5 more") and waiting.count(" image2") == 20
+
+
+def test_a_nod_that_failed_holds_up_the_others(tiny, folder):
+    """They wait for it; the summary says once which, and that without its file they are made with the nods that are there."""
+    for name in NAMES:
+        (folder / "data" / f"{name}_asn.json").write_text(json.dumps(nods(name)))
+    made = planned(tiny, folder)
+    lay(made, "rate", "rateints")
+    (bad,) = [job for job in made.jobs if job.stage == "stage1" and job.exposure == NAMES[1]]
+    for path in bad.outputs.values():
+        Path(path).unlink()
+    jobs.failure_file(bad.recipe).parent.mkdir(exist_ok=True)
+    jobs.failure_file(bad.recipe).write_text("gain.fits: it is small. Give another.\n")
+    lines = summary(made, started=0).splitlines()
+    others = f"{NAMES[0]}, {NAMES[2]}: if it can't be repaired, take its file away, and they are made without it"
+    assert [line for line in lines if "is a background of" in line] == [f"  {NAMES[1]} is a background of {others}"]
+    (folder / "data" / f"{NAMES[1]}_uncal.fits").unlink()
+    made = planned(tiny, folder)
+    rates = [{Path(member).name for member in job.members} for job in made.jobs if job.stage == "stage2"]
+    assert rates == [{f"{NAMES[2]}_rate.fits"}, {f"{NAMES[0]}_rate.fits"}]
+
+
+def nods(name):
+    """The association of an exposure that has the others of its observation as backgrounds, in the archive's form."""
+    members = [{"expname": f"{other}_rate.fits", "exptype": "science" if other == name else "background"} for other in NAMES]
+    return {
+        "asn_type": "image2",
+        "asn_rule": "",
+        "asn_id": "o001",
+        "asn_pool": "",
+        "program": "01234",
+        "products": [{"name": name, "members": members}],
+    }
 
 
 # --- what can't be used

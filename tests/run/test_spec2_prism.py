@@ -307,7 +307,7 @@ def test_bad_input(tmp_path, files, cache):
     with pytest.raises(InputError, match="it has no VAR_POISSON, which flat_field needs"):
         run("spec2", written(tmp_path, made.exposure, "00001"), files, cache)
     image = simulate_lrs(files, sources=[STAR], header={"EXP_TYPE": "MIR_IMAGE"})
-    with pytest.raises(ConfigError, match="spec2 is not available for MIR_IMAGE"):
+    with pytest.raises(ConfigError, match="spec2 is no pipeline of MIR_IMAGE"):
         jwcal.run_pipeline("spec2", image.exposure, crds_path=str(cache))
 
 

@@ -58,7 +58,7 @@ def test_a_mode_is_planned_to_its_last_product(name, tmp_path, monkeypatch):
 
 
 REFUSED = {
-    "no mode nrc_tsimages": ("nrc_tsimages", {}, "The nearest is nrc_tsimage"),
+    "no mode nrc_tsimages": ("nrc_tsimages", {}, "The nearest is nrc_tsimage; `jwcal simulate --list` names all"),
     "a filter": ("nrc_image", {"filter": "F201W"}, "F200W"),
     "a filter in the other wheel": ("nis_image", {"filter": "F200W"}, "F200W is in the wheel of the pupil"),
     "a readout": ("mir_image", {"readpatt": "RAPID"}, "FASTR1"),

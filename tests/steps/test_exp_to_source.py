@@ -73,6 +73,15 @@ def test_names():
     assert sources.name_of(slits[:1], "mine") == "mine_s200a1_s000000005"
 
 
+def test_a_slit_that_is_hardly_on_the_detector(program, tmp_path, caplog):
+    """As jwst cuts some out: nothing can be made of it, and it stops no other source."""
+    for pixels in (program[0].pixels[0], program[1].pixels[1]):
+        pixels.extra["WAVELENGTH"][1:] = np.nan
+    found = exp_to_source.apply(members_of(program, tmp_path))
+    assert [len(source) for source in found] == [1, 1, 1] and "b000000012" not in " ".join(source.name for source in found)
+    assert "made_1_cal.fits: slit 7 is hardly on the detector: it is left out" in caplog.text
+
+
 def test_a_slit_of_nobody(program, tmp_path):
     del program[1].pixels[0].header["SOURCEID"], program[1].pixels[0].header["SRCNAME"]
     with pytest.raises(InputError, match="the slit 7 has no SOURCEID"):

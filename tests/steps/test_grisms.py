@@ -1,6 +1,7 @@
 """Spectra without slits from the rate on: what was put in comes out, in every mode; bad input; the peer's numbers."""
 
 import logging
+from dataclasses import replace
 
 import asdf
 import numpy as np
@@ -94,6 +95,30 @@ def test_flux_of_sources(tmp_path, name):
         np.testing.assert_allclose(np.median(relative), 1, atol=2e-3)
         # a box of 11 rows on a trace that bends, and the segment's ends
         np.testing.assert_allclose(relative, 1, atol=2e-3 if star.sigma < 1 else 8e-3)
+
+
+@pytest.mark.parametrize("name", ["niriss", "niriss columns", "nircam field"])
+def test_flat_spectra_where_the_dispersion_varies(tmp_path, name):
+    """Users, slitless 15: flat F_nu at five places, where a pixel is up to 10 % wider in wavelength than elsewhere, comes out flat."""
+    mode = grisms.MODES[name]
+    along = "dispy" if mode.vertical else "dispx"
+    slopes = [(-30, 0.0, 0.0), (100, 0.06, 0.04), (1.5, 0, 0)] if "niriss" in name else [(-60, 0.0, 0.0), (118, 0.06, 0.04), (1.2, 0, 0)]
+    of_orders = [grisms.by_place(*slopes), *mode.specwcs[along][1:]]
+    mode = replace(mode, specwcs={**mode.specwcs, along: of_orders})
+    stars = [Star(x, y, 1e-5) for x, y in ((30.3, 24.0), (40.0, 226.8), (128.4, 130.2), (140.0, 62.0), (148.2, 236.0))]
+    if mode.vertical:
+        stars = [Star(star.y, star.x, star.flux) for star in stars]
+    if name == "nircam field":
+        stars = [Star(star.x + 60, star.y, star.flux) for star in stars]
+    x1d = extracted(grisms.field(tmp_path, mode, stars, strengths=(1, 0)), extract_orders=[1])
+    found, middle, widths = rows_of(x1d), np.mean(mode.limits), []
+    for label, star in enumerate(stars, start=1):
+        np.testing.assert_allclose(ratio(found[label], star, mode.limits, margin=0.06), 1, atol=2e-3)
+        row = found[label]
+        wavelength = row["WAVELENGTH"][: row["N_ALONGDISP"]]
+        near = np.argsort(np.abs(wavelength - middle))[:2]
+        widths.append(np.abs(np.diff(wavelength[near]))[0])
+    assert max(widths) / min(widths) > 1.1
 
 
 @pytest.mark.parametrize("name", EVERY)

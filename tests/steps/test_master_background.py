@@ -7,6 +7,7 @@ import pytest
 from astropy.io import fits
 
 import make
+from jwcal.arithmetic.spectra_calibration import shutter_background
 from jwcal.arithmetic.spectra_calibration.mean_spectrum import mean_spectrum
 from jwcal.model.exposure import Exposure, Members, Pixels
 from jwcal.model.spectra import Spectrum
@@ -135,6 +136,24 @@ def test_a_spike_is_taken_out():
         science = cal()
         master_background.apply(members([science], [spiky]), median_kernel=size)
         np.testing.assert_allclose(science.sci, 5, atol=0.5)
+
+
+def test_a_stray_source_and_hot_bins_among_slitlets_on_empty_sky():
+    """Of eight slitlets one has a source in it, three have a hot bin: the mean is that of the others; it is not without clipping."""
+    spectra, random = x1d(), np.random.default_rng(4)
+    plain = spectra.spectra[0].table
+    tables = [np.zeros(plain.size, [*plain.dtype.descr, ("DQ", "u4")]) for _ in range(8)]
+    for number, table in enumerate(tables):
+        for name in plain.dtype.names:
+            table[name] = plain[name]
+        table["SURF_BRIGHT"] += random.normal(0, 0.1, table.size) + 10 * (number == 5)
+        table["SURF_BRIGHT"][10 + number] += 1e4 * (number in (0, 2, 7))
+        table["FLUX"] = 1e-6 * table["SURF_BRIGHT"]
+    spectra.spectra = [Spectrum(table) for table in tables]
+    plain, clipped = (shutter_background.mean(spectra, clip)["SURF_BRIGHT"] for clip in (None, 3.0))
+    truth = sky(x1d().spectra[0].table["WAVELENGTH"])
+    assert np.abs(clipped - truth).max() < 0.3 and abs((clipped - truth).mean()) < 0.02
+    assert (plain - truth).min() > 1 and (plain - truth).max() > 1000
 
 
 def test_columns_without_a_value_are_left_out():

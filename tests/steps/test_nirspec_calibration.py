@@ -217,6 +217,46 @@ def test_what_a_reference_does_not_have(tmp_path, caplog):
     assert all(np.nanmean(pixels.sci) == pytest.approx(50, abs=1) for pixels in exposure.pixels)
 
 
+# SHUTSTA -> shutters of the aperture, and how far its source is from the middle of that
+LOSSES = {"x": (1, 0), "x1": (3, -1), "1x": (3, 1), "1x1": (3, 0), "11x11": (3, 0), "x1111": (3, -1), "1111x": (3, 1), "10x01": (1, 0)}
+
+
+def test_losses_of_slitlets_of_any_number_of_shutters(tmp_path):
+    """A source has light on both its sides, on one, or on none; two shutters have of even light the mean of one and of three."""
+    for state, (size, off) in LOSSES.items():
+        exposure = kit.exposure(shutters=True)
+        refs = kit.of(kit.references(tmp_path, shutters=True), exposure)
+        for pixels in exposure.pixels:
+            pixels.header.update({"SHUTSTA": state, "SRCTYPE": "POINT"})
+        pathloss.apply(exposure, refs, "shutters")
+        wavelength = exposure.pixels[0].extra["WAVELENGTH"].astype(float)
+        good = (wavelength > 0.62) & (wavelength < 5.0)
+        number, x, y = (1 if size == 1 else 2), 0.13, -0.11 + off
+        point = 0.9 - 0.02 * wavelength - 0.5 * x**2 - 0.1 * (y - 0.05 * number) ** 2
+        uniform = 0.95 - 0.01 * (1.5 if len(state) == 2 else number) - 0.01 * wavelength
+        for pixels in exposure.pixels:
+            assert pixels.header["PTHLOSS"] == "POINT", state
+        np.testing.assert_allclose(exposure.pixels[0].extra["PATHLOSS_PS"][good], point[good], atol=2e-3, err_msg=state)
+        np.testing.assert_allclose(exposure.pixels[0].extra["PATHLOSS_UN"][good], uniform[good], atol=1e-4, err_msg=state)
+
+
+@pytest.mark.parametrize("shutters", [False, True])
+def test_what_is_not_known_is_nan_everywhere_and_flagged(tmp_path, shutters):
+    """No pixel stays at its counts beside others in MJy, where a reference does not reach; none has a flux without an error."""
+    exposure, refs = calibrated(tmp_path, shutters)
+    kind = "shutters" if shutters else "slits"
+    for apply in (flat_field.apply, pathloss.apply, photom.apply):
+        apply(exposure, refs, kind)
+    for pixels in exposure.pixels:
+        lost = np.isnan(pixels.sci)
+        assert 0.02 < lost.mean() < 0.5
+        for name, plane in pixels.planes():
+            np.testing.assert_array_equal(np.isnan(plane) if name != "dq" else plane & dq.DO_NOT_USE != 0, lost, err_msg=name)
+        wavelength = pixels.extra["WAVELENGTH"]
+        assert lost[~((wavelength > 0.62) & (wavelength < 5.1))].all()
+        assert np.nanmax(np.abs(pixels.sci)) < 5 * np.nanmedian(pixels.sci)
+
+
 def test_a_source_outside_its_slit_is_left_alone(tmp_path, caplog):
     exposure, refs = calibrated(tmp_path)
     exposure.pixels[0].header["SRCXPOS"] = 0.7

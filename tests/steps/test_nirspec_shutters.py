@@ -9,8 +9,8 @@ from astropy.io import fits
 import nirspec
 from jwcal.arithmetic.slits import open_slits
 from jwcal.model.references import References
-from jwcal.steps import assign_wcs, extract_2d, msa_flagging
-from jwcal.vocabulary.dq import MSA_FAILED_OPEN
+from jwcal.steps import assign_wcs, extract_2d, msa_flagging, resample_spec
+from jwcal.vocabulary.dq import DO_NOT_USE, MSA_FAILED_OPEN
 from jwcal.vocabulary.errors import InputError, ReferenceError
 from nirspec import needs_real
 
@@ -82,20 +82,42 @@ def test_cut_outs_that_overlap_are_each_their_own(tmp_path):
 
 
 def test_references_of_fixed_slits_only_with_fixed_slits(folder, tmp_path):
-    """Which references a job has: those of slits too, where the metadata have a source in one for its configuration and dither."""
+    """Those of slits are asked for where the metadata have a source in one for the configuration and dither, or can't be read."""
     from jwcal.associations import members
     from jwcal.settings.recipe import Recipe
 
     nirspec.metadata(tmp_path / "alone_msa.fits", fixed=None)
     (tmp_path / "broken_msa.fits").write_text("no FITS file")
-    files = {"fflat": "of_shutters.fits", "fflat@NRS_FIXEDSLIT": "of_slits.fits"}
-    kinds = {}
+    exposures = {}
     for path in (folder / FILE, tmp_path / "alone_msa.fits", tmp_path / "broken_msa.fits"):
-        recipe = Recipe("spec2", [], {"assign_wcs": {"skip": False}}, dict(files), dict(files))
-        members.add_named(recipe, {**nirspec.SHUTTERS, "MSAMETFL": path.name}, path.parent / "made_rate.fits")
-        assert recipe.members == [{"path": str(path), "exptype": "msametadata"}] and recipe.names == recipe.references
-        kinds[path.name] = set(recipe.references)
-    assert kinds == {FILE: set(files), "alone_msa.fits": {"fflat"}, "broken_msa.fits": set(files)}
+        exposures[path.name] = {**nirspec.SHUTTERS, "MSAMETFL": path.name}, path.parent / "made_rate.fits"
+        recipe = Recipe("spec2", [], {"assign_wcs": {"skip": False}}, {}, {})
+        members.add_named(recipe, *exposures[path.name])
+        assert recipe.members == [{"path": str(path), "exptype": "msametadata"}]
+    assert {name: members.may_have_slits([one]) for name, one in exposures.items()} == {
+        FILE: True,
+        "alone_msa.fits": False,
+        "broken_msa.fits": True,
+    }
+    alone = exposures["alone_msa.fits"]
+    assert members.may_have_slits([alone, exposures[FILE]])  # one of those that are combined has them
+    assert members.may_have_slits([({**alone[0], "MSAMETFL": "lost_msa.fits"}, alone[1])])
+    elsewhere = {"alone": {"msa": alone[1].parent / "alone_msa.fits"}}
+    assert not members.may_have_slits([(alone[0], folder / "made_cal.fits")], elsewhere)
+
+
+@pytest.mark.parametrize("pipeline", ["spec2", "spec3"])
+def test_without_fixed_slits_neither_stage_asks_for_them(pipeline, no_crds):
+    from jwcal.settings import chains, config
+    from jwcal.workflow import plan
+
+    header = nirspec.exposure((16, 16), **nirspec.SHUTTERS).header
+    needed, others = chains.reference_types([step.name for step in chains.chain(pipeline, header).steps])
+    none = dict.fromkeys([*needed, *others], "N/A")
+    overrides = [{"match": {"EXP_TYPE": exp_type}, "files": none} for exp_type in ("NRS_MSASPEC", "NRS_FIXEDSLIT")]
+    given = config.load({"references": {"overrides": overrides}})
+    kinds = [{*plan.recipe_for(pipeline, header, given, slits=slits).references} for slits in (lambda: True, lambda: False)]
+    assert {"extract1d", "extract1d@NRS_FIXEDSLIT"} <= kinds[0] and kinds[1] == {kind for kind in kinds[0] if "@" not in kind}
 
 
 @pytest.mark.parametrize(
@@ -179,6 +201,31 @@ def test_failed_open_shutters(folder):
     inside = flagged[head["SLTSTRT2"] - 1 :, head["SLTSTRT1"] - 1 :][: head["SLTSIZE2"], : head["SLTSIZE1"]]
     assert inside.sum() == flagged.sum() > 1000 and np.isfinite(slit.extra["WAVELENGTH"][inside]).all()
     assert 3.5 < flagged.sum(axis=0)[np.unique(columns)].mean() < 6  # a shutter is about five rows high
+
+
+@pytest.mark.parametrize("exclude", [False, True])
+def test_light_of_a_stuck_shutter_can_be_left_out(folder, exclude):
+    """It crosses slitlet 12; the slitlet's own shutter that does not close either is open as it should be."""
+    stray, own = shutter(1, 230, 82), shutter(1, 200, 81)
+    exposure, refs = with_failed(folder, "stray.json", [stray, own])
+    alone, its = with_failed(folder, "alone.json", [stray])
+    msa_flagging.apply(alone, its)
+    seen = (alone.dq & MSA_FAILED_OPEN) != 0
+    exposure.dq[:] = 0
+    for _, plane in exposure.only.planes():
+        if plane.dtype == np.float32:
+            plane[:] = 1
+    exposure.sci[seen] = 100
+    assign_wcs.apply(exposure, refs, "nrs_shutters")
+    msa_flagging.apply(exposure, refs, exclude=exclude)
+    np.testing.assert_array_equal((exposure.dq & DO_NOT_USE) != 0, seen & exclude)
+    assert ((exposure.dq & MSA_FAILED_OPEN) != 0).sum() > 1.5 * seen.sum()
+    slit = extract_2d.apply(exposure, refs, "slits", slit_names=["12"])
+    slit.pixels[0].header["DISPAXIS"] = 1
+    rectified = resample_spec.apply(slit).sci
+    values = rectified[np.isfinite(rectified)]
+    assert (values > 50).any() != exclude and (np.abs(values - 1) < 1e-5).sum() > 1500
+    assert (np.abs(values - 1) < 1e-5).all() == exclude
 
 
 def test_no_failed_shutter_and_a_wrong_list(folder):

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import nirspec
-from jwcal.steps import assign_wcs, extract_2d
+from jwcal.model.exposure import Members
+from jwcal.model.references import References
+from jwcal.steps import assign_mtwcs, assign_wcs, extract_1d, extract_2d, resample_spec, srctype
 from jwcal.vocabulary.errors import InputError, ReferenceError, Skip
 from nirspec import needs_real
 from peer import needs_peer, peer_python
@@ -101,6 +103,41 @@ def test_the_cut_out_ends_with_the_subarray(folder):
     series = cut(folder, "nrs_bright", (2, 32, 512), SUBARRAY="SUB512", SUBSTRT1=1089, SUBSTRT2=959, FXD_SLIT="S1600A1", NINTS=2)
     head = series.header
     assert series.sci.shape[1:] == (head["SLTSIZE2"], head["SLTSIZE1"]) and head["SLTSTRT1"] == 1
+
+
+def test_nods_of_a_target_that_moves(folder):
+    """The telescope follows it by 5 arcsec: in its own frame both nods are one slit, and the target is where its header says."""
+    members, plain = [], []
+    for number, moved in enumerate((0.0, 5.0 / 3600)):
+        for made in (members, plain):
+            one = cut(folder, options={"slit_names": ["S200A1"]}, DEC_REF=54.0 + moved)
+            one.header.sci.update({"MT_RA": 165.0, "MT_DEC": 54.0 + moved})
+            one.header.primary.update({"EXPOSURE": str(number + 1), "TARGTYPE": "MOVING"})
+            one.only.dq[:] = 0
+            made.append(srctype.apply(one, None, "primary"))
+    together = Members([(one, "science") for one in members])
+    assign_mtwcs.apply(together)
+    one, followed, fixed = (resample_spec.apply(given) for given in (plain[0], together, plain))
+    assert followed.sci.shape == one.sci.shape and fixed.sci.shape[0] > 2 * one.sci.shape[0]
+    assert followed.header["TARG_DEC"] == pytest.approx(54.0 + 2.5 / 3600, abs=1e-9)
+    places = [made.wcs(200.0, 18.0) for made in (one, followed)]
+    assert places[1][1] - places[0][1] == pytest.approx(2.5 / 3600, abs=0.01 / 3600)
+
+
+@pytest.mark.parametrize("lit", [0, 1, 3])
+def test_a_slit_that_hardly_reaches_the_detector(folder, prism, lit, caplog):
+    """Of less than two rows no spectrum can be made: left out, and told. Once it ended the exposure, and with it all other slits."""
+    head, wavelength = prism.pixels[0].header, prism.pixels[0].extra["WAVELENGTH"]
+    rows = head["SLTSTRT2"] - 1 + int(np.flatnonzero(np.isfinite(wavelength).any(axis=1))[0]) + lit
+    with caplog.at_level("INFO"):
+        made = cut(folder, shape=(rows, 2048))
+    assert [slit.header["SLTNAME"] for slit in made.pixels] == ["S200A1"] * (lit > 1) + ["S200A2", "S400A1", "S1600A1"]
+    assert ("Not on NRS1: S200A1" in caplog.text) == (lit < 2)
+    for slit in made.pixels:
+        slit.dq[:] = 0
+    rectified = resample_spec.apply(srctype.apply(made, None, "primary"))
+    (spectra,) = extract_1d.apply(rectified, References({}, rectified.header), place="slit")
+    assert [np.isfinite(one.table["FLUX"]).sum() > 400 for one in spectra.spectra] == [True] * len(made.pixels)
 
 
 def test_a_lamp_has_no_sky(folder):

@@ -14,7 +14,7 @@ from jwcal.kernels.soss.pixel_integrals import pixel_integrals
 from jwcal.model.exposure import Members
 from jwcal.model.references import Reference
 from jwcal.products import stored
-from jwcal.steps import extract_1d, photom
+from jwcal.steps import bkg_subtract, extract_1d, photom
 from jwcal.vocabulary import dq as bits
 from jwcal.vocabulary.errors import InputError, ReferenceError, Skip
 
@@ -263,6 +263,64 @@ def test_the_wheel_turns_all_orders_alike(files):
         np.testing.assert_allclose(after.wavelength - middle.wavelength, middle.wavelength - before.wavelength, atol=1e-5)
         assert abs((after.wavelength - middle.wavelength).mean()) > 1e-5
         assert np.sign(after.y[0] - middle.y[0]) != np.sign(after.y[-1] - middle.y[-1]) or middle.order == 3
+
+
+def under_a_sky(files, scales, moved=0.0, **options):
+    """A series under a sky whose step is so many columns from the template's: the exposure, and it without the sky."""
+    made = soss.simulate(files, nints=2, **options)
+    x = np.arange(soss.COLUMNS)
+    template = np.stack([np.interp(x - moved, x, row) for row in soss.sky()])
+    right = x >= 700 + moved + 0.02 * np.arange(soss.ROWS)[:, None]
+    without = made.exposure.sci.copy()
+    made.exposure.sci += (template * np.where(right, scales[1], scales[0])).astype(np.float32)
+    return made, without
+
+
+@pytest.mark.parametrize("moved", [0.0, 3.0, -2.5])
+def test_sky_whose_step_is_elsewhere(files, moved):
+    """Users, slitless 21: a side of 1.0 and one of 1.3 of the template, to 1 %, the step to a tenth of a column; the peer leaves it."""
+    left = {}
+    for way in ("surroundings", "pixels"):
+        made, without = under_a_sky(files, (1.0, 1.3), moved)
+        bkg_subtract.apply(made.exposure, made.refs, template="soss", soss_fit=way)
+        left[way] = (made.exposure.sci - without)[0]
+    template = soss.sky()
+    off = left["surroundings"] / template
+    assert abs(np.nanmedian(off[:, 10:680])) < 0.01 and abs(np.nanmedian(off[:, 720:2040])) < 0.013
+    # 5 DN/s stand beside 2: a tenth of a column leaves a tenth of what the steepest columns differ by
+    assert np.nanmax(np.abs(np.nanmean(left["surroundings"][:, 685:725], axis=0))) < 0.2
+    assert abs(np.nanmedian(left["pixels"][:, 720:2040] / template[:, 720:2040])) > 0.05
+    assert np.nanmax(np.abs(np.nanmean(left["pixels"][:, 685:725], axis=0))) > (1 if moved else 0.4)
+
+
+@pytest.mark.parametrize("way", ["surroundings", "pixels"])
+def test_sky_without_reference_pixels(files, way):
+    """Users, slitless 21: whatever these have, and pixels without a value: what is taken off the others stays the same."""
+    found = []
+    for value in (1e3, -50.0, np.nan):
+        made, _ = under_a_sky(files, (1.0, 1.1))
+        exposure = made.exposure
+        edges = exposure.dq & bits.REFERENCE_PIXEL > 0
+        exposure.dq[edges] = bits.REFERENCE_PIXEL
+        exposure.sci[edges] = value
+        exposure.sci[:, 100:110, 300:310] = np.nan
+        bkg_subtract.apply(exposure, made.refs, template="soss", soss_fit=way)
+        found.append(exposure.sci[~edges])
+    assert np.isnan(found[0]).sum() == 200
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+
+
+def test_sky_that_can_not_be_told(files, caplog):
+    """A step beyond reach is left where the template has it, with a warning; an exposure without a value is left alone."""
+    made, without = under_a_sky(files, (1.0, 1.3), 12.0)
+    bkg_subtract.apply(made.exposure, made.refs, template="soss")
+    assert "more than 8 columns from the template's" in caplog.text
+    left = (made.exposure.sci - without)[0] / soss.sky()
+    assert abs(np.nanmedian(left[:, 10:660])) < 0.1 and abs(np.nanmedian(left[:, 740:2040])) < 0.1
+    made.exposure.sci[:] = np.nan
+    with pytest.raises(Skip, match="no pixel can be used"):
+        bkg_subtract.apply(made.exposure, made.refs, template="soss")
 
 
 def test_bad_input(files, tmp_path):

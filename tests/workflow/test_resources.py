@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from jwcal.simulate.modes import MODES
 from jwcal.workflow import plan, resources
 
 # Each job is a process of its own, which tells its peak: a child's usage as its parent sees it is never below the parent's own.
@@ -59,7 +61,12 @@ def simulate(folder, options):
 
 def check(folder, data, crds, steps):
     """Run the jobs of the data one after the other; returns what is wrong."""
-    made = plan.make({"data": str(data), "results": str(folder / "results"), "steps": steps, "references": {"crds_path": str(crds)}})
+    return check_jobs(folder, {"data": str(data), "steps": steps, "references": {"crds_path": str(crds)}})
+
+
+def check_jobs(folder, settings):
+    """Run the jobs of a configuration one after the other; returns what is wrong."""
+    made = plan.make({**settings, "results": str(folder / "results")})
     assert made.jobs and not made.problems
     wrong = []
     for job in sorted(made.jobs, key=lambda job: job.stage):
@@ -89,3 +96,38 @@ def test_request(options, steps, tmp_path, no_crds):
     child.join()
     assert child.exitcode == 0
     assert check(tmp_path, tmp_path / "data", tmp_path / "crds", steps) == []
+
+
+def members(folder, number=200):
+    """Calibrated dithers of one small image, for a mosaic."""
+    from jwcal.simulate import calibrated, scene
+    from jwcal.simulate.exposures import TARGET
+
+    dithers = [(0.4 * (n % 20) - 4, 0.4 * (n // 20) - 2) for n in range(number)]
+    field = scene.make_scene(*TARGET, radius=9.0, stars=400, galaxies=0, faintest=5e-7, separation=0.3)
+    made = calibrated.simulate_mosaic(detectors=["NRCB1"], subarray="SUB160P", dithers=dithers, errors=0.02, field=field)
+    calibrated.write_program(folder, made)
+
+
+@full
+def test_a_mosaic_of_two_hundred(tmp_path):
+    child = multiprocessing.get_context("spawn").Process(target=members, args=(tmp_path,))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    assert check(tmp_path, tmp_path / "data", tmp_path / "crds", {}) == []
+
+
+LARGE = {  # mode: options that make it as large as it is in the archive, or nearly so
+    "mir_lrs-slitless_series": {"nints": 400, "each": 50, "ngroups": 3},
+}
+
+
+@full
+@pytest.mark.parametrize("name", LARGE)
+def test_large_spectra(name, tmp_path):
+    child = multiprocessing.get_context("spawn").Process(target=MODES[name].make, args=(tmp_path,), kwargs={"noise": False, **LARGE[name]})
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    assert check_jobs(tmp_path, yaml.safe_load((tmp_path / "config.yaml").read_text())) == []

@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 import pytest
 import yaml
+from rows import SHORT
 
 from conftest import PROGRAM
 from jwcal.simulate.program import make_program
+from jwcal.simulate.tour import make_tour
 from jwcal.workflow import plan
 from slurm import cluster as slurm
 
@@ -136,9 +138,10 @@ def local(program):
     return run.products
 
 
-def command(folder, results, *arguments, data="data", until="stage2", **references):
+def command(folder, results, *arguments, data="data", until="stage2", settings=None, **references):
     """A call of Snakemake, with a configuration of its own."""
-    config = {"data": data, "results": results, "until": until, "references": {"crds_path": "crds", **references}}
+    config = settings or {"data": data, "until": until, "references": {"crds_path": "crds", **references}}
+    config = {**config, "results": results}
     (folder / f"{results}.yaml").write_text(yaml.safe_dump(config))
     return [Path(sys.executable).parent / "snakemake", "-s", ROOT / "Snakefile", "--configfile", f"{results}.yaml", *map(str, arguments)]
 
@@ -173,7 +176,8 @@ def end(begun):
         begun.process.wait(timeout=600)
     finally:
         begun.process.kill()
-    products = {str(path.relative_to(begun.results)): path.read_bytes() for path in begun.results.glob("stage*/*.fits")}
+    made = [path for path in begun.results.glob("stage*/*") if path.suffix in (".fits", ".ecsv")]
+    products = {str(path.relative_to(begun.results)): path.read_bytes() for path in made}
     jobs = [(state, memory) for number, name, state, memory in listed(begun.cluster) if number not in begun.known]
     return Run(begun.process.returncode, begun.said.read_text(), products, jobs)
 
@@ -212,6 +216,18 @@ def test_products_are_those_of_a_local_run(cluster, program, local, tmp_path):
     assert snapshot(program / "crds") == before
     again = snakemake(program, "cluster", *arguments, cluster=cluster, until="stage3")
     assert again.status == 0 and "Nothing to be done" in again.text and not again.jobs, again.text
+
+
+@pytest.mark.slurm
+def test_all_pipelines(cluster, tmp_path):
+    """A mode of each: the jobs do with the memory that they ask for, and make the products of a local run byte for byte."""
+    settings = yaml.safe_load(make_tour(tmp_path, only=SHORT).config.read_text())
+    here = snakemake(tmp_path, "here", "--cores", "2", settings=settings)
+    assert here.status == 0, here.text
+    there = snakemake(tmp_path, "there", *ON_CLUSTER, cluster=cluster, settings=settings)
+    assert there.status == 0, there.text
+    assert {state for state, _ in there.jobs} == {"COMPLETED"}
+    assert there.products == here.products
 
 
 @pytest.fixture(scope="module")

@@ -264,6 +264,27 @@ def test_a_member_that_is_not_there_costs_its_product_alone(planned, tmp_path):
     assert len(found[FIRST][0]) == 2 and not made.problems
 
 
+@pytest.mark.parametrize("how", ["never came", "truncated"])
+def test_a_lost_nod_costs_the_others_no_more_than_itself(planned, tmp_path, tiny_rate, how):
+    """They are calibrated with the nods that are there; the summary, once, their jobs and so their products say what they are without."""
+    gone = FIRST.replace("_00001_", "_00003_")
+    for name, other in ((FIRST, SECOND), (SECOND, FIRST)):
+        write(tmp_path / "data" / f"{name}_asn.json", (name, {"science": rate(name), "background": rate(other, gone)}))
+    if how == "truncated":
+        (tmp_path / "data" / f"{gone}_rate.fits").write_bytes(tiny_rate.read_bytes()[:9000])
+    found, made = planned()
+    assert found[FIRST] == (rate(SECOND), f"{FIRST}_asn.json") and found[SECOND] == (rate(FIRST), f"{SECOND}_asn.json")
+    words = f"without {gone}, which is in the association and neither among the data nor made"
+    assert [remark for remark in made.remarks if "without" in remark and "stage 3" not in remark][0] == f"{FIRST}, {SECOND}: {words}"
+    assert [recipe.association["lacks"] for recipe in made.recipes.values() if recipe.pipeline == "image2" and recipe.members] == [
+        words
+    ] * 2
+    assert len(made.problems) == (how == "truncated")
+    write(tmp_path / "data" / f"{FIRST}_asn.json", (FIRST, {"science": rate(FIRST), "background": rate(gone)}))
+    found, made = planned()
+    assert found[FIRST][0] == [] and f"{FIRST}: {words}: no background is left" in made.remarks
+
+
 def test_a_member_whose_exposure_is_calibrated_already(planned, tmp_path):
     """There is only its cal file: what the association wants of it nothing makes."""
     os.rename(tmp_path / "data" / f"{SKY}_rate.fits", tmp_path / "data" / f"{SKY}_cal.fits")
@@ -328,6 +349,8 @@ def test_an_archive_s_association_that_lacks_a_member(planned, tmp_path):
     words = f"without {gone}, which is in b_asn.json and not among the data"
     assert f"{job.exposure}: {words}" in made.remarks
     assert [recipe.association["lacks"] for recipe in made.recipes.values() if "lacks" in recipe.association] == [words]
+    write(tmp_path / "data/c_asn.json", (gone, {"science": rate(gone)}))  # how it would be calibrated: that makes no cal of it
+    assert f"{job.exposure}: {words}" in planned()[1].remarks
     write(tmp_path / "data/b_asn.json", ("mosaic", members), asn_type="image3", asn_id="c1000")  # of more than one observation
     assert not any("without" in remark for remark in planned()[1].remarks)
 

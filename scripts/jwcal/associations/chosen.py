@@ -148,7 +148,8 @@ def _loaded(config, found, chosen):
 
 def _given(exposures, loaded, chosen):
     """Of the associations that the user gives one for each product; what can't be used is noted."""
-    known = {exposure.root for exposure in exposures} | {association.product for association, _ in loaded if association.stage == 2}
+    known = {exposure.root for exposure in exposures}
+    known |= {association.product for association, _ in loaded if association.stage == 2 and not _absent(association, known)}
     by_product = defaultdict(list)
     for association, asked in loaded:
         fault = _fault(association, known)

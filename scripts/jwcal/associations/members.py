@@ -3,13 +3,15 @@
 from functools import lru_cache
 from pathlib import Path
 
+from ..program.index import parse_name
 from ..settings import chains
 from ..vocabulary.errors import InputError
-from ..vocabulary.reference_types import plain
 from . import places
 from .model import MADE
 
 NAMED = {"msametadata": "MSAMETFL"}  # members that no association has: a keyword of the exposure names the file
+
+NAMED_AT_MOST = 3  # members that are named of those that are not there
 
 CATALOGUE = "tweakreg_catalog"  # type of the files with the stars of a member
 
@@ -46,17 +48,19 @@ def add(recipe, association, files=None):
     recipe : Recipe
     association : associations.Association
     files : dict, optional
-        Root -> {suffix: path} of files that are there or will be; others are looked for where the association's own file says.
+        Root -> {suffix: path} of files that are there or will be; others are looked for where the association's own file says. An
+        exposure without any is one that can't be used.
 
     Raises
     ------
     InputError
-        A member is not there, and nothing makes it.
+        A member is not there, and nothing makes it. A nod, which is a background for the others of its observation, may be lost: the
+        recipe says that it is done without.
     """
     steps = [step for step, parameters in recipe.parameters.items() if not parameters["skip"]]
     wanted = {exptype for step in steps for exptype in chains.member_types(step)}
     recipe.association = {"table": association.table, "pool": association.pool}
-    recipe.members = []
+    recipe.members, lost = [], []
     if recipe.takes == "members":
         wanted.add("science")
         recipe.association["asn_id"] = association.asn_id
@@ -64,19 +68,42 @@ def add(recipe, association, files=None):
     for member in association.members:
         if member.exptype in wanted and not (member.exptype == "science" and (recipe.takes != "members" or member is association.science)):
             root, suffix = chains.root_and_suffix(member.expname)
-            path = (files or {}).get(root, {}).get(suffix) or places.of(association, member)
-            if not path:
+            known = (files or {}).get(root)
+            path = (known or {}).get(suffix) or (None if known == {} else places.of(association, member))
+            if path:
+                recipe.members.append({"path": str(path), "exptype": member.exptype})
+            elif recipe.takes != "members" and _is_nod(member, association.science):
+                lost.append(root)
+            else:
                 do = "Let the run go to stage 3, or add it to the data" if member.exptype in MADE and not association.given else ""
                 raise InputError(
                     f"there is no {member.expname}, the {member.exptype.replace('_', ' ')} of {association.product}, and nothing makes it",
                     association.given or association.table,
                     do or "Add it to the data, or take it out of the association",
                 )
-            recipe.members.append({"path": str(path), "exptype": member.exptype})
+    if lost:
+        others = "" if any(member["exptype"] == "background" for member in recipe.members) else ": no background is left"
+        recipe.association["lacks"] = lack(lost, "in the association and neither among the data nor made") + others
     if recipe.takes == "members":
         groups = {chains.root_and_suffix(member.expname)[0]: member.group for member in association.of_type("science") if member.group}
         recipe.association |= {"groups": groups} if groups else {}
         _add_catalogues(recipe, association)
+
+
+def _is_nod(member, science):
+    """Whether a background is a nod: of the science's own observation, as their names tell it."""
+    here, there = (parse_name(chains.root_and_suffix(one.expname)[0]) for one in (science, member))
+    return member.exptype == "background" and None not in (here, there) and here[:2] == there[:2]
+
+
+def lack(names, why):
+    """What a product is made without, in words: exposures, and where one would have looked for them."""
+    return f"without {some(names)}, which {'is' if len(names) == 1 else 'are'} {why}"
+
+
+def some(names):
+    """The first of some names, and how many more."""
+    return ", ".join(names[:NAMED_AT_MOST]) + f" and {len(names) - NAMED_AT_MOST} more" * (len(names) > NAMED_AT_MOST)
 
 
 def _add_catalogues(recipe, association):
@@ -97,8 +124,6 @@ def _add_catalogues(recipe, association):
 def add_named(recipe, header, source, files=None):
     """Add to a recipe the files that keywords of the exposure name, where its steps read them. What is not found the steps tell.
 
-    Where the metadata of shutters have no fixed slit among the slitlets, the recipe keeps no references of fixed slits either.
-
     Parameters
     ----------
     recipe : Recipe
@@ -109,30 +134,43 @@ def add_named(recipe, header, source, files=None):
         As for `add`.
     """
     wanted = {exptype for step, parameters in recipe.parameters.items() if not parameters["skip"] for exptype in chains.member_types(step)}
-    for exptype, keyword in NAMED.items():
-        name = str(header.get(keyword) or "").strip()
-        if exptype not in wanted or not name:
-            continue
-        root, suffix = chains.root_and_suffix(name)
-        beside = Path(source).parent / Path(name).name
-        path = beside if beside.is_file() else (files or {}).get(root, {}).get(suffix)
+    for exptype in NAMED:
+        path = _named(exptype, header, source, files) if exptype in wanted else None
         if path:
             recipe.members.append({"path": str(path), "exptype": exptype})
-            _leave_out_slits(recipe, header, path)
 
 
-def _leave_out_slits(recipe, header, path):
-    """Without the references of some slits that the exposure has not; of a file that can't be read the step tells."""
-    others = {kind for kind in recipe.references if plain(kind) != kind}
-    if not others:
-        return
-    try:
-        among = _with_slits(str(path), Path(path).stat().st_mtime_ns)
-        here = int(header["MSAMETID"]), int(header["PATT_NUM"])
-    except (InputError, OSError, KeyError, TypeError, ValueError):
-        return
-    if here not in among:
-        recipe.references, recipe.names = ({k: v for k, v in its.items() if k not in others} for its in (recipe.references, recipe.names))
+def _named(exptype, header, source, files=None):
+    """Where the file is that a keyword of an exposure names; None where it is not found."""
+    name = str(header.get(NAMED[exptype]) or "").strip()
+    if not name:
+        return None
+    root, suffix = chains.root_and_suffix(name)
+    beside = Path(source).parent / Path(name).name
+    return beside if beside.is_file() else (files or {}).get(root, {}).get(suffix)
+
+
+def may_have_slits(exposures, files=None):
+    """Whether exposures through shutters may have fixed slits too: only then the references of these are asked for.
+
+    They have none if the metadata of the shutters tell it of each. Of a file that can't be read the step tells.
+
+    Parameters
+    ----------
+    exposures : iterable of (mapping, path)
+        Header and file of each.
+    files : dict, optional
+        As for `add`.
+    """
+    for header, source in exposures:
+        path = _named("msametadata", header, source, files)
+        try:
+            among = _with_slits(str(path), Path(path).stat().st_mtime_ns) if path else None
+            if among is None or (int(header["MSAMETID"]), int(header["PATT_NUM"])) in among:
+                return True
+        except (InputError, OSError, KeyError, TypeError, ValueError):
+            return True
+    return False
 
 
 @lru_cache(maxsize=256)

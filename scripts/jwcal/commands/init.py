@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..files.storage import replaced
 from ..program import index
+from ..report.words import count
 from ..settings import chains, facts, texts
 from ..settings.tables import table
 from ..version import VERSION
@@ -34,7 +35,8 @@ def main(arguments):
         return words.fail(error)
     for path, message in found.problems:
         print(f"can't be used: {path}: {message}")
-    print(f"{options.output}: for {len(found.exposures)} exposures. jwcal plan --configfile {options.output} tells what would be made")
+    number = count(len(found.exposures), "exposure")
+    print(f"{options.output}: for {number}. jwcal plan --configfile {options.output} tells what would be made")
     return 0
 
 
@@ -89,8 +91,8 @@ def text(found, data, results):
     headers = {id(exposures[0]): exposures[0].header for exposures in kinds.values()}
     known = [(name, headers[one]) for name, one in pipelines if chains.is_built(name, headers[one])]
     steps = dict.fromkeys(step.name for name, header in known for step in chains.chain(name, header).steps)
-    for step, names in described.matters().items():
-        if step not in steps:
+    for step, names in described.matters([header for _, header in known]).items():
+        if step not in steps or not names:
             continue
         lines.append(f"#   {step}:  # {texts.of_step(step).line}")
         for name in names:

@@ -13,12 +13,16 @@ from ..vocabulary.errors import JwcalError
 from ..workflow import plan
 from . import words
 
+USUAL = "warning"  # how much is logged beside the plan
+
 
 def main(arguments):
     """Print the plan; the exit status is 1 where something can't be used."""
     try:
         options = _parser().parse_args(words.spelled_out(arguments))
-        words.begin_logging(options)
+        if options.picture:
+            graph.kind_of(options.picture)
+        words.begin_logging(options, USUAL)  # what is planned is told below
         given = words.settings(options, options.data, options.results)
         if "results" in given:
             found = _found(given)
@@ -48,5 +52,5 @@ def _parser():
     parser.add_argument("--json", action="store_true", help="all of it as JSON")
     parser.add_argument("--picture", metavar="FILE", help=f"draw the program: {', '.join(f'*.{kind}' for kind in graph.FORMATS)}")
     words.add_parameters(parser.add_argument_group("parameters and references"))
-    words.add_logging(parser.add_argument_group("what is said"))
+    words.add_logging(parser.add_argument_group("what is said"), USUAL)
     return parser

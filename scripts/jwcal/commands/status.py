@@ -1,16 +1,16 @@
-"""What a run has done, what failed and why, and what waits."""
+"""What a run has done, what is out of date, what failed and why, and what waits."""
 
 import json
 from collections import Counter
 from pathlib import Path
 
 from ..report import remains
-from ..report.words import duration, stopping, waiting
+from ..report.words import count, duration, stopping, waiting
 from ..vocabulary.errors import JwcalError
 from ..workflow import stale
 from . import words
 
-SHOWN, LINES = 20, 5  # jobs of one state that are named; lines of a failed job's log
+SHOWN, REASONS, LINES = 20, 4, 5  # jobs of one state that are named; reasons of a job; lines of a failed job's log
 
 
 def main(arguments):
@@ -54,6 +54,7 @@ def _job(job, late):
         "state": job.state,
         "seconds": job.seconds,
         "products": [str(product.path) for product in job.products if product.exists],
+        "why": job.why,
         "message": job.message,
         "log": str(job.log),
         "log_end": job.log_end,
@@ -67,11 +68,13 @@ def _text(found, options):
     for stage in sorted({job["stage"] for job in jobs}):
         states = Counter(job["state"] for job in jobs if job["stage"] == stage)
         seconds = sum(job["seconds"] or 0 for job in jobs if job["stage"] == stage)
-        parts = [f"{states[state]} {word}" for state, word in _STATES if states[state]]
-        lines.append(f"  {stage.replace('stage', 'stage ')}: {', '.join(parts)} of {states.total()} jobs ({duration(seconds)} of work)")
-    for state, word in _STATES if options.verbose else _STATES[1:]:
+        parts = [f"{states[state]} {state}" for state in _STATES if states[state]]
+        lines.append(
+            f"  {stage.replace('stage', 'stage ')}: {', '.join(parts)} of {count(states.total(), 'job')} ({duration(seconds)} of work)"
+        )
+    for state in _STATES if options.verbose else _STATES[1:]:
         mine = [job for job in jobs if job["state"] == state]
-        lines += [f"{word}:"] * bool(mine)
+        lines += [f"{state}:"] * bool(mine)
         shown = mine if options.verbose else mine[:SHOWN]
         for job in shown:
             lines += _lines(job, options.lines)
@@ -80,7 +83,7 @@ def _text(found, options):
     return "\n".join([*lines, *stopping(found["stops"]), *waiting(found["waits"])])
 
 
-_STATES = ((remains.DONE, "done"), (remains.FAILED, "failed"), (remains.WAITING, "waiting"))
+_STATES = (remains.DONE, remains.OLD, remains.FAILED, remains.WAITING)
 
 
 def _lines(job, number):
@@ -90,5 +93,8 @@ def _lines(job, number):
         return [f"{name}: {job['message']}", f"    log: {job['log']}", *(f"    | {line}" for line in end)]
     if job["state"] == remains.DONE:
         return [f"{name} ({duration(job['seconds'])})"]
+    if job["state"] == remains.OLD:
+        why = job["why"][:REASONS] + [f"and {len(job['why']) - REASONS} more"] * (len(job["why"]) > REASONS)
+        return [f"{name}: {'; '.join(why)}"]
     waits = [f"{other['pipeline']} {other['exposure']} ({other['state']})" for other in job["waits_for"]]
     return [f"{name}: {'for ' + ', '.join(waits[:3]) + f' and {len(waits) - 3} more' * (len(waits) > 3) if waits else 'not begun'}"]

@@ -52,17 +52,17 @@ def spelled_out(arguments):
 # --- how much is said ---
 
 
-def add_logging(group):
+def add_logging(group, usual="info"):
     """-v, -q, --log-level and --log-file."""
     group.add_argument("-v", "--verbose", action="store_true", help="say more: every detail that the steps log")
     group.add_argument("-q", "--quiet", action="store_true", help="say only what goes wrong")
-    group.add_argument("--log-level", choices=LEVELS, help="the same by name (default: info)")
+    group.add_argument("--log-level", choices=LEVELS, help=f"the same by name (default: {usual})")
     group.add_argument("--log-file", metavar="FILE", help="write what is said to a file, in place of the screen")
 
 
-def begin_logging(options):
-    """Log as the options ask."""
-    asked = options.log_level or ("debug" if options.verbose else "warning" if options.quiet else "info")
+def begin_logging(options, usual="info"):
+    """Log as the options ask; what is usual where they ask for nothing."""
+    asked = options.log_level or ("debug" if options.verbose else "warning" if options.quiet else usual)
     level = getattr(logging, asked.upper())
     start_logging(options.log_file, max(level, logging.INFO))
     logging.getLogger("jwcal").setLevel(level)  # not the libraries: their details are thousands of lines

@@ -51,17 +51,23 @@ def write(found, path):
     ConfigError
         The ending is none of these.
     """
-    kind = Path(path).suffix[1:].lower()
-    if kind not in FORMATS:
-        raise ConfigError(
-            f"a picture can't be written as {kind or 'a file without an ending'}", path, f"Choose one of {', '.join(FORMATS)}"
-        )
+    kind = kind_of(path)
     figure = draw(boxes(found), found)
     with replaced(path) as temporary:
         if kind == "html":
             temporary.write_text(_page(figure, found), encoding="utf-8")
         else:
             figure.savefig(temporary, format=kind, dpi=110, metadata={"Date": None} if kind == "svg" else None)
+
+
+def kind_of(path):
+    """As what a picture is written; raises ConfigError where that can't be."""
+    kind = Path(path).suffix[1:].lower()
+    if kind not in FORMATS:
+        raise ConfigError(
+            f"a picture can't be written as {kind or 'a file without an ending'}", path, f"Choose one of {', '.join(FORMATS)}"
+        )
+    return kind
 
 
 def boxes(found):
@@ -120,7 +126,7 @@ def _rank(number, inputs, makers, known):
 def _words(jobs):
     first = jobs[0]
     name = first["exposure"] if len(jobs) == 1 else f"{len(jobs)} exposures" if first["stage"] != "stage3" else f"{len(jobs)} associations"
-    products = f"{first['pipeline']}: {', '.join(suffix for suffix in first['products'])}"
+    products = f"{first['pipeline']}: {outlook.products_of(first)}"
     return _wrapped(name, first["kind"], products)
 
 
@@ -153,7 +159,7 @@ def draw(made, found):
     """The figure of some boxes."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
-    from matplotlib.patches import FancyBboxPatch, PathPatch
+    from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, PathPatch
     from matplotlib.path import Path as Curve
 
     used = sorted({box.column for box in made} | {0})
@@ -170,24 +176,24 @@ def draw(made, found):
         for box in made:
             for number in sorted(box.before):
                 start = (left[made[number].column] + WIDTH, made[number].middle)
-                end = (left[box.column], box.middle)
+                end, back = (left[box.column], box.middle), False
                 if made[number].column == box.column:  # within a stage: around the right side
                     start, end = (start[0], start[1] - 0.05), (start[0], box.middle + 0.05)
                     bend = [start, (start[0] + GAP * 0.8, start[1]), (end[0] + GAP * 0.8, end[1]), end]
-                elif start[0] > end[0]:  # back: a mosaic is the direct image of spectra
-                    start, end = (
-                        (left[made[number].column] + WIDTH / 2, made[number].middle + made[number].height / 2),
-                        (
-                            left[box.column] + WIDTH / 2,
-                            box.middle - box.height / 2,
-                        ),
-                    )
-                    bend = [start, (start[0], end[1] - 0.2), (end[0], start[1] + 0.2), end]
+                elif start[0] > end[0]:  # back, with an arrow: a mosaic is the direct image of spectra
+                    start, end = (left[made[number].column], start[1] + 0.12), (left[box.column] + WIDTH, end[1] - 0.12)
+                    half, back = (start[0] - end[0]) / 2, True
+                    bend = [start, (start[0] - half, start[1]), (end[0] + half, end[1]), end]
                 else:
                     half = (end[0] - start[0]) / 2
                     bend = [start, (start[0] + half, start[1]), (end[0] - half, end[1]), end]
                 curve = Curve(bend, [Curve.MOVETO, Curve.CURVE4, Curve.CURVE4, Curve.CURVE4])
-                axes.add_patch(PathPatch(curve, fill=False, edgecolor="#8a8a8a", linewidth=0.9, zorder=1))
+                look = {"linewidth": 0.9, "zorder": 1}
+                if back:
+                    arrow = {"arrowstyle": "-|>", "mutation_scale": 9, "shrinkA": 0, "shrinkB": 0}
+                    axes.add_patch(FancyArrowPatch(path=curve, color="#5b7fa8", linestyle=(0, (4, 2)), **arrow, **look))
+                else:
+                    axes.add_patch(PathPatch(curve, fill=False, edgecolor="#8a8a8a", **look))
         for box in made:
             corner = (left[box.column], box.middle - box.height / 2)
             shape = FancyBboxPatch(corner, WIDTH, box.height, boxstyle="round,pad=0,rounding_size=0.07", zorder=2)

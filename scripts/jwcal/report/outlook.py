@@ -4,7 +4,7 @@ import os
 import textwrap
 
 from ..settings import facts
-from ..settings.chains import root_and_suffix
+from ..settings.chains import LIST, root_and_suffix
 from . import words
 
 TO_BE_MADE, DEPENDS, CURRENT = "to be made", "made again if its input changes", "up to date"
@@ -52,11 +52,25 @@ def _job(plan, job):
         "members": [dict(member) for member in recipe.members],
         "association": recipe.association.get("table", ""),
         "products": job.outputs,
+        "listed": _listed(recipe) if LIST in job.outputs else [],
         "steps": [step.name for step in recipe.steps if not recipe.parameters[step.name]["skip"]],
         "references": dict(sorted(recipe.names.items())),
         "parameters": _parameters(recipe),
         "memory_mb": job.mem_mb,
     }
+
+
+def _listed(recipe):
+    """Suffixes of the products whose number is known only after the job, which its list names."""
+    running = {step.name for step in recipe.steps if not recipe.parameters[step.name]["skip"]}
+    saves = [save for save in recipe.saves if save.name and set(save.makers) <= running]
+    suffixes = [suffix for save in saves for suffix in save.suffixes.values() if not save.optional or suffix in recipe.save]
+    return list(dict.fromkeys(suffixes))
+
+
+def products_of(job):
+    """The products of a job in words: "i2d, cat, segm, a list of crf"."""
+    return ", ".join(f"a list of {', '.join(job['listed'])}" if suffix == LIST else suffix for suffix in job["products"])
 
 
 def _parameters(recipe):
@@ -82,7 +96,9 @@ def text(found, whole=False):
     counts = {state: sum(job["state"] == state for job in jobs) for state in (TO_BE_MADE, DEPENDS, CURRENT)}
     products = sum(len(job["products"]) for job in jobs)
     said = ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "nothing to be made"
-    lines = [f"{len(jobs)} jobs make {products} products in {found['results']}: {said}"]
+    lines = [
+        f"{words.count(len(jobs), 'job')} make{'s' * (len(jobs) == 1)} {words.count(products, 'product')} in {found['results']}: {said}"
+    ]
     for stage in sorted({job["stage"] for job in jobs}):
         lines += ["", stage.replace("stage", "stage ")]
         for group in grouped(job for job in jobs if job["stage"] == stage):
@@ -101,7 +117,7 @@ def grouped(jobs):
 def _group(jobs, whole):
     first = jobs[0]
     what = f"{len(jobs)} of {first['kind']}" if first["kind"] else f"{len(jobs)}"
-    lines = [f"  {first['pipeline']}: {what} -> {', '.join(first['products'])} ({first['state']})"]
+    lines = [f"  {first['pipeline']}: {what} -> {products_of(first)} ({first['state']})"]
     reasons = list(dict.fromkeys(why for job in jobs for why in job["why"]))
     if reasons != ["not made yet"]:
         lines += [f"      because {why}" for why in reasons[:SHOWN]]

@@ -119,6 +119,7 @@ def page(results, found, base, cache=None):
         stages=tables.stages(results),
         failures=[job for job in results.jobs if job.message],
         results=results,
+        old=[job for job in results.jobs if job.state == remains.OLD],
         waiting=[job for job in results.jobs if job.state == remains.WAITING],
         gallery=tables.gallery(results, found, cache),
         data=data,

@@ -5,14 +5,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..files import storage
+from ..files import fingerprint, storage
 from ..provenance import records
 from ..settings.chains import LIST, root_and_suffix
+from ..settings.selector import ORDER
 from ..vocabulary.errors import InputError
 from ..workflow import plan, stale
 from ..workflow.jobs import STOPPED, failure_file
+from ..workflow.stale import STATE
 
-DONE, FAILED, WAITING = "done", "failed", "waiting"
+DONE, OLD, FAILED, WAITING = "done", "out of date", "failed", "waiting"
 PRODUCTS = ("fits", "asdf", "ecsv")  # endings of their files
 LOG_LINES = 30  # of a failed job's log
 
@@ -38,17 +40,21 @@ class Job:
     log: Path
     inputs: list = field(default_factory=list)  # paths of what it reads
     origins: dict = field(default_factory=dict)  # step -> {parameter that is not the default: where its value came from}
+    why: list = field(default_factory=list)  # in words: why its products are not those of the last plan
     message: str = ""  # why it failed
     log_end: str = ""
     seconds: float | None = None
     peak_mb: float | None = None
+    asked_mb: int = 0  # by the plan
 
     @property
     def state(self):
-        """DONE if all its products are there; FAILED if it left a message."""
+        """DONE if all its products are there, OLD if they are to be made again; FAILED if it left a message."""
         if self.message:
             return FAILED
-        return DONE if all(product.exists for product in self.products) else WAITING
+        if not all(product.exists for product in self.products):
+            return WAITING
+        return OLD if self.why else DONE
 
 
 @dataclass
@@ -89,6 +95,7 @@ def read(folder):
         raise InputError(f"its plan can't be read ({error})", folder, "Run the workflow again, or `snakemake -n`") from None
     at_work = stale.at_work(folder)
     jobs = [_job(folder, job, at_work) for job in planned.jobs]
+    _judge(folder, zip(planned.jobs, jobs, strict=True))
     others = sorted(path for paths in leftovers(folder, planned).values() for path in paths)
     p = planned
     return Results(folder, jobs, p.problems, p.unusable, p.left_out, p.stops, p.notes, p.remarks, p.waits, others)
@@ -146,7 +153,8 @@ def _job(folder, planned, at_work):
     job = Job(
         planned.exposure, planned.stage, planned.pipeline, products, folder / "logs" / f"{name}.log", [planned.input, *planned.members]
     )
-    recipe = folder.joinpath(*Path(planned.recipe).parts[-3:])
+    job.asked_mb = planned.mem_mb
+    recipe = _recipe(folder, planned)
     job.origins = storage.noted(recipe).get("origins", {})
     failed = failure_file(recipe)
     message = failed.read_text(errors="replace").strip() if failed.exists() else ""
@@ -156,6 +164,49 @@ def _job(folder, planned, at_work):
     if run:
         job.seconds, job.peak_mb = run["seconds"], run["peak_mb"]
     return job
+
+
+def _recipe(folder, planned):
+    return folder.joinpath(*Path(planned.recipe).parts[-3:])
+
+
+def _judge(folder, pairs):
+    """Find out which products are not those that the last plan asked for: their job did not run, or what it reads is made again."""
+    turn = {pipeline: number for number, (_, group) in enumerate(ORDER) for pipeline in group}
+    digests, makers = _Digests(folder / STATE / "digests.json"), {}
+    for planned, job in sorted(pairs, key=lambda pair: turn[pair[0].pipeline]):
+        if job.state == DONE:
+            recipe = storage.noted(_recipe(folder, planned))
+            before = {path.name: makers[path.name] for path in map(Path, job.inputs) if path.name in makers}
+            late = [f"{maker.pipeline} {maker.exposure} {_STANDS[maker.state]}" for maker, _ in before.values() if maker.state != DONE]
+            inputs = [(before.get(Path(path).name, (None, path))[1], exptype) for path, exptype in stale.inputs_of(recipe)]
+            job.why = _not_run(job, recipe) or list(dict.fromkeys(late)) or _changed(job, inputs, digests)
+        makers.update({product.path.name: (job, product.path) for product in job.products})
+
+
+class _Digests(fingerprint.Digests):
+    """Those of raw files; a product is taken for what its record says, as a run at work remembers its digest only at its end."""
+
+    def of(self, path, size=None, mtime_ns=None, known=None):
+        return known if records.has_record(path) else super().of(path, size, mtime_ns, known)
+
+
+_STANDS = {FAILED: "failed", OLD: "is out of date", WAITING: "is not done"}
+
+
+def _not_run(job, recipe):
+    """Why the last plan wanted a job to run, if it has not run since."""
+    known = recipe.get("stale")
+    made = [product.record["product"].get("mtime_ns", 0) for product in job.products if product.record]
+    return known["why"] if known and made and min(made) < known["since"] else []
+
+
+def _changed(job, inputs, digests):
+    """Which inputs are not those that the products were made from, in words; a file that has gone since says nothing."""
+    record = next((product.record for product in job.products if product.record), None)
+    with suppress(InputError):
+        return records.input_changes(record, inputs, digests) if record else []
+    return []
 
 
 def _listed(folder, planned):

@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 
+from ..associations import members
 from ..provenance import records
 from ..workflow.jobs import INTERRUPTED, failure_file
 from . import remains, words
@@ -57,6 +58,7 @@ def summary(plan, started):
         stopped = len(lines) > 2  # by what has failed or was interrupted; otherwise the run itself was, between two jobs
         why, then = ("not made because of that, or not reached", "") if stopped else ("not reached", ". Run again to go on")
         lines.append(f"  {why}: {_named(waiting)}{then}")
+        lines += _held_up([job for job in plan.jobs if failures.get(job.recipe) not in (None, "", INTERRUPTED)], waiting)
     lines += unusable(plan)
     lines += [f"  left out: {message}" for message in plan.left_out]
     lines += remarks(plan)
@@ -79,6 +81,23 @@ def _failed(failures):
             )
         else:
             lines += [f"  failed: {job.exposure} {pipeline}: {why}" for job in jobs]
+    return lines
+
+
+def _held_up(failed, waiting):
+    """A line for each exposure that failed and that others wait for: those that it is a nod, or another background, of."""
+    wait_for = {}
+    for job in waiting:
+        for path in job.members if job.stage == "stage2" else ():
+            wait_for.setdefault(path, []).append(job.exposure)
+    lines = []
+    for job in failed:
+        held = [name for path in job.outputs.values() for name in wait_for.get(path, ()) if name != job.exposure]
+        if held:
+            which, them = (held[0], "it is") if len(held) == 1 else (members.some(held), "they are")
+            lines.append(
+                f"  {job.exposure} is a background of {which}: if it can't be repaired, take its file away, and {them} made without it"
+            )
     return lines
 
 

@@ -33,6 +33,7 @@ def state(results):
         "finished": sum(states == {remains.DONE} and name not in results.unusable for name, states in exposures.items()),
         "products": len(results.products),
         "bytes": sum(product.path.stat().st_size for _, product in results.products),
+        "old": states[remains.OLD],
         "failed": states[remains.FAILED],
         "unusable": len(results.unusable),
         "waiting": states[remains.WAITING],
@@ -42,7 +43,7 @@ def state(results):
 
 
 def stages(results):
-    """Jobs done, failed and waiting, by stage and pipeline."""
+    """Jobs done, out of date, failed and waiting, by stage and pipeline."""
     counts = defaultdict(Counter)
     for job in results.jobs:
         counts[job.stage, job.pipeline][job.state] += 1
@@ -51,6 +52,7 @@ def stages(results):
             "stage": STAGES.get(stage, stage),
             "pipeline": pipeline,
             "all": sum(states.values()),
+            "old": states[remains.OLD],
             **{s: states[s] for s in ("done", "failed", "waiting")},
         }
         for (stage, pipeline), states in sorted(counts.items())

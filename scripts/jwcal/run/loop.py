@@ -56,8 +56,7 @@ def run(recipe, source, write=None, scratch=None):
         _check_planes(recipe, exposure)
         exposure.tell_notes()
         refs = References(recipe.references, exposure.header, recipe.names)
-        for doubt in recipe.doubts:
-            log.warning("%s", doubt)
+        _warn(recipe, exposure.name)
         exposure.recipe = recipe
         exposure.members = Members([(member["path"], member["exptype"]) for member in recipe.members], stored.read)
         for keyword, name in (("ASNPOOL", "pool"), ("ASNTABLE", "table")) if recipe.association else ():
@@ -77,6 +76,14 @@ def run(recipe, source, write=None, scratch=None):
                 current = _applied(entry, current, refs, recipe, entries[number + 1 :])
                 _drop(refs, entry, entries[number + 1 :])
         return current
+
+
+def _warn(recipe, name):
+    """Tell what speaks against the references, and what the product is made without."""
+    for doubt in recipe.doubts:
+        log.warning("%s", doubt)
+    if recipe.association.get("lacks"):
+        log.warning("%s: %s", name, recipe.association["lacks"])
 
 
 def _applied(entry, current, refs, recipe, later):
@@ -104,10 +111,7 @@ def _run_members(recipe, source, write, scratch):
     members = source if isinstance(source, Members) else _members(recipe, source, scratch)
     members.recipe = recipe
     _tell(recipe, members)
-    for doubt in recipe.doubts:
-        log.warning("%s", doubt)
-    if recipe.association.get("lacks"):
-        log.warning("%s: %s", recipe.product, recipe.association["lacks"])
+    _warn(recipe, recipe.product)
     _check_members(recipe, members)
     first = members.shells()[0]
     refs = References(recipe.references, first.header, recipe.names)

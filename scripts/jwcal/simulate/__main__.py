@@ -63,6 +63,8 @@ def main(arguments=None):
         words = ["mode", *words]
     given = _parser().parse_args(words)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("jwcal").setLevel(logging.ERROR)  # what steps say of whom they help to simulate
+    logging.getLogger("jwcal.simulate").setLevel(logging.INFO)
     try:
         if given.listed is not None:
             print(listing(given.listed))
@@ -100,7 +102,8 @@ def _simulate(given):
 
     mode = modes.find(given.mode)
     made = mode.make(given.out, **program.parse_options(given.options))
-    print(f"{mode.name}: {len(made.uncals)} raw files in {made.data}, references in {made.crds}, the truth in {given.out / 'truth'}")
+    number = f"{len(made.uncals)} raw file{'s' * (len(made.uncals) != 1)}"
+    print(f"{mode.name}: {number} in {made.data}, references in {made.crds}, the truth in {given.out / 'truth'}")
     print(f"jwcal run --configfile {shlex.quote(str(made.config))}    # to {mode.last}")
 
 

@@ -173,20 +173,22 @@ def for_row(exp_type, series=None):
     """
     found = [mode for mode in MODES.values() if mode.exp_type == exp_type and (series is None or bool(mode.series) == series)]
     if not found:
-        raise InputError(f"no mode of EXP_TYPE {exp_type} is simulated", do=f"Choose one of {', '.join(MODES)}")
+        raise InputError(f"no mode of EXP_TYPE {exp_type} is simulated", do=suggestion(exp_type))
     return found[0]
 
 
 def find(name):
-    """A mode by its name or EXP_TYPE, in capitals or not; raises InputError with the names that there are."""
+    """A mode by its name or EXP_TYPE, in capitals or not; raises InputError where there is none."""
     mode = MODES.get(name.lower()) or next((m for m in MODES.values() if m.exp_type == name.upper()), None)
     if mode is None:
-        near = nearest.nearest(name.lower(), MODES)
-        raise InputError(
-            f"no mode {name} is simulated",
-            do=f"The nearest is {near}; all are: {', '.join(MODES)}" if near else f"There are {', '.join(MODES)}",
-        )
+        raise InputError(f"no mode {name} is simulated", do=suggestion(name))
     return mode
+
+
+def suggestion(name):
+    """The mode that was probably meant, as a sentence; there are too many to name all."""
+    near = nearest.nearest(name.lower(), MODES)
+    return f"The nearest is {near}; `jwcal simulate --list` names all" if near else "`jwcal simulate --list` names all"
 
 
 # --- those who make them: each returns the truth ---------------------------------------------------------------------------------

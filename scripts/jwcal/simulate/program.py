@@ -120,9 +120,8 @@ def _read(description):
         try:
             described = yaml.safe_load(name.read_text())
         except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(
-                f"the program's description can't be read ({error})", name, "Write it like config/demo_program.yaml"
-            ) from None
+            why = getattr(error, "strerror", None) or " ".join(str(error).split())
+            raise ConfigError(f"the program's description can't be read ({why})", name, "Write it like config/demo_program.yaml") from None
     if not isinstance(described, dict):
         raise ConfigError("the program's description is not a list of keys", name, "Write it like config/demo_program.yaml")
     for key in NEEDED:
@@ -294,7 +293,7 @@ def _sensors(out, setups, stage3, psf):
     sensors, references, there = {}, [], set()
 
     def write(setup, types, number, **options):
-        log.info("references of %s, %s", setup.detector, setup.subarray)
+        log.info("references of %s, %s", setup.detector, setup.subarray.name)
         types = [kind for kind in types if scope(kind, setup) not in there]
         there.update(scope(kind, setup) for kind in types)
         sensor = sensors[setup.detector, setup.subarray]

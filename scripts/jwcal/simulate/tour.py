@@ -70,7 +70,8 @@ def make_tour(out, description=TOUR, *, only=(), processes=None):
     days = {name: (number, options or {}) for number, (name, options) in enumerate(described["modes"].items())}
     for name in (*days, *only):
         if name not in modes.MODES or name not in days:
-            raise InputError(f"the tour has no mode {name}", do=f"Choose from {', '.join(days if name in modes.MODES else modes.MODES)}")
+            do = "Put it into the program of the tour" if name in modes.MODES else modes.suggestion(name)
+            raise InputError(f"the tour has no mode {name}", do=do)
     days = {name: days[name] for name in days if not only or name in only}
     tasks = [(name, _day(described["start"], number), 1 + OBSERVATIONS * number, options) for name, (number, options) in days.items()]
     with ProcessPoolExecutor(processes or os.cpu_count(), mp_context=get_context("spawn")) as pool:

@@ -38,6 +38,7 @@ def apply(
     save_combined_background: bool = False,
     sigma: Annotated[float, Range(min=0)] = 3.0,
     maxiters: Annotated[int, Range(min=1)] | None = None,
+    soss_fit: Literal["surroundings", "pixels"] = "surroundings",
     soss_source_percentile: Annotated[float, Range(min=0, max=100)] = 35.0,
     soss_bkg_percentile: list[float] | None = None,
     wfss_mmag_extract: float | None = None,
@@ -71,6 +72,9 @@ def apply(
         ever 3 away, whatever it is.
     maxiters : int
         How often at most to look for them; None: until there are none.
+    soss_fit : {"surroundings", "pixels"}
+        Templates of SOSS: dark pixels are chosen by what is around them, on each side of the sky's step, which is looked for; or by
+        their own values on both sides together, with the step where the template has it, as jwst.
     soss_source_percentile : float
         Templates of SOSS: pixels above it see a source.
     soss_bkg_percentile : (float, float), optional
@@ -105,6 +109,7 @@ def apply(
         options = {name: value for name, value in locals().items() if name not in ("exposure", "refs", "template")}
         return part(PARTS["template"], template).subtract(exposure, refs, options)
     spectral = {
+        "soss_fit": soss_fit != "surroundings",
         "soss_source_percentile": soss_source_percentile != 35.0,
         "soss_bkg_percentile": soss_bkg_percentile is not None,
         "wfss_mmag_extract": wfss_mmag_extract is not None,

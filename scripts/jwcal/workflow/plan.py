@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 
 from ..associations import chosen, members
@@ -308,6 +309,7 @@ def make(settings, alone=False, fetch=False, say=log.info):
     associations = _associate(plan, found, headers, config)
     asked, refusals = requests.Asked(config, found.exposures), []
     files = {exposure.root: dict(exposure.files) for exposure in found.exposures} | found.named  # suffix -> path, as found among the data
+    files = {root: {} for root in plan.unusable} | files
     going = {exposure.root: exposure for exposure in found.exposures}
     for stage, group in ORDER:
         beyond = STAGES.index(stage) > STAGES.index(config.until)
@@ -327,7 +329,7 @@ def make(settings, alone=False, fetch=False, say=log.info):
             if not _plan_stage(plan, exposure, stage, files, associations, config, asked, refusals):
                 del going[exposure.root]
     chosen.save(associations.associations, Path(config.results, "associations"), files)
-    plan.remarks += _incomplete(plan, associations)
+    plan.remarks += _lost_nods(plan) + _incomplete(plan, associations)
     plan.remarks += _lost_segments(associations.of_stage(3), headers, plan.unusable)
     plan.refuse(refusals)
     plan.remarks += asked.remarks(whole=not refusals)
@@ -450,8 +452,9 @@ def _plan_association(plan, association, going, files, config, asked, refusals):
         )
         return
     try:
-        size = mosaic_pixels([going[name].header for name, _ in science], first.shape[-2:])
-        job, recipe = _job(first, "stage3", chain, reads, files[root][reads], config, association, files, size)
+        combined = [going[name] for name, _ in science]
+        size = mosaic_pixels([exposure.header for exposure in combined], first.shape[-2:])
+        job, recipe = _job(first, "stage3", chain, reads, files[root][reads], config, association, files, size, combined)
     except JwcalError as error:
         refusals.append((association.product, error))
         return
@@ -485,13 +488,13 @@ def _incomplete(plan, associations):
             continue
         science = {chains.root_and_suffix(member.expname)[0] for member in association.of_type("science")}
         unusable = [name for place in _places(science) for name in refused.get(place, ())]
-        lacks = [_lack(unusable, "of the same observation and can't be used")] * bool(unusable)
+        lacks = [members.lack(unusable, "of the same observation and can't be used")] * bool(unusable)
         for given in associations.lacking:
             names = [chains.root_and_suffix(member.expname)[0] for member in given.of_type("science")]
             absent = [name for name in names if name not in {*science, *unusable}]
             same = given.pipeline == association.pipeline and given.asn_id == association.asn_id and not science.isdisjoint(names)
             if same and absent:
-                lacks.append(_lack(absent, f"in {given.given.name} and not among the data"))
+                lacks.append(members.lack(absent, f"in {given.given.name} and not among the data"))
         if lacks:
             words = "; ".join(lacks)
             said.append(f"{association.product}: {words}")
@@ -501,9 +504,14 @@ def _incomplete(plan, associations):
     return said
 
 
-def _lack(names, why):
-    some = ", ".join(names[:NAMED]) + f" and {len(names) - NAMED} more" * (len(names) > NAMED)
-    return f"without {some}, which {'is' if len(names) == 1 else 'are'} {why}"
+def _lost_nods(plan):
+    """What is said of exposures that are calibrated without some of their nods: once of those that lack the same."""
+    without = {}
+    for job in plan.jobs:
+        lacks = job.stage == "stage2" and plan.recipes[job.recipe].association.get("lacks")
+        if lacks:
+            without.setdefault(lacks, []).append(job.exposure)
+    return [f"{members.some(names)}: {lacks}" for lacks, names in without.items()]
 
 
 def _lost_segments(associations, headers, unusable):
@@ -522,7 +530,7 @@ def _lost_segments(associations, headers, unusable):
             every = [f"{start}-seg{number:03}_{end}" for number in range(1, total + 1) if number not in found]
             lost = [name for name in every if name not in unusable]
             if lost:
-                said.append(f"{association.product}: {_lack(lost, f'not among the data: the series has {total} segments')}")
+                said.append(f"{association.product}: {members.lack(lost, f'not among the data: the series has {total} segments')}")
     return said
 
 
@@ -537,7 +545,7 @@ def _starts(chain, association):
     return chain.reads if association is None else (chains.root_and_suffix(association.science.expname)[1],)
 
 
-def recipe_for(pipeline, header, config, name="", chain=None):
+def recipe_for(pipeline, header, config, name="", chain=None, slits=lambda: True):
     """All that one pipeline needs to know for the exposure with this header.
 
     Parameters
@@ -550,6 +558,8 @@ def recipe_for(pipeline, header, config, name="", chain=None):
         The exposure's file, for messages.
     chain : chains.Chain, optional
         In place of the pipeline's own: a part of it.
+    slits : callable
+        Whether there may be slits that have the references of another type of exposure: asked where steps have such ways for some.
 
     Returns
     -------
@@ -575,7 +585,7 @@ def recipe_for(pipeline, header, config, name="", chain=None):
         config.known[kind] = chain, from_crds, parameters, origins, wanted, types
     *_, parameters, origins, wanted, ((required, optional), others) = config.known[kind]
     found = choose.resolve(header, required, optional=optional, **where)
-    if others:
+    if others and slits():
         found = _with_others(found, others, header, config, where)
     own = {kind: found.files[kind] for kind in where["overrides"] if kind in found.files}
     return Recipe(
@@ -639,11 +649,16 @@ def _wanted(chain, asked, parameters):
     return wanted
 
 
-def _job(exposure, stage, chain, reads, source, config, association=None, files=(), mosaic=0):
-    """One job and its recipe. With an association its products have that one's name, and the steps read its members."""
+def _job(exposure, stage, chain, reads, source, config, association=None, files=(), mosaic=0, combined=()):
+    """One job and its recipe. With an association its products have that one's name, and the steps read its members.
+
+    `combined` are all exposures of a product of stage 3, of which `exposure` is the first.
+    """
     results = str(config.results)
     members.check(chain, association, exposure.path)
-    recipe = recipe_for(chain.pipeline, exposure.header, config, str(exposure.path))
+    every = [(one.header, one.path) for one in combined or [exposure]]
+    slits = partial(members.may_have_slits, every, files)
+    recipe = recipe_for(chain.pipeline, exposure.header, config, str(exposure.path), slits=slits)
     name = exposure.root
     if association is not None:
         name = association.product
@@ -658,7 +673,8 @@ def _job(exposure, stage, chain, reads, source, config, association=None, files=
     path = os.path.join(results, STATE, "recipes", f"{name}{pair}.{chain.pipeline}{'' if reads in chain.reads else f'.{reads}'}.json")
     shape = exposure.shape if reads == "uncal" else (*exposure.shape[: int(reads.endswith("ints"))], *exposure.shape[-2:])
     ramps = not set(outputs) <= {"rate", "rateints"}
-    mem_mb, runtime = resources(stage, shape, whole=ramps, members=1 + sum("of" not in member for member in recipe.members), mosaic=mosaic)
+    number, exp_type = 1 + sum("of" not in member for member in recipe.members), exposure.header.get("EXP_TYPE", "")
+    mem_mb, runtime = resources(stage, shape, whole=ramps, members=number, mosaic=mosaic, exp_type=exp_type)
     job = Job(name, stage, chain.pipeline, str(source), outputs, path, mem_mb, runtime, [member["path"] for member in recipe.members], pair)
     return job, recipe
 

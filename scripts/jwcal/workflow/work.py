@@ -20,7 +20,7 @@ class Shelf:
     outputs : dict
         Suffix -> path of the products that are known before the job runs. Others are not written, unless they have a name of their own.
     by_hand : bool
-        All products go into one folder, and one whose step was skipped is no error.
+        All products go into one folder, where others may lie that this run does not write, and one whose step was skipped is no error.
     """
 
     def __init__(self, outputs, by_hand=False):
@@ -31,6 +31,7 @@ class Shelf:
         """Write those exposures that are products of the job: all that are given at once are there, or none."""
         wanted = [(exposure, self._place(exposure)) for exposure in exposures]
         wanted = [(exposure, path) for exposure, path in wanted if path is not None]
+        forget(path for _, path in wanted)
         stored.write_all(wanted)
         for exposure, path in wanted:
             (self.listed if exposure.product else self.written)[path] = exposure.suffix
@@ -93,9 +94,8 @@ def make(recipe, made_from, source, inputs, shelf, scratch=None, write=None):
     started = time.time()
     before = records.measured(inputs)
     old = listed_before(shelf.outputs)
-    for product in shelf.outputs.values():
-        with storage.writing(product):
-            records.record_path(product).unlink(missing_ok=True)
+    if not shelf.by_hand:
+        forget(shelf.outputs.values())
     left = loop.run(recipe, source, write or shelf.write, scratch)
     missing = shelf.missing()
     if missing:
@@ -106,6 +106,13 @@ def make(recipe, made_from, source, inputs, shelf, scratch=None, write=None):
     for path in old - {str(path) for path in shelf.listed}:
         Path(path).unlink(missing_ok=True)
     return left
+
+
+def forget(products):
+    """Remove the records of products that are made again: one that is not finished has none."""
+    for product in products:
+        with storage.writing(product):
+            records.record_path(product).unlink(missing_ok=True)
 
 
 def listed_before(outputs):

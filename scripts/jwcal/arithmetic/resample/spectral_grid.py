@@ -233,7 +233,7 @@ def _tilted(inputs, image, ratio):
     ra, dec, _ = to_sky(0.0, _light_at(in_slit, slit_wavelength, first, image), np.nanmean(slit_wavelength))
     plane = _plane((float(ra), float(dec)))
 
-    middle = int(0.5 * sum(first.box[0]))
+    middle = _across(first.a, int(0.5 * sum(first.box[0])))
     slopes = _slopes(plane.inverse(_line(first.a, 0, middle), _line(first.b, 0, middle)), ratio)
     longer = int(np.abs(slopes[0]) < np.abs(slopes[1]))
     table = joint_wavelengths([np.sort(_medians(one, 0)) for one in inputs])
@@ -332,6 +332,12 @@ def _medians(one, along):
     if lit.sum() < 2:
         raise InputError("its WCS has fewer than two wavelengths", do="Take it out of the association, or look at its WCS")
     return np.nanmedian(wavelength[:, lit], axis=0)
+
+
+def _across(plane, middle):
+    """The column nearest to the middle that has two pixels across the spectrum, or else the middle: of a slit at an edge some have none."""
+    crossed = np.flatnonzero(np.isfinite(plane).sum(axis=0) > 1)
+    return crossed[np.argmin(np.abs(crossed - middle))] if crossed.size else middle
 
 
 def _line(plane, along, number):

@@ -12,7 +12,7 @@ STATES = ("Internal state", "TA state", "state")  # of a shutter, in the referen
 ENDS = (-0.5, 0.5)  # of a shutter
 
 
-def failed_open(exposure, refs):
+def failed_open(exposure, refs, own=()):
     """Which pixels see a shutter that failed open.
 
     Parameters
@@ -20,6 +20,8 @@ def failed_open(exposure, refs):
     exposure : Exposure
     refs : References
         msaoper: `msaoper`, a list of shutters with Q, x, y and STATES; msa and those of `Optics`.
+    own : collection of (int, int, int)
+        Quadrant, x and y of shutters that are not looked at: they were to be open.
 
     Returns
     -------
@@ -33,7 +35,7 @@ def failed_open(exposure, refs):
             quadrant, x, y = (int(shutter[name]) for name in ("Q", "x", "y"))
             if quadrant not in QUADRANTS or not 1 <= x <= LONG or y < 1:
                 raise ValueError(f"there is no shutter Q = {quadrant}, x = {x}, y = {y}")
-            if any(shutter[state] == "open" for state in STATES):
+            if any(shutter[state] == "open" for state in STATES) and (quadrant, x, y) not in own:
                 shutters.append(Slit(len(shutters) + 1, x + (y - 1) * LONG, 0, x, y, *ENDS, quadrant, 0, "x"))
     if not shutters:
         return np.zeros(exposure.shape[-2:], bool), 0

@@ -24,6 +24,7 @@ STEP = 1e-10  # m, of the wavelengths at which the edges of a slit are looked at
 COARSE = 256  # of these steps at once, at first
 MARGIN_X, MARGIN_Y = 10, 2  # pixels around the image of a slit
 LEAST_COLUMNS, LEAST_ROWS = 2, 1  # of an image that is worth a cut-out
+LEAST_LIT = 2  # columns and rows of a cut-out that see light: of fewer no spectrum can be made
 
 
 class Box(NamedTuple):
@@ -111,6 +112,15 @@ class OnePath:
                 y = _span(rows[seen[0], 0], rows[seen[-1], 0], MARGIN_Y, shape[0])
         return x, y
 
+    def is_seen(self, bounds, shape):
+        """Whether enough of a bounding box sees the slit; only one at an edge, or hardly wider than its margins, need be looked at."""
+        (x0, x1), (y0, y1) = bounds
+        if y0 > -0.5 and y1 < shape[0] - 0.5 and x1 - x0 > 2 * MARGIN_X + LEAST_LIT:
+            return True
+        y, x = np.mgrid[Box.of_centres(bounds).slices].astype(float)
+        lit = np.isfinite(self.wavelength(x, y))
+        return min(np.count_nonzero(lit.any(axis=axis)) for axis in (0, 1)) >= LEAST_LIT
+
     def _extent(self, y):
         """The least and the largest (x, y) of one end of the slit over all wavelengths: between coarse steps where they are, fine ones."""
         low, high = self.optics.range[1:]
@@ -168,7 +178,7 @@ class ExposureSlits:
             path = OnePath(optics, _to_plane(place, quadrant), (slit.ymin, slit.ymax))
             bounds = path.bounds(self.shape)
             box = Box.of_cut_out(bounds)
-            if box.x1 - box.x0 < LEAST_COLUMNS or box.y1 - box.y0 < LEAST_ROWS:
+            if box.x1 - box.x0 < LEAST_COLUMNS or box.y1 - box.y0 < LEAST_ROWS or not path.is_seen(bounds, self.shape):
                 missed.append(str(slit.name))
                 continue
             of_it = {"slits": slit, "boxes": box, "bounds": bounds, "paths": path, "_places": (place, quadrant)}

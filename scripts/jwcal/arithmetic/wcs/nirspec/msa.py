@@ -188,6 +188,16 @@ def _state(open_columns, middle):
     return "".join("x" if column == middle else str(int(column in open_columns)) for column in range(first, last + 1))
 
 
+def open_shutters(slits):
+    """The (quadrant, row, column) of all shutters that make some slitlets; fixed slits have none."""
+    found = set()
+    for slit in slits:
+        first = int(slit.ycen) - slit.shutter_state.find("x")
+        states = enumerate(slit.shutter_state if slit.quadrant != QUADRANT else "")
+        found.update((int(slit.quadrant), int(slit.xcen), first + number) for number, state in states if state != "0")
+    return found
+
+
 def _tell(made):
     background = [slit for slit in made if "_BKG" in slit.source_name]
     virtual = [slit for slit in made if slit.source_id < 0 or "_VRT" in slit.source_name]
