@@ -407,21 +407,8 @@ def asdf_block(tree, plain=False):
         text = yaml.dump(tree, Dumper=PLAIN_DUMPER, default_flow_style=None, allow_unicode=True, sort_keys=False)
         return PLAIN_ASDF.format(text).encode()
     buffer = io.BytesIO()
-    with _unchecked():
-        _asdf_file(tree).write_to(buffer)
+    _asdf_file(tree).write_to(buffer)
     return buffer.getvalue()
-
-
-@contextmanager
-def _unchecked():
-    """Trees are written without a look at their schemas, which takes longer than to write them: what we write is valid, as tests hold."""
-    import asdf.schema
-
-    check, asdf.schema.validate = asdf.schema.validate, lambda *_, **__: None
-    try:
-        yield
-    finally:
-        asdf.schema.validate = check
 
 
 def _asdf_file(tree):
