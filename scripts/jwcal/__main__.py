@@ -1,5 +1,6 @@
 """The command `jwcal`: JWST exposures from uncal to calibrated products."""
 
+import signal
 import sys
 from importlib import import_module
 
@@ -64,7 +65,16 @@ def usage():
 def program():
     """The console script."""
     process.own()
-    sys.exit(main())
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads has read enough: jwcal status RESULTS | head
+        process.say_no_more(sys.stdout)
+        status = 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        print("It was interrupted.", file=sys.stderr)
+        status = 128 + signal.SIGINT
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from .vocabulary import keywords
 from .vocabulary.errors import ConfigError, InputError
 
 COMPLETE = "COMPLETE"
+COLUMNS = 4  # of a table that are named
 UNITS = {"WAVELENGTH": "um", "FLUX": "Jy", "FLUX_ERROR": "Jy"}  # where a table's columns tell none
 
 
@@ -39,7 +40,9 @@ class Product(Exposure):
         header = self.header
         wheels = [str(header.get(key)) for key in ("FILTER", "PUPIL", "GRATING", "CHANNEL", "BAND")]
         wheels = [name for name in wheels if name not in ("None", "", "N/A")]
-        yield " ".join(str(header.get(key)) for key in ("INSTRUME", "DETECTOR", "EXP_TYPE") if header.get(key))
+        where = [str(header.get(key)) for key in ("INSTRUME", "DETECTOR", "EXP_TYPE") if header.get(key)]
+        if where:
+            yield " ".join(where)
         if wheels:
             yield " ".join(wheels)
         if len(self.pixels) > 1:
@@ -49,7 +52,8 @@ class Product(Exposure):
         if self.spectra:
             yield f"{len(self.spectra)} {'spectrum' if len(self.spectra) == 1 else 'spectra'}"
         if self.catalogue is not None:
-            yield f"a table of {len(self.catalogue)} rows"
+            yield f"a table of {len(self.catalogue)} rows with {', '.join(self.catalogue.colnames[:COLUMNS])}"
+            return  # a text file tells no steps
         done = [step for step, (status, _) in self.steps.items() if status == COMPLETE] or _done_before(header)
         yield f"steps: {', '.join(done)}" if done else "no step is done"
 

@@ -168,10 +168,13 @@ def test_the_token_goes_to_the_archive_alone(monkeypatch):
 
 def test_the_command(archive, tmp_path, capsys):
     data = str(tmp_path / "data")
-    words = [data, "--program", "1234", "--observation", "1", "3"]
-    assert fetch.main([*words, "--list"]) == 0
-    said = capsys.readouterr().out
-    assert "program 1234: 4 files, 34.6 kB" in said and "4 are to come, 34.6 kB" in said and not (tmp_path / "data").exists()
+    words = ["--program", "1234", "--observation", "1,3", data]  # DATA last, as the README has it
+    one_by_one = ["--program", "1234", "--observation", "1", "--observation", "3", "--mode", "NIRCAM,NIRSPEC/MSA", data]
+    for given in (words, one_by_one):
+        assert fetch.main([*given, "--list"]) == 0
+        said = capsys.readouterr().out
+        assert "program 1234: 4 files, 34.6 kB" in said and "0 are in " + data in said and "4 are to come, 34.6 kB" in said
+    assert not (tmp_path / "data").exists()
     assert fetch.main(words) == 1 and "say --yes" in capsys.readouterr().err
     assert fetch.main([*words, "--yes"]) == 0
     assert "4/4" in capsys.readouterr().out and len(list((tmp_path / "data").iterdir())) == 4

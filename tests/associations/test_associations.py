@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -623,6 +624,12 @@ def test_the_command(tmp_path, capsys):
     assert listed["n_associations"] == len(listed["associations"]) == len(list((tmp_path / "out").iterdir())) == 7
     assert "7 associations of 4 exposures" in capsys.readouterr().out
     assert command.main([str(path), "-o", str(tmp_path / "one"), "-i", "C1001"]) == 0
+    capsys.readouterr()
+    assert command.main([str(path), "-i", "C1001"]) == 0  # nothing is to be written: what there is is said
+    *lines, counts = capsys.readouterr().out.splitlines()
+    assert (
+        counts.startswith(f"{len(lines)} associations of ") and all(re.search(r": \d+ \w+(, \d+ \w+)*$", line) for line in lines) and lines
+    )
     assert [p.name for p in (tmp_path / "one").iterdir()] == ["jw04321-c1001_image3_00001_asn.json"]
 
 

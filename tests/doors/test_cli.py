@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -209,6 +210,13 @@ def test_as_a_program(tiny, tmp_path):
 
 
 # --- in Python ---
+
+
+def test_who_reads_may_stop():
+    """`jwcal parameters | head -1`: no traceback, and nothing more."""
+    command = f"set -o pipefail; '{sys.executable}' -m jwcal parameters | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 128 + signal.SIGPIPE and done.stderr == "" and len(done.stdout.splitlines()) == 1
 
 
 def test_run_pipeline_returns_the_exposure(tiny, tmp_path, monkeypatch):

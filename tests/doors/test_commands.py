@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import numpy as np
@@ -23,6 +24,7 @@ from jwcal.provenance import records
 from jwcal.report import graph, outlook
 from jwcal.settings import config, facts, pars
 from jwcal.settings.tables import table
+from jwcal.simulate.modes import MODES
 from jwcal.simulate.program import make_program
 from jwcal.vocabulary.errors import ConfigError
 from jwcal.workflow import alone, plan
@@ -92,6 +94,27 @@ def test_how_much_is_said(tiny, tmp_path, capsys):
     assert "COMPLETE" not in capsys.readouterr().err and "dq_init COMPLETE" in (tmp_path / "log.txt").read_text()
 
 
+@pytest.mark.parametrize(("level", "said"), [("info", True), ("warning", False)])
+def test_how_much_by_name(tiny, tmp_path, capsys, level, said):
+    assert main(["dq_init", str(tiny.image), "--crds-path", str(tiny.crds), "--out", str(tmp_path), "--log-level", level]) == 0
+    assert ("dq_init COMPLETE" in capsys.readouterr().err) == said
+
+
+def test_the_profile_of_a_run(tmp_path, monkeypatch, capsys):
+    """The workflow's own by its name, a folder of one's own by its path; it says how many cores, unless --cores does."""
+    called = []
+    monkeypatch.setattr(subprocess, "run", lambda command: called.append(command) or SimpleNamespace(returncode=0))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/config.yaml").write_text("jobs: 5\n")
+    monkeypatch.chdir(tmp_path)
+    for name, folder in (("slurm", ROOT / "profiles/slurm"), ("mine", tmp_path / "mine")):
+        assert main(["run", "data", "results", "--profile", name, "-n"]) == 0
+        command = called.pop()
+        assert command[command.index("--workflow-profile") + 1] == str(folder) and "--cores" not in command and "--dry-run" in command
+    assert main(["run", "data", "results", "--profile", "slurm", "--cores", "3"]) == 0 and called[0][called[0].index("--cores") + 1] == "3"
+    assert main(["run", "data", "results", "--profile", "slrm"]) == 1 and "The nearest is slurm" in capsys.readouterr().err
+
+
 # --- what is made from the code ---
 
 
@@ -101,8 +124,19 @@ def test_the_page_of_parameters_is_up_to_date():
 
 def test_the_pages_of_modes_are_up_to_date():
     wanted = modes.pages()
-    assert {path.name: path.read_text() for path in (ROOT / "docs/modes").glob("*.md")} == wanted, "jwcal modes docs/modes"
+    assert {path.name: path.read_text() for path in (ROOT / "docs/modes").glob("*.md")} == wanted, "jwcal modes -o docs/modes"
     assert {f"{name}.md" for name, mode in modes.MODES.items() if mode.last not in modes.PLAIN} < set(wanted)
+
+
+def test_modes(tmp_path, monkeypatch, capsys):
+    """Those of an instrument, the page of one; nothing is written unless a folder is given."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["modes", "niriss"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert 5 < len(lines) == sum(name.startswith("nis_") for name in MODES) and all(line.startswith("nis_") for line in lines)
+    assert main(["modes", "NIS_AMI"]) == 0 and capsys.readouterr().out.startswith("# nis_ami\n")
+    assert main(["modes", "nis_amy"]) == 1 and "The nearest is nis_ami" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_pipelines_of_a_mode_are_those_that_its_example_ends_with():
@@ -112,6 +146,11 @@ def test_the_pipelines_of_a_mode_are_those_that_its_example_ends_with():
 def test_parameters_that_matter_are_some():
     for step, names in described.matters().items():
         assert set(names) <= set(facts.about(step).parameters), step
+    image, prism = {"INSTRUME": "NIRCAM", "EXP_TYPE": "NRC_IMAGE"}, {"INSTRUME": "MIRI", "EXP_TYPE": "MIR_LRS-FIXEDSLIT"}
+    of_image, of_both = described.matters([image]), described.matters([image, prism])
+    assert "odd_even_columns" in of_image["refpix"] and "odd_even_rows" not in of_image["refpix"]
+    assert {"odd_even_columns", "odd_even_rows"} <= set(of_both["refpix"])
+    assert "user_slit_loc" not in of_image["pathloss"] and "kernel_size" not in of_both["outlier_detection"]
 
 
 def test_parameters(capsys):
@@ -210,6 +249,41 @@ def test_a_step_of_stage_2(tiny, tiny_rate, tmp_path, capsys):
     said = capsys.readouterr().err
     assert "tweakreg looks at several exposures together. Run image3 on their association" in said
     assert "no pipeline of this exposure has the step extract_1d" in said
+
+
+SLIT = {"INSTRUME": "NIRSPEC", "EXP_TYPE": "NRS_FIXEDSLIT", "NINTS": 1, "FILTER": "CLEAR", "GRATING": "PRISM", "DETECTOR": "NRS1"}
+
+
+def test_a_step_of_slits_that_are_not_cut_out():
+    """They are in no file until they are: what comes before runs again; what comes after asks for it."""
+    for step in ("srctype", "resample_spec"):
+        _, chain, _ = alone.chain_of(step, SLIT)
+        with pytest.raises(ConfigError, match=f"{step} works on the spectra that extract_2d cuts out.*Run extract_2d on it first"):
+            alone.check(step, chain, SLIT | {"DATAMODL": "ImageModel"}, "x_rate.fits")
+        alone.check(step, chain, SLIT | {"DATAMODL": "MultiSlitModel"}, "x_extract_2d.fits")
+    for step, before in (("extract_2d", ["assign_wcs"]), ("msa_flagging", ["assign_wcs"]), ("photom", [])):
+        header = SLIT | ({"EXP_TYPE": "NRS_MSASPEC"} if step == "msa_flagging" else {})
+        _, chain, entry = alone.chain_of(step, header)
+        assert [known.name for known in alone.from_memory(entry, chain)] == before
+
+
+@pytest.mark.full
+def test_steps_of_slits_one_after_the_other(tmp_path):
+    made = MODES["nrs_fixedslit"].make(tmp_path)
+    crds = {"crds_path": str(made.crds)}
+    known = config.load({"references": crds})
+    out = tmp_path / "out"
+    jwcal.run_pipeline("detector1", made.uncals[0], out=out, **crds)
+    (rate,) = out.glob("*_rate.fits")
+    cal = jwcal.run_pipeline("spec2", rate, **crds)
+    file = rate
+    for step in ("assign_wcs", "extract_2d", "srctype", "wavecorr", "flat_field", "pathloss", "photom"):
+        (file,) = alone.run(step, file, known, out)
+    of_steps = jwcal.open(file)
+    assert len(of_steps.pixels) == len(cal.pixels) > 0
+    for ours, wanted in zip(of_steps.pixels, cal.pixels, strict=True):
+        for plane in ("sci", "err", "dq"):
+            np.testing.assert_array_equal(getattr(ours, plane), getattr(wanted, plane), err_msg=plane)
 
 
 def test_a_step_leaves_the_records_of_what_it_does_not_write(tiny, tiny_rate, tmp_path):

@@ -4,6 +4,8 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,21 @@ def test_conda_has_the_pins_of_pip():
     (of_pip,) = (item["pip"] for item in conda["dependencies"] if isinstance(item, dict))
     assert of_pip == pins
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in pins)
+
+
+WITH_OTHERS = {"llvmlite", "markupsafe", "specutils"}  # numba and jinja2 bring them; specutils is only for those who have it
+
+
+def test_what_is_imported_is_declared_loosely():
+    """Each package by the oldest series, without an upper end; pins are in envs/, tools of the tests an extra."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert all(re.fullmatch(r"[\w.-]+>=[\d.]+", one) for one in project["dependencies"])
+    declared = {one.partition(">=")[0].replace("-", "_").lower() for one in project["dependencies"]}
+    names = packages_distributions()
+    others = {name for path in SOURCES for name in imported(path)} - set(sys.stdlib_module_names) - WITH_OTHERS
+    missing = {name for name in others if not declared & {one.replace("-", "_").lower() for one in names.get(name, [name])}}
+    assert "numpy" in others and not missing - {"jwcal"}
+    assert not declared & {"pytest", "hypothesis", "ruff", "snakefmt"}
 
 
 def test_data_quality_bits_are_the_missions():

@@ -107,6 +107,38 @@ def test_a_wheel_elsewhere(wanted, data, tiny, tmp_path):
     the_demo(jwcal, place)
 
 
+def interpreter(version):
+    """A Python of some version on this machine, or None: on the path, or among those of pyenv."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    for path in (shutil.which(f"python{version}"), *sorted(pyenv.glob(f"versions/{version}.*/bin/python"))):
+        if path and subprocess.run([path, "--version"], capture_output=True, cwd="/").returncode == 0:
+            return path
+    return None
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_a_wheel_with_the_newest_of_all(data, tiny, tmp_path, version):
+    """On each Python that is promised, with the versions that `pip install` finds: a step, and a mode simulated and taken to its end."""
+    python = interpreter(version)
+    if python is None:
+        pytest.skip(f"no Python {version} on this machine")
+    call(python, "-m", "venv", tmp_path / "env", cwd=tmp_path)
+    call(tmp_path / "env/bin/python", "-m", "pip", "install", copy_of_all(tmp_path / "source"), cwd=tmp_path)
+    shutil.rmtree(tmp_path / "source")
+    jwcal = tmp_path / "env/bin/jwcal"
+    assert call(jwcal, "--version", cwd=tmp_path) == f"jwcal {__version__}\n"
+    call(jwcal, "dq_init", next(data.glob("*.fits")), "--out", "by_hand", "--crds-path", tiny.crds, cwd=tmp_path)
+    assert list((tmp_path / "by_hand").glob("*_dq_init.fits"))
+    call(jwcal, "simulate", "fgs_image", "fgs", cwd=tmp_path)
+    assert " 0 not made" in call(jwcal, "run", "--configfile", "fgs/config.yaml", "--cores", 2, cwd=tmp_path)
+    assert "stage 3: 1 done of 1 job " in call(jwcal, "status", "fgs/results", cwd=tmp_path)
+    check = "import sys, jwcal; made = jwcal.open(sys.argv[1]); print(made.suffix, len(made.to_tables()[0]))"
+    (catalogue,) = (tmp_path / "fgs/results/stage3").glob("*_cat.ecsv")
+    suffix, rows = call(tmp_path / "env/bin/python", "-c", check, catalogue, cwd=tmp_path).split()
+    assert suffix == "cat" and int(rows) > 3
+
+
 def the_demo(jwcal, place):
     """To its end: two mosaics with catalogues; then there is nothing to be done, and the plan and the state say so."""
     said = call(jwcal, "simulate", "demo", "demo", cwd=place)

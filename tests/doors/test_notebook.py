@@ -8,6 +8,7 @@ import nbformat
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 from PIL import Image
 
 import jwcal
@@ -64,6 +65,13 @@ def test_one_pipeline_after_the_other(image, tmp_path):
     assert cal.suffix == "cal" and cal.header["BUNIT"] == "MJy/sr" and "photom" in repr(cal)
     assert cal.header["FILENAME"].endswith("_cal.fits")
     assert repr(jwcal.open(cal.write(tmp_path / cal.filename))) == repr(cal)  # its steps in the order in which they were done
+
+
+def test_a_table_says_what_it_is(tmp_path):
+    Table({"label": [1, 2], "flux": [3.0, 4.0]}).write(tmp_path / "jw01234-o001_t001_nircam_clear-f200w_cat.ecsv")
+    made = jwcal.open(tmp_path / "jw01234-o001_t001_nircam_clear-f200w_cat.ecsv")
+    assert repr(made) == "<cat of jw01234-o001_t001_nircam_clear-f200w: a table of 2 rows with label, flux>"
+    assert made.to_tables()[0]["flux"].tolist() == [3.0, 4.0]
 
 
 def test_what_can_t_be_opened(tmp_path):

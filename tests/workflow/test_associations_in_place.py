@@ -94,6 +94,14 @@ def test_where_a_member_is(tmp_path):
     for folder in ("asn", "stage2"):  # where it says comes first
         (tmp_path / folder / "a_cal.fits").touch()
         assert places.of(one, member).resolve() == tmp_path / folder / "a_cal.fits"
+    assert places.of(one, member) == tmp_path / "stage2/a_cal.fits"
+    (tmp_path / "far/asn").mkdir(parents=True)
+    (tmp_path / "linked").symlink_to(tmp_path / "far/asn")
+    (tmp_path / "far/stage2").mkdir()
+    one.given = tmp_path / "linked/m31_asn.json"
+    (tmp_path / "stage2/a_cal.fits").rename(tmp_path / "stage2/b_cal.fits")
+    (tmp_path / "far/stage2/a_cal.fits").touch()  # behind a link .. is another folder
+    assert places.of(one, member).resolve() == tmp_path / "far/stage2/a_cal.fits"
     files = {"a": {"cal": tmp_path / "stage2/a_cal.fits"}}
     assert places.seen_from(tmp_path / "asn", "a_cal.fits", files) == "../stage2/a_cal.fits"
     assert places.seen_from(tmp_path / "asn", "b_cal.fits", files) == "b_cal.fits"

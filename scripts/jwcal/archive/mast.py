@@ -133,7 +133,8 @@ def _invoke(request, address):
         with urllib.request.urlopen(opened(f"{address}/api/v0/invoke", body), timeout=PATIENCE) as answer:
             found = json.load(answer)
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise Unreachable(f"the archive can't be asked ({getattr(error, 'reason', None) or error})", address, NETWORK) from None
+        why = getattr(error, "reason", None) or error
+        raise Unreachable(f"the archive can't be asked ({getattr(why, 'strerror', None) or why})", address, NETWORK) from None
     return found if isinstance(found, dict) else {}
 
 

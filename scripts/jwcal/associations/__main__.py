@@ -6,6 +6,7 @@ Without --all-candidates, --discover or -i: those of all candidates, and those t
 import argparse
 import logging
 import sys
+from collections import Counter
 from pathlib import Path
 
 import yaml
@@ -34,6 +35,10 @@ def main(arguments=None):
         return 1
     for note in (*pool.notes, *pool.remarks):
         print(note)
+    if not (options.out or options.json):
+        for association in made:
+            kinds = Counter(member.exptype for member in association.members)
+            print(f"{association.pipeline:14}{association.product}: {', '.join(f'{number} {kind}' for kind, number in kinds.items())}")
     print(f"{len(made)} associations of {len(pool.items)} exposures; {len(left)} exposures are in none")
     return 0
 

@@ -34,7 +34,13 @@ def of(association, member):
         return None
     folder = association.given.parent
     found = (path for path in (Path(folder, member.place, member.expname), Path(folder, member.expname)) if path.exists())
-    return next(found, None)
+    return next(map(_plain, found), None)
+
+
+def _plain(path):
+    """A path without .., where that is the same file: behind a link it may be another."""
+    plain = Path(os.path.normpath(path))
+    return plain if plain.exists() and plain.samefile(path) else path
 
 
 def seen_from(folder, name, files, other=None):

@@ -8,7 +8,7 @@ import yaml
 
 from ..settings import chains, facts, texts
 from ..settings.config import step_names
-from ..settings.tables import table
+from ..settings.tables import matches, table
 from ..vocabulary import parameters
 
 WIDTH = 110
@@ -22,9 +22,20 @@ def all_steps():
 
 
 @cache
-def matters():
-    """Step -> names of the parameters that its users look at first, in the order of the pipelines."""
+def _matters():
     return yaml.safe_load(resources.files(__package__).joinpath("matters.yaml").read_text())
+
+
+def matters(headers=None):
+    """Step -> names of the parameters that its users look at first, in the order of the pipelines.
+
+    Of exposures with these headers, if any are given: those that do something for one of them.
+    """
+    found = {}
+    for step, given in _matters().items():
+        rows = [next(iter(one.items())) if isinstance(one, dict) else (one, {}) for one in given]
+        found[step] = [name for name, when in rows if headers is None or any(matches(when, header) for header in headers)]
+    return found
 
 
 def rows(step, defaults=None):

@@ -35,12 +35,27 @@ def _parser():
     parser = argparse.ArgumentParser(prog="jwcal fetch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="?", type=Path, default=Path("data"), metavar="DATA", help="folder for the files (default: data)")
     parser.add_argument("--program", type=int, required=True, metavar="NUMBER")
-    parser.add_argument("--observation", type=int, nargs="+", default=[], metavar="NUMBER", help="of these observations alone")
-    parser.add_argument("--mode", nargs="+", default=[], metavar="MODE", help="as NIRCAM, NIRSPEC/MSA or */IFU: the archive's names")
+    # with commas, not with spaces: DATA may come after them
+    several = {"action": "extend", "default": []}
+    said = "of these observations alone: 3, or 3,4"
+    parser.add_argument("--observation", type=_numbers, metavar="NUMBER", help=said, **several)
+    said = "as NIRCAM, NIRSPEC/MSA or */IFU: the archive's names, with commas between several"
+    parser.add_argument("--mode", type=_words, metavar="MODE", help=said, **several)
     parser.add_argument("--list", action="store_true", help="only say what there is, and how large")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask before the files are fetched")
     parser.add_argument("--server", metavar="URL", help=f"the archive's address (default: JWCAL_ARCHIVE, else {mast.SERVER})")
     return parser
+
+
+def _words(text):
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _numbers(text):
+    try:
+        return [int(word) for word in _words(text)]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number, or numbers with commas between them") from None
 
 
 def _agreed(options):

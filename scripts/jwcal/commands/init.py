@@ -91,8 +91,8 @@ def text(found, data, results):
     headers = {id(exposures[0]): exposures[0].header for exposures in kinds.values()}
     known = [(name, headers[one]) for name, one in pipelines if chains.is_built(name, headers[one])]
     steps = dict.fromkeys(step.name for name, header in known for step in chains.chain(name, header).steps)
-    for step, names in described.matters().items():
-        if step not in steps:
+    for step, names in described.matters([header for _, header in known]).items():
+        if step not in steps or not names:
             continue
         lines.append(f"#   {step}:  # {texts.of_step(step).line}")
         for name in names:

@@ -14,7 +14,7 @@ from ..settings import chains, facts, selector, texts
 from ..settings.tables import table
 from ..simulate import instruments
 from ..simulate.crds_cache import SELECTED_BY
-from ..simulate.modes import MODES
+from ..simulate.modes import MODES, find
 from ..vocabulary import parameters
 from . import described, words
 
@@ -23,17 +23,27 @@ SHARED = "calibrations"
 
 
 def main(arguments):
-    """Print the list, or write the pages into a folder."""
+    """Print the list, or the page of a mode, or write all pages into a folder."""
     parser = words.parser("modes", __doc__)
-    parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="write the pages here, as docs/modes has them")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a mode, or its EXP_TYPE: its page; an instrument: its modes")
+    parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="write the pages here, as docs/modes has them")
     options = parser.parse_args(arguments)
-    if options.folder is None:
-        print("\n".join(f"{name:26}{' -> '.join(stages(mode)):40}{mode.what}" for name, mode in MODES.items()))
+    if options.output is None:
+        print(_asked(options.name or ""))
         return 0
-    options.folder.mkdir(parents=True, exist_ok=True)
+    options.output.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
-        (options.folder / name).write_text(text)
+        (options.output / name).write_text(text)
     return 0
+
+
+def _asked(name):
+    """The modes of an instrument, or of all, a line each; or the page of one. Raises InputError where the name is none of them."""
+    if name and name.upper() not in instruments.table():
+        mode = find(name)
+        return _shared() if mode.last in PLAIN else _page(mode)
+    found = [mode for mode in MODES.values() if mode.instrument.startswith(name.upper())]
+    return "\n".join(f"{mode.name:26}{' -> '.join(stages(mode)):40}{mode.what}" for mode in found)
 
 
 @cache
@@ -66,7 +76,7 @@ def pages():
 
 
 def _index():
-    lines = ["# Modes", "", "Made from the tables: `jwcal modes docs/modes`. Each can be tried: `jwcal simulate NAME FOLDER`.", ""]
+    lines = ["# Modes", "", "Made from the tables: `jwcal modes -o docs/modes`. Each can be tried: `jwcal simulate NAME FOLDER`.", ""]
     lines += ["| mode | pipelines | example |", "|---|---|---|"]
     for name, mode in MODES.items():
         page = SHARED if mode.last in PLAIN else name
@@ -106,7 +116,7 @@ def _page(mode):
     lines += ["", f"References, where the mode has them: {', '.join(f'`{kind}`' for kind in references)}."]
     lines += ["", "## Chain and products", "", "| pipeline | steps | products |", "|---|---|---|"]
     lines += [f"| `{chain.pipeline}` | {_steps(chain)} | {_products(chain)} |" for chain in found]
-    return "\n".join([*lines, *_parameters(found), *_differences(mode, found)]) + "\n"
+    return "\n".join([*lines, *_parameters(found, header(mode)), *_differences(mode, found)]) + "\n"
 
 
 def _about(step):
@@ -125,12 +135,13 @@ def _products(chain):
     return ", ".join(usual) + (f"; if asked for: {', '.join(asked)}" if asked else "")
 
 
-def _parameters(found):
+def _parameters(found, header):
+    matters = described.matters([header])
     lines = ["", "## Parameters that matter", "", "| parameter | default | is | |", "|---|---|---|---|"]
     for chain in found:
         for step in chain.steps:
             known = _about(step).parameters
-            for name in described.matters().get(step.name, ()):
+            for name in matters.get(step.name, ()):
                 default = chain.defaults.get(step.name, {}).get(name, known[name].default)
                 line = "Leave the step out." if name == "skip" else texts.first_sentence(texts.of_step(step.name).parameters.get(name, ""))
                 cells = [f"`{step.name}.{name}`", f"`{default}`", parameters.described(known[name]), line]

@@ -7,6 +7,13 @@ import os
 from .memory import keep_freed
 
 
+def say_no_more(stream):
+    """Let go of a stream whose reader has ended: what is written to it from now on goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
 def own():
     """Set this process up for calibration; to be called before numba is imported."""
     # A thread that has nothing to do sleeps: by default OpenMP's wait busily for the next kernel, and scipy's find no free processor.

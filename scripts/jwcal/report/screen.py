@@ -6,6 +6,8 @@ Handlers of Snakemake's log, as `progress` is one. Its records name the event; w
 import logging
 from collections import Counter
 
+from ..machine import process
+
 OURS = {"run_info", "job_info", "job_error"}  # events that are said in our words
 SILENT = {"workflow_started", "job_started", "job_finished", "progress", "shellcmd", "resources_info", "group_info"}
 BUSTLE = (
@@ -79,8 +81,11 @@ class Screen(logging.StreamHandler):
         except (AttributeError, KeyError, TypeError, ValueError, IndexError):
             lines = [str(record.msg)] if getattr(record, "event", None) in OURS else []
         if lines:
-            self.stream.write("\n".join(lines) + "\n")
-            self.flush()
+            try:
+                self.stream.write("\n".join(lines) + "\n")
+                self.flush()
+            except BrokenPipeError:  # who reads has read enough: the run goes on
+                process.say_no_more(self.stream)
 
     def lines(self, record):
         """What to say of a record."""

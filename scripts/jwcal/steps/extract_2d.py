@@ -7,6 +7,7 @@ from ..vocabulary.parameters import Range
 
 OPTIONAL = ("wavelengthrange",)  # of grisms
 MEMBERS = ("sourcecat",)
+FROM_MEMORY = {"assign_wcs": {"mode": "slits"}}  # which slits are open is in no file
 NEEDS = ("err", "var_poisson", "var_rnoise")  # planes of an image
 PARTS = {
     "mode": {

@@ -11,6 +11,7 @@ from ..vocabulary.dq import DO_NOT_USE, MSA_FAILED_OPEN
 log = logging.getLogger(__name__)
 
 REFERENCES = ("msaoper", "msa", "disperser", "wavelengthrange", "fpa", "camera", "collimator")
+FROM_MEMORY = {"assign_wcs": {}}  # a slitlet's own shutters
 
 
 def apply(exposure, refs, *, exclude: bool = False):

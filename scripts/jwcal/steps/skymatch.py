@@ -195,14 +195,13 @@ def _survey(members, footprints, groups, ignored, statistics, match, whole):
             good &= (exposure.dq & ~ignored) == 0
         if whole:
             alone[i] = statistics.level(sci[good])[0]
-        for g, group in enumerate(groups if match else ()):
-            if i in group:
-                continue
-            outlines = [outline for j in group for outline in footprints[i].overlap(footprints[j])]
-            if outlines:
-                level, count = statistics.level(chosen(sci, good, pixels_inside(outlines, exposure.wcs, sci.shape)))
-                if level is not None:
-                    seen[i, g], counts[i, g] = level, count
+        others = {g: group for g, group in enumerate(groups if match else ()) if i not in group}
+        areas = {g: [outline for j in group for outline in footprints[i].overlap(footprints[j])] for g, group in others.items()}
+        areas = {g: outlines for g, outlines in areas.items() if outlines}
+        for g, inside in zip(areas, pixels_inside(list(areas.values()), exposure.wcs, sci.shape), strict=True):
+            level, count = statistics.level(chosen(sci, good, inside))
+            if level is not None:
+                seen[i, g], counts[i, g] = level, count
         del exposure, sci, good
     return seen, counts, alone
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from ..associations import members
 from ..files import fingerprint
 from ..products import stored
 from ..program import index
@@ -14,6 +15,7 @@ from ..vocabulary.errors import ConfigError
 from . import plan, work
 
 RAMP_FIT, RAMPS = "ramp_fit", ("Level1bModel", "RampModel")
+CUT_OUT, WHOLE = "extract_2d", ("ImageModel", "CubeModel")
 GROUPS = ("members", "results")  # what a step takes that looks at several exposures
 
 
@@ -39,6 +41,8 @@ def chain_of(step, header, file=None):
 
 def run(step, file, settings, out):
     """Run a step on a file, and write what it makes to a folder.
+
+    A step before it that leaves something in memory for it, and in no file, runs again: the module's FROM_MEMORY names it.
 
     Parameters
     ----------
@@ -66,24 +70,33 @@ def run(step, file, settings, out):
     pipeline, whole, entry = chain_of(step, header, file)
     if getattr(step_modules.step_module(step), "TAKES", "") in GROUPS:
         raise ConfigError(f"{step} looks at several exposures together", file, f"Run {pipeline} on their association (*_asn.json)")
-    _check(step, whole, header, file)
+    check(step, whole, header, file)
     suffix, root = chains.root_and_suffix(str(file))[1], _root(file)
     kept, model = _kept(suffix, header, whole, step, pipeline)
     others = {name: name for name in table("products") if name not in (suffix, kept, chains.LIST)}
-    chain = replace(whole, entries=(entry, Save({suffix: kept}, model=model), Save(others)), reads=(), takes="exposure")
+    before = from_memory(entry, whole)
+    chain = replace(whole, entries=(*before, entry, Save({suffix: kept}, model=model), Save(others)), reads=(), takes="exposure")
     recipe = plan.recipe_for(pipeline, header, settings, str(file), chain)
+    members.add_named(recipe, header, file)
     paths = {name: Path(out, chains.placed(root, chains.file_name(whole.entries, "", name))) for name in others}
     paths[kept] = Path(out, f"{root}_{step}.fits")
     shelf = work.Shelf(paths, by_hand=True)
     code = codebase.Code()
     made_from = records.ingredients(recipe, code, fingerprint.Digests())
     code.remember()
-    work.make(recipe, made_from, file, [(file, "science")], shelf)
+    work.make(recipe, made_from, file, [(file, "science"), *((m["path"], m["exptype"]) for m in recipe.members)], shelf)
     return [Path(path) for path in shelf.written]
 
 
-def _check(step, chain, header, file):
-    """Raise ConfigError where the exposure is a ramp and the step wants what was made of one, or the other way round."""
+def from_memory(entry, chain):
+    """The steps of the chain that have to run before this one in the same process."""
+    known = getattr(step_modules.step_module(entry.name), "FROM_MEMORY", {})
+    wanted = [step for step, case in known.items() if case.items() <= entry.arguments.items()]
+    return [step for step in chain.steps if step.name in wanted]
+
+
+def check(step, chain, header, file):
+    """Raise ConfigError where the exposure is a ramp and the step wants what was made of one, or the other way round; so with slits."""
     names, own = [entry.name for entry in chain.steps], str(header.get("DATAMODL") or "")
     if "uncal" not in chain.reads and own in RAMPS:
         what = f"{step} is a step of {chain.pipeline}, which starts from {' or '.join(chain.reads)}, and this is a ramp still"
@@ -91,6 +104,9 @@ def _check(step, chain, header, file):
     before_the_fit = names[: names.index(RAMP_FIT) + 1] if "uncal" in chain.reads and RAMP_FIT in names else ()
     if step in before_the_fit and own not in ("", *RAMPS):
         raise ConfigError(f"{step} works on a ramp, and this is none any more", file, "Give it the uncal file")
+    if CUT_OUT in names[: names.index(step)] and own in WHOLE:
+        what = f"{step} works on the spectra that {CUT_OUT} cuts out, and this is the detector as a whole"
+        raise ConfigError(what, file, f"Run {CUT_OUT} on it first")
 
 
 def _root(file):

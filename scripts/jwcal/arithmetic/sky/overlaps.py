@@ -53,23 +53,31 @@ class Footprint:
         return [(np.asarray(ra), np.asarray(dec)) for ra, dec in both.to_radec() if len(ra) > 3]
 
 
-def pixels_inside(outlines, wcs, shape):
-    """The pixels of an image inside outlines on the sky.
+def pixels_inside(areas, wcs, shape):
+    """The pixels of an image inside each of some areas on the sky; one call of its WCS, which takes long, serves them all.
 
     Parameters
     ----------
-    outlines : list of (ra, dec) [deg], closed
+    areas : list of lists of (ra, dec) [deg], closed
+        The outlines of each.
     wcs : gwcs.WCS
     shape : (int, int)
         Rows and columns.
 
-    Returns
-    -------
+    Yields
+    ------
     bool (row, col)
     """
-    inside = np.zeros(shape, bool)
-    for ra, dec in outlines:
-        x, y = wcs.invert(ra, dec, with_bounding_box=False)
-        if np.isfinite(x).all() and np.isfinite(y).all():
-            fill(x, y, inside)
-    return inside
+    outlines = [np.stack(outline) for area in areas for outline in area]
+    if not outlines:
+        yield from (np.zeros(shape, bool) for _ in areas)
+        return
+    placed = np.stack(wcs.invert(*np.concatenate(outlines, axis=1), with_bounding_box=False))
+    corners = iter(np.split(placed, np.cumsum([outline.shape[1] for outline in outlines])[:-1], axis=1))
+    for area in areas:
+        inside = np.zeros(shape, bool)
+        for _ in area:
+            x, y = next(corners)
+            if np.isfinite(x).all() and np.isfinite(y).all():
+                fill(x, y, inside)
+        yield inside
