@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from stdatamodels.jwst import datamodels
-from test_spec2_mrs import overrides, sky
+from test_spec2_mrs import STAR, observed, overrides, run, sky
 
 import jwcal
 import mrs as made_up
+import slices
 from jwcal.arithmetic.wcs.pixel_coordinates import wavelength_and_sky
 from jwcal.model.spectra import Spectrum
 from jwcal.products import stored
-from jwcal.simulate import crds_cache, cube_references, mrs
+from jwcal.simulate import crds_cache, cube_references, headers, integral_field, mrs
 from jwcal.steps import assign_wcs
+from jwcal.vocabulary import dq
+from peer import needs_peer
 
 NAME = "jw01234-c1001_t001_miri"
 
@@ -71,3 +74,55 @@ def test_what_is_saved_of_a_master_background(tmp_path, background):
         np.testing.assert_allclose(stored.read(tmp_path / "out" / name).sci[seen], sky(wavelength[seen]), rtol=1e-5)
         with datamodels.open(tmp_path / "out" / name) as model:
             assert isinstance(model, datamodels.IFUImageModel)
+
+
+COARSE = {channel: (size, 3 * step) for channel, (size, step) in cube_references.MRS_SPAXELS.items()}  # a third of the planes
+
+
+def known_files(folder, channels):
+    """All references of a detector and the band SHORT: type -> path."""
+    files = integral_field.write_common_references(folder, (channels,), ("SHORT",))
+    files |= mrs.write_references(folder, channels=channels) | made_up.calibration(folder, channels)
+    limits = [mrs.RANGES["SHORT"][int(channel)] for channel in channels]
+    planes = np.arange(limits[0][0], limits[1][1], 2 * COARSE[channels[0]][1])
+    files["cubepar"] = cube_references.write_cubepar(folder / "cubepar.fits", cube_references.mrs_bands(mrs.RANGES, COARSE), planes)
+    return files
+
+
+@needs_peer
+@pytest.mark.parity
+@pytest.mark.full
+@pytest.mark.parametrize("channels", ["12", "34"])
+def test_as_the_peer(tmp_path, channels):
+    """Four dithers with noise and bad pixels from rates: images, cubes of one exposure and of all, by band and of both, their spectra."""
+    rng = np.random.default_rng(11)
+    files = known_files(tmp_path / "references", channels)
+    crds_cache.build(tmp_path / "crds", [files["flat"]])
+    rates = []
+    for number, (x, y) in enumerate(integral_field.STEP, start=1):
+        known = {"dither": {"x": x, "y": y, "number": number, "total": 4}, "identity": headers.Identity(exposure=number), "seed": number}
+        _, path = observed(files, channels, tmp_path, number, sources=[STAR], background=sky, **known)
+        with fits.open(path, mode="update") as hdus:
+            hdus["SCI"].data[rng.random(hdus["SCI"].shape) < 1e-3] = np.nan
+            hdus["DQ"].data |= rng.choice([0] * 400 + [dq.DO_NOT_USE, dq.HOT], hdus["DQ"].shape).astype(np.uint32)
+            hdus[0].header["DATAMODL"] = "IFUImageModel"  # as the peer wants it
+        rates.append(path)
+    members = [{"expname": path.name.replace("rate", "cal"), "exptype": "science"} for path in rates]
+    for side in ("peer", "ours"):
+        for name in ("stage3", "multi"):
+            (tmp_path / side / name).mkdir(parents=True)
+        association(tmp_path / side / "stage3", members)
+    # one with all: the peer takes two minutes for the cross artefact
+    rest = {name: {"skip": True} for name in ("straylight", "cube_build", "extract_1d")}
+    multi, no_outliers = {"cube_build": {"output_type": "multi"}}, {"outlier_detection": {"skip": True}}
+
+    def runs(side):
+        folder = tmp_path / side / "stage3"
+        of_rates = [("spec2", path, folder, multi if path == rates[0] else rest) for path in rates]
+        source = folder / f"{NAME}_spec3_asn.json"
+        return [*of_rates, ("spec3", source, folder, {}), ("spec3", source, folder.with_name("multi"), {**multi, **no_outliers})]
+
+    slices.peers([(*where, files, steps) for *where, steps in runs("peer")], tmp_path / "peer")
+    for pipeline, source, folder, steps in runs("ours"):
+        run(source, files, tmp_path / "crds", pipeline, out=folder, steps=slices.with_ours(steps))
+    slices.same_products(tmp_path / "ours", tmp_path / "peer")

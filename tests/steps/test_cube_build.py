@@ -11,7 +11,7 @@ import cubes
 import mrs as optics
 import nirspec
 from jwcal.arithmetic.cubes.slicer import Slicer
-from jwcal.kernels.cubes.drizzle import FLUX, WEIGHT, drizzle
+from jwcal.kernels.cubes.drizzle import COUNT, FLUX, WEIGHT, drizzle
 from jwcal.kernels.cubes.overlap import areas
 from jwcal.kernels.cubes.shepard import shepard
 from jwcal.kernels.cubes.voxels import finished
@@ -178,6 +178,19 @@ def test_values_of_voxels():
     assert np.isnan(sci[0, 1, 1]) and np.isnan(err[0, 1, 1]) and number[0, 1, 1] == 0 and flags[0, 1, 1] == 513
 
 
+def test_planes_that_reach_beyond_those_beside_them():
+    """One of them does: all that lie in it are in it."""
+    u, v, limits, flux, error = pixels()
+    middle, half = np.arange(5.0, 45.0), np.full(40, 0.5)
+    half[20] = 12.0
+    sums = np.zeros((40, 20, 20, 4))
+    drizzle(u, v, limits, flux, error, middle - half, middle + half, sums)
+    alone = np.zeros((1, 20, 20, 4))
+    drizzle(u, v, limits, flux, error, middle[20:21] - 12, middle[20:21] + 12, alone)
+    np.testing.assert_allclose(sums[20], alone[0], rtol=1e-12)
+    assert alone[..., COUNT].sum() > 2000
+
+
 # --- a scene that is known -------------------------------------------------------------------------------------------
 
 
@@ -243,6 +256,16 @@ def test_a_table_of_wavelengths(star, files):
     inside = (table > 7.4) & (table < 7.6)
     assert np.isin(table[inside], at).all() and at.size <= inside.sum() + 3
     np.testing.assert_allclose(cube.wcs(3.0, 4.0, np.arange(float(at.size)))[2], at, rtol=1e-6)
+
+
+def test_a_table_with_a_gap(star, files, tmp_path):
+    """The plane before it is as wide as others: as bright as the one before, and not as the mean of all that the gap is wide."""
+    table = np.concatenate([np.arange(5.64, 5.70, 0.003), np.arange(7.60, 7.66, 0.005)])
+    cubepar = cube_references.write_cubepar(tmp_path / "cubepar.fits", cube_references.mrs_bands(mrs.RANGES), table)
+    (cube,) = build(star, {**files, "cubepar": cubepar}, output_type="multi")
+    last = np.flatnonzero(cube.tables["WCS-TABLE"]["wavelength"].ravel() < 6)[-1]
+    np.testing.assert_allclose(np.nanmedian(cube.sci[last] / cube.sci[last - 1]), cubes.sky(5.697) / cubes.sky(5.694), rtol=1e-3)
+    np.testing.assert_allclose(cube.extra["WMAP"][last].sum(), cube.extra["WMAP"][last - 1].sum(), rtol=0.3)
 
 
 # --- which cubes -----------------------------------------------------------------------------------------------------

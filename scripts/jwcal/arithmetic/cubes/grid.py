@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 
 ARCSEC = 3600.0
 BYTES = 48  # of a voxel: its sums, and the planes that are made of them
+GAP = 3  # times the step before: there the wavelengths have a gap
 OLD = ("V2_REF", "V3_REF", "RA_REF", "DEC_REF", "ROLL_REF", "V3I_YANG", "VPARITY")  # of the exposures' own geometry
 
 
@@ -50,9 +51,13 @@ class Grid:
 
     @property
     def steps(self):
-        """Widths of the planes, micron: to the next one; the last is as wide as the one before."""
+        """Widths of the planes, micron: to the next one. The last, and one before a gap, is as wide as the one before."""
         between = np.diff(self.wavelengths)
-        return np.append(between, between[-1]) if between.size else np.array([self.step])
+        if not between.size:
+            return np.array([self.step])
+        widths, gaps = np.append(between, between[-1]), np.flatnonzero(between[1:] > GAP * between[:-1]) + 1
+        widths[gaps] = between[gaps - 1]
+        return widths
 
     @property
     def axes(self):

@@ -35,5 +35,8 @@ def _correct(exposure, columns, options):
     if channel not in CHANNELS or str(header.get("BAND")).lower() not in RANGES:
         log.info("No residual fringes are taken out: the cube is of several bands")
         return
+    per_sum = 1e6 * float(header["PIXAR_SR"])  # Jy
     for name, of in CORRECTED.items():
-        columns[name] = correct_spectrum(columns[of], wavelength, int(channel))
+        # limits of the fits are numbers: as sums of surface brightness, fluxes are far from them
+        unit = per_sum if of == "FLUX" else 1.0
+        columns[name] = unit * correct_spectrum(columns[of] / unit, wavelength, int(channel))

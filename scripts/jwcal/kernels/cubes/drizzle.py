@@ -61,12 +61,13 @@ def drizzle(u, v, limits, flux, error, low, high, sums):
         Lowest and highest wavelength.
     flux, error : float (pixel,)
     low, high : float64 (plane,)
-        Limits of the planes, both rising.
+        Limits of the planes.
     sums : float64 (plane, row, col, 4)
         FLUX, WEIGHT, VARIANCE (with the weights' squares) and COUNT of pixels; changed in place.
     """
-    first = np.searchsorted(high, limits[:, 0], side="right")
-    last = np.searchsorted(low, limits[:, 1], side="left") - 1
+    # a plane that is wider than those beside it may reach beyond them
+    first = np.searchsorted(np.maximum.accumulate(high), limits[:, 0], side="right")
+    last = np.searchsorted(np.minimum.accumulate(low[::-1])[::-1], limits[:, 1], side="left") - 1
     order = np.argsort(first, kind="stable")
     order = order[(last >= first)[order]]
     if not order.size:
