@@ -144,7 +144,7 @@ def test_reasons_to_skip():
         bkg_subtract.apply(exposure)
     tilt = {"INSTRUME": "NIRSPEC", "GWA_XTIL": 0.35, "GWA_YTIL": 0.1}
     exposure = science(background(**tilt), background(**tilt | {"GWA_YTIL": 0.1000001}), **tilt)
-    with pytest.raises(Skip, match="grating wheel"):
+    with pytest.raises(Skip, match="grating wheel .*: master_background does not mind"):
         bkg_subtract.apply(exposure)
     assert np.all(exposure.sci == 7)
     assert bkg_subtract.apply(science(background(**tilt), **tilt)).sci.mean() == pytest.approx(5, abs=0.02)

@@ -180,7 +180,7 @@ def _check(exposure, background, with_error):
     if with_error and background.err is None:
         raise InputError("it has no ERR, which the combined background needs", background.name, "Take the file from the archive again")
     if TILT[0] in mine and any(abs(mine[keyword] - its[keyword]) > SAME_TILT for keyword in TILT):
-        raise Skip(f"the grating wheel ({', '.join(TILT)}) was turned otherwise for {its.name}")
+        raise Skip(f"the grating wheel ({', '.join(TILT)}) was turned otherwise for {its.name}: master_background does not mind")
 
 
 def _tell_if_close(mine, its):
