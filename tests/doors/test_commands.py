@@ -507,3 +507,5 @@ def test_status_of_what_is_out_of_date(tiny, tmp_path, capsys):
     )
     assert do(second) == 0
     assert status()[1].count("1 done of 1 job (") == 2
+    Path(second.recipe).write_text("")  # cut off: what it says is not known
+    assert status()[0] == 0

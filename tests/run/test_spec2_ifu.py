@@ -1,5 +1,6 @@
 """NIRSpec's slicer from rates to cubes and spectra, by spec2 and spec3: the truth, bad input, the peer on the same exposures."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -65,6 +66,38 @@ def test_from_a_rate_to_a_spectrum(files, tmp_path):
     level = cube.sci[:, beside(cube)]
     at = found.table["WAVELENGTH"]
     assert np.abs(np.nanmedian(level, axis=1) / ifu.sky(at) - 1).max() < 5e-3
+
+
+@pytest.mark.full
+def test_lines_on_wavelengths_as_the_prism_has_them(files, tmp_path):
+    """Users, slitless 28: a table whose steps follow the dispersion, up to three times as wide as elsewhere; lines keep their flux.
+
+    A line of two pixels on 2 to 3 planes: within 1.5 %, and its continuum, measured beside it, within 0.5 %.
+    """
+    lines = [(0.8, 1.0, 0.02), (1.5, 1.0, 0.03), (5.0, 1.0, 0.03)]
+    continuum = ifu.STAR.spectrum
+    star = replace(ifu.STAR, spectrum=replace(continuum, lines=lines))
+    wavelengths = [0.6]
+    while wavelengths[-1] < 5.3:
+        wavelengths.append(wavelengths[-1] + 0.004 + 0.008 * np.exp(-0.5 * ((wavelengths[-1] - 1.6) / 0.7) ** 2))
+    path = tmp_path / "cubepar.fits"
+    with fits.open(files["cubepar"]) as hdus:
+        old = hdus["MULTICHAN_PRISM_DRIZZLE"]
+        new = np.zeros(len(wavelengths), old.data.dtype.newbyteorder("="))
+        new[old.columns.names[0]] = wavelengths
+        hdus["MULTICHAN_PRISM_DRIZZLE"] = fits.BinTableHDU(new, name=old.name)
+        hdus.writeto(path)
+    _, rate = ifu.rate(files, tmp_path, sources=(star,))
+    made = ifu.run("spec2", rate, files | {"cubepar": path}, tmp_path, steps={"cube_build": {"output_type": "multi"}})
+    table = made["x1d"].spectra[0].table
+    at, flux, step = table["WAVELENGTH"], table["FLUX"], np.gradient(table["WAVELENGTH"])
+    assert made["s3d"].header["CTYPE3"] == "WAVE-TAB" and step.max() > 2.5 * step.min()
+    for place, height, width in lines:
+        line, beside = np.abs(at - place) < 0.08, (np.abs(at - place) > 0.08) & (np.abs(at - place) < 0.16)
+        level = np.polyval(np.polyfit(at[beside], (flux / continuum(at))[beside], 1), at)
+        assert abs(level[line].mean() - 1) < 5e-3
+        excess = ((flux / continuum(at) - level) * step)[line].sum()
+        assert excess == pytest.approx(height * width * np.sqrt(np.pi / np.log(16)), rel=0.015), place
 
 
 @pytest.mark.full

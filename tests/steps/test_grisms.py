@@ -477,6 +477,16 @@ def test_offset_target_has_the_same_wavelengths(tmp_path, offset):
     assert abs((wavelength[near] * excess).sum() / excess.sum() - 3.5) < 0.06 * 1.1 / 180 + (0.4 * 1.1 / 180 if offset else 0)
 
 
+def test_series_goes_both_ways(tmp_path):
+    """Users, slitless 14: from a pixel to sky and wavelength, and back to within a twentieth of it."""
+    exposure = series_calibrated(grisms.series(tmp_path, STAR, [1, 1]))
+    x, y = np.array([20.0, 100.0, 180.0]), np.array([30.0, 33.0, 40.0])
+    ra, dec, wavelength, order = exposure.wcs(x, y)
+    np.testing.assert_allclose(wavelength, exposure.extra["WAVELENGTH"][y.astype(int), x.astype(int)], rtol=1e-6)
+    back = exposure.wcs.invert(ra, dec, wavelength, order, with_bounding_box=False)
+    np.testing.assert_allclose(back[0], x, atol=0.05)
+
+
 @pytest.mark.parametrize(("height", "rows"), [(None, (1, 64)), (20, (25, 20)), (64, (1, 64))])
 def test_height_is_about_the_source(tmp_path, height, rows):
     field = grisms.series(tmp_path, STAR, [1, 1])

@@ -1,6 +1,7 @@
 """outlier_detection of slices: hits in one dither are found and good pixels stay, as the peer's way can't; that way too."""
 
 import copy
+import logging
 
 import asdf
 import numpy as np
@@ -72,6 +73,7 @@ def outliers(exposure):
 def test_hits_in_one_dither_are_found_and_good_pixels_stay(dithers, caplog):
     """Ours finds nine in ten hits of more than 30 sigma and no good pixel; the peer's way no hit, and 0.2 % of good pixels."""
     recall, wrong = {}, {}
+    caplog.set_level(logging.INFO)
     for method in ("dithers", "neighbours"):
         exposures, heights, hot = injected(dithers)
         outlier_detection.apply(exposures, None, "ifu", ifu_method=method)
@@ -84,7 +86,11 @@ def test_hits_in_one_dither_are_found_and_good_pixels_stay(dithers, caplog):
     assert recall["dithers"][0] > 0.9 and recall["dithers"][1] > 0.7 and recall["dithers"][2] > 0.8
     assert recall["neighbours"][0] < 0.05 and recall["neighbours"][2] > 0.95
     assert wrong["dithers"].max() < 2e-5 and wrong["neighbours"].min() > 1.5e-3
-    assert "outliers, 0." in caplog.text or not caplog.records
+    parts = [record for record in caplog.records if "% of the pixels" in record.getMessage()]
+    assert len(parts) == 2 * len(dithers) and {record.levelname for record in parts} == {"INFO"}
+    exposures, *_ = injected(dithers)
+    outlier_detection.apply(exposures, None, "ifu", ifu_method="neighbours", threshold_percent=95.0)
+    assert {record.levelname for record in caplog.records[-len(dithers) :]} == {"WARNING"}  # a twentieth of the pixels
 
 
 def test_nothing_is_found_where_nothing_is(dithers):

@@ -7,7 +7,7 @@ from astropy.io import fits
 from scipy.integrate import quad
 
 import soss
-from jwcal.arithmetic.soss import forward, references, regularized, traces, wavelength_grid
+from jwcal.arithmetic.soss import forward, overlap, references, regularized, traces, wavelength_grid
 from jwcal.arithmetic.soss.resolution import Resolution
 from jwcal.kernels.soss import column_sums, fill_in_time
 from jwcal.kernels.soss.pixel_integrals import pixel_integrals
@@ -167,6 +167,25 @@ def test_segments_have_one_scene(files):
         np.testing.assert_allclose(own["FLUX"], tables(whole)[order]["FLUX"], rtol=1e-9)
         np.testing.assert_array_equal(own["INT_NUM"], [1, 2, 3, 4])
     assert len(joined.tables["INT_TIMES"]) == 4
+
+
+@pytest.mark.full
+def test_one_set_of_equations_serves_all_integrations(files, monkeypatch):
+    """Users, slitless 8: the factor is sought once, however long the series; spectra are those of an integration by itself."""
+    made, searches, sizes = soss.simulate(files, nints=30, subarray="SUBSTRIP96"), [], []
+    best = overlap.best_factor
+    monkeypatch.setattr(overlap, "best_factor", lambda *given: searches.append(1) or best(*given))
+    (whole,) = extract_1d.apply(made.exposure, made.refs, mode="soss", **COARSE)
+    sizes.append(len(searches))
+    for number in (0, 17):
+        planes = {name: plane[number : number + 1].copy() for name, plane in made.exposure.pixels[0].planes()}
+        one = made.exposure.derive([type(made.exposure.pixels[0])(**planes)], "calints")
+        one.tables = {"INT_TIMES": made.exposure.tables["INT_TIMES"][number : number + 1]}
+        (alone,) = extract_1d.apply(one, made.refs, mode="soss", **COARSE)
+        for order, table in tables(alone).items():
+            off = (table["FLUX"][0] - tables(whole)[order]["FLUX"][number]) / table["FLUX_ERROR"][0]
+            assert np.nanpercentile(np.abs(off), 95) < 0.3, order
+    assert sizes[0] == 1 and len(searches) == 3
 
 
 def test_models_are_shown(files):

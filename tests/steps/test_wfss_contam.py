@@ -15,6 +15,7 @@ from jwcal.model.exposure import Members
 from jwcal.products import stored
 from jwcal.steps import assign_wcs, extract_1d, extract_2d, photom, srctype, wfss_contam
 from jwcal.vocabulary.errors import InputError, Skip
+from many_threads import each_number
 from peer import needs_peer, peer_python
 
 KINDS = {"NIRISS": ("niriss_wfss", "PUPIL"), "NIRCAM": ("nircam_wfss", "FILTER"), "MIRI": ("miri_wfss", "FILTER")}
@@ -135,6 +136,12 @@ def test_same_for_any_piece(tmp_path, monkeypatch):
     again = corrected(field)
     for a, b in zip(once.pixels, again.pixels, strict=True):
         np.testing.assert_array_equal(a.sci, b.sci)
+
+
+def test_same_for_any_number_of_threads(tmp_path):
+    field = grisms.field(tmp_path, grisms.NIRISS, BLEND)
+    one, other = each_number(lambda: [slit.sci.tobytes() for slit in corrected(field).pixels])
+    assert one == other
 
 
 def test_own_light_that_is_cut(tmp_path):

@@ -94,8 +94,9 @@ def read(folder):
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"its plan can't be read ({error})", folder, "Run the workflow again, or `snakemake -n`") from None
     at_work = stale.at_work(folder)
-    jobs = [_job(folder, job, at_work) for job in planned.jobs]
-    _judge(folder, zip(planned.jobs, jobs, strict=True))
+    recipes = [storage.noted(_recipe(folder, job)) for job in planned.jobs]
+    jobs = [_job(folder, job, recipe, at_work) for job, recipe in zip(planned.jobs, recipes, strict=True)]
+    _judge(folder, zip(jobs, recipes, strict=True))
     others = sorted(path for paths in leftovers(folder, planned).values() for path in paths)
     p = planned
     return Results(folder, jobs, p.problems, p.unusable, p.left_out, p.stops, p.notes, p.remarks, p.waits, others)
@@ -144,7 +145,7 @@ def _lacks_list(folder, planned):
     return LIST in planned.outputs and not Path(folder, planned.stage, Path(planned.outputs[LIST]).name).exists()
 
 
-def _job(folder, planned, at_work):
+def _job(folder, planned, recipe, at_work):
     """A job of the plan; its paths are those of the folder, which may have been moved since."""
     products = [_product(Path(folder, planned.stage, Path(path).name), suffix) for suffix, path in planned.outputs.items()]
     record = next((product.record for product in products if product.suffix == LIST), {})
@@ -154,9 +155,8 @@ def _job(folder, planned, at_work):
         planned.exposure, planned.stage, planned.pipeline, products, folder / "logs" / f"{name}.log", [planned.input, *planned.members]
     )
     job.asked_mb = planned.mem_mb
-    recipe = _recipe(folder, planned)
-    job.origins = storage.noted(recipe).get("origins", {})
-    failed = failure_file(recipe)
+    job.origins = recipe.get("origins", {})
+    failed = failure_file(_recipe(folder, planned))
     message = failed.read_text(errors="replace").strip() if failed.exists() else ""
     if message and not (at_work and message == STOPPED):  # which a job leaves while it runs
         job.message, job.log_end = message, _end(job.log)
@@ -174,14 +174,15 @@ def _judge(folder, pairs):
     """Find out which products are not those that the last plan asked for: their job did not run, or what it reads is made again."""
     turn = {pipeline: number for number, (_, group) in enumerate(ORDER) for pipeline in group}
     digests, makers = _Digests(folder / STATE / "digests.json"), {}
-    for planned, job in sorted(pairs, key=lambda pair: turn[pair[0].pipeline]):
+    for job, recipe in sorted(pairs, key=lambda pair: turn[pair[0].pipeline]):
         if job.state == DONE:
-            recipe = storage.noted(_recipe(folder, planned))
             before = {path.name: makers[path.name] for path in map(Path, job.inputs) if path.name in makers}
             late = [f"{maker.pipeline} {maker.exposure} {_STANDS[maker.state]}" for maker, _ in before.values() if maker.state != DONE]
-            inputs = [(before.get(Path(path).name, (None, path))[1], exptype) for path, exptype in stale.inputs_of(recipe)]
-            job.why = _not_run(job, recipe) or list(dict.fromkeys(late)) or _changed(job, inputs, digests)
-        makers.update({product.path.name: (job, product.path) for product in job.products})
+            made = {str(product.path): product.record for _, product in before.values()}
+            paths = {product.path.name: product.path for _, product in before.values()}
+            inputs = [(str(paths.get(Path(path).name, path)), exptype) for path, exptype in stale.inputs_of(recipe)] if recipe else []
+            job.why = _not_run(job, recipe) or list(dict.fromkeys(late)) or _changed(job, inputs, made, digests)
+        makers.update({product.path.name: (job, product) for product in job.products})
 
 
 class _Digests(fingerprint.Digests):
@@ -201,11 +202,16 @@ def _not_run(job, recipe):
     return known["why"] if known and made and min(made) < known["since"] else []
 
 
-def _changed(job, inputs, digests):
-    """Which inputs are not those that the products were made from, in words; a file that has gone since says nothing."""
+def _changed(job, inputs, made, digests):
+    """Which inputs are not those that the products were made from, in words; a file that has gone since says nothing.
+
+    `made` are the records of those that other jobs have made.
+    """
     record = next((product.record for product in job.products if product.record), None)
+    if record is None or not inputs:
+        return []
     with suppress(InputError):
-        return records.input_changes(record, inputs, digests) if record else []
+        return records.input_changes(record, inputs, digests, read=lambda path: made.get(path) or records.read(path))
     return []
 
 
