@@ -1,5 +1,6 @@
 """Products: what is written is read again, opens as stdatamodels' own, and is never half there."""
 
+import tracemalloc
 import warnings
 
 import asdf
@@ -53,6 +54,20 @@ def test_round_trip(tmp_path, suffix, shape, model):
             assert opened.meta.bunit_data == opened.meta.bunit_err == "DN/s"
             np.testing.assert_array_equal(opened.dq, exposure.dq)
             opened.validate()
+
+
+def test_arrays_are_held_once(tmp_path):
+    """A chain goes on while the file is open, which would hold all arrays again in its own byte order."""
+    path = stored.write(rate((20, 64, 200), "rateints"), tmp_path / "jw1_rateints.fits")
+    stored.read(path)  # what is imported then counts no more
+    tracemalloc.start()
+    try:
+        with stored.opened(path) as exposure:
+            held, most = tracemalloc.get_traced_memory()
+        planes = [plane.nbytes for _, plane in exposure.pixels[0].planes()]
+    finally:
+        tracemalloc.stop()
+    assert held < sum(planes) + 2**18 and most < sum(planes) + max(planes) + 2**19, (held, most, planes)
 
 
 def test_says_what_it_was_made_from(tmp_path):

@@ -134,7 +134,7 @@ def local(program):
     """The products that a run on this machine makes."""
     run = snakemake(program, "local", "--cores", "2", until="stage3")
     assert run.status == 0, run.text
-    assert len(run.products) == 20
+    assert len(run.products) == 22
     return run.products
 
 

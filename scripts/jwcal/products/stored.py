@@ -221,6 +221,7 @@ def _planes(images, number, found, exposure):
             array = fitsio.values(hdu.data)
         else:
             array = fitsio.native(hdu.data)
+        del hdu.data  # in the file's byte order it would be held as long as the file is open
         if hdu.name in names:
             setattr(pixels, names[hdu.name], array)
         else:
