@@ -1,5 +1,6 @@
 """What the tests of the whole house share: a tiny simulated program with its references, made once a session."""
 
+import logging
 import os
 import signal
 from pathlib import Path
@@ -42,6 +43,16 @@ class Tiny(NamedTuple):
 def own_cache(tmp_path_factory):
     """What CRDS has chosen in the tests is nothing for the user's cache."""
     os.environ["JWCAL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def own_levels():
+    """How much the commands have been asked to say is nothing for the tests after."""
+    names = ("jwcal", "jwcal.simulate")
+    before = [logging.getLogger(name).level for name in names]
+    yield
+    for name, level in zip(names, before, strict=True):
+        logging.getLogger(name).setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -92,7 +92,7 @@ def test_the_list(capsys):
 
 def test_a_mode_by_its_exp_type(tmp_path, capsys):
     assert command.main(["NRC_DARK", str(tmp_path), "ngroups=3"]) == 0
-    assert "1 raw files" in capsys.readouterr().out and (tmp_path / "config.yaml").exists()
+    assert "1 raw file in" in capsys.readouterr().out and (tmp_path / "config.yaml").exists()
     with pytest.raises(InputError, match="NRS_NOTHING"):
         for_row("NRS_NOTHING")
 
