@@ -126,10 +126,11 @@ def _check_choice(pipeline, header, file):
         own = [name for name in selector.select_for(header) if name]
     except InputError:  # what it lacks is said where it is needed
         own = [pipeline]
-    what = f"{pipeline} is no pipeline of {header.get('EXP_TYPE')}, which goes through {' -> '.join(own)}"
+    what, do = f"{pipeline} is no pipeline of {header.get('EXP_TYPE')}, which goes through {' -> '.join(own)}", "Choose one of its own"
+    if pipeline in own:
+        what, do = f"{chains.absence(pipeline, header)} in this version", "Leave it out"
     if not chains.is_built(pipeline, header):
-        what = what if pipeline not in own else f"{chains.absence(pipeline, header)} in this version"
-        raise ConfigError(what, file, "Choose one of its own" if pipeline not in own else "Leave it out")
+        raise ConfigError(what, file, do)
     if pipeline not in own:
         log.warning("%s: %s", file, what)
 

@@ -15,6 +15,7 @@ from jwcal.report.summary import summary
 from jwcal.settings import chains
 from jwcal.settings.chains import Save, Step
 from jwcal.settings.recipe import Recipe
+from jwcal.settings.tables import table
 from jwcal.vocabulary.errors import ConfigError
 from jwcal.workflow import plan
 from jwcal.workflow import resources as resources_module
@@ -216,6 +217,11 @@ def test_resources_grow_with_the_data():
     assert resources("stage1", (1, 50, *full)) > (memory, minutes)
     assert resources("stage1", (100, 10, *full))[1] > 10 * minutes
     assert resources("stage2", full)[0] > plan.resources("stage2", (64, 64))[0]
+    for row in table("resources"):  # which says of what more is taken, and by how much
+        header = row["when"]
+        assert header["EXP_TYPE"] in table("exp_types")["exp_types"] and row.keys() <= {"when", "mb", "pixel", "minutes"}
+        assert resources("stage2", full, header=header) > resources("stage2", full, header={"EXP_TYPE": "NRC_IMAGE"})
+        assert resources("stage1", (1, 10, *full), header=header) == (memory, minutes)
     assert resources("stage2", (50, *full))[0] > plan.resources("stage2", full)[0]
 
 

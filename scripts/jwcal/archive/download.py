@@ -16,6 +16,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from ..vocabulary.errors import InputError
+from ..vocabulary.phrases import count
 from . import mast
 
 log = logging.getLogger(__name__)
@@ -44,14 +45,10 @@ def left(files, folder):
 def overview(program, files, folder):
     """Lines about the files of a program: how many and how large they are, of which modes, and what is still to come into a folder."""
     wanted = missing(files, folder)
-    lines = [f"program {program}: {_files(files)}, {amount(sum(one.size for one in files))}"]
+    lines = [f"program {program}: {count(len(files), 'file')}, {amount(sum(one.size for one in files))}"]
     for mode in sorted({one.mode for one in files}):
         lines.append(f"  {mode or 'shutters'}: {sum(one.mode == mode for one in files)}")
     return [*lines, f"{len(files) - len(wanted)} are in {folder}; {len(wanted)} are to come, {amount(left(wanted, folder))}"]
-
-
-def _files(files):
-    return f"{len(files)} file{'s' * (len(files) != 1)}"
 
 
 def amount(size):
@@ -94,9 +91,8 @@ def fetch(files, folder, address=None, tell=log.info):
     address, wanted = address or mast.server(), missing(files, folder)
     needed, free = left(wanted, folder), shutil.disk_usage(folder).free
     if needed > free:
-        raise InputError(
-            f"{_files(wanted)}, {amount(needed)}, are to come, and {amount(free)} are free", folder, "Make room, or give another folder"
-        )
+        come = f"{count(len(wanted), 'file')}, {amount(needed)}, are to come"
+        raise InputError(f"{come}, and {amount(free)} are free", folder, "Make room, or give another folder")
     with _alone(folder, tell) if wanted else nullcontext():
         for number, one in enumerate(wanted, start=1):
             if _is_there(folder / one.name, one):  # another process has fetched it meanwhile

@@ -6,6 +6,7 @@ looks at all pixels of the exposure serves as well: the step cuts it.
 
 from collections import defaultdict
 
+from ..vocabulary.phrases import count
 from . import names
 from .headers import ALONE
 from .model import Member
@@ -59,7 +60,8 @@ def widen(pool, made, exposures):
                         association.asn_id, association.candidate_type = link.candidate, "background"
                         cut[other.get("subarray"), item.get("subarray")].add(item.filename)
         notes += [
-            f"{link.words}: its {_word(its)} is cut to {_word(mine)} for {_exposures(len(found))}" for (its, mine), found in cut.items()
+            f"{link.words}: its {_word(its)} is cut to {_word(mine)} for {count(len(found), 'exposure')}"
+            for (its, mine), found in cut.items()
         ]
     return notes
 
@@ -116,13 +118,15 @@ def _idle_link(link, pool, associations, exposures):
     of = {root(pool.items[number].filename) for number in link.of}
     if any(not reason.startswith(nothing) for reason in why) or any(served[name][1] for name in of & served.keys()):
         why = {reason: items for reason, items in why.items() if not reason.startswith(nothing)}
-    notes = [f"{link.words}: not used for {_exposures(len(items))}{_of(items)}: {reason}" for reason, items in why.items()]
+    notes = [f"{link.words}: not used for {count(len(items), 'exposure')}{_of(items)}: {reason}" for reason, items in why.items()]
     if not link.is_given:
         notes = [f"{note}. Say it in `links`: then a larger one is cut" if ": SUBARRAY is " in note else note for note in notes]
     backgrounds = [item for item in map(pool.items.__getitem__, link.these) if item.kind == "background"]
     unused = [item for item in backgrounds if root(item.filename) not in used]
     if link.is_given and link.kind == "background" and used & these and unused:
-        notes.append(f"{link.words}: {_exposures(len(unused))} of the background{_of(unused)} suit{'s' * (len(unused) == 1)} none of them")
+        notes.append(
+            f"{link.words}: {count(len(unused), 'exposure')} of the background{_of(unused)} suit{'s' * (len(unused) == 1)} none of them"
+        )
     return notes
 
 
@@ -229,10 +233,6 @@ def _sees(background, science):
         if its > mine or its + its_size < mine + my_size:
             return False
     return True
-
-
-def _exposures(count):
-    return f"{count} exposure{'s' * (count > 1)}"
 
 
 def _of(items):

@@ -6,12 +6,11 @@ from pathlib import Path
 from ..program.index import parse_name
 from ..settings import chains
 from ..vocabulary.errors import InputError
+from ..vocabulary.phrases import some
 from . import places
 from .model import MADE
 
 NAMED = {"msametadata": "MSAMETFL"}  # members that no association has: a keyword of the exposure names the file
-
-NAMED_AT_MOST = 3  # members that are named of those that are not there
 
 CATALOGUE = "tweakreg_catalog"  # type of the files with the stars of a member
 
@@ -99,11 +98,6 @@ def _is_nod(member, science):
 def lack(names, why):
     """What a product is made without, in words: exposures, and where one would have looked for them."""
     return f"without {some(names)}, which {'is' if len(names) == 1 else 'are'} {why}"
-
-
-def some(names):
-    """The first of some names, and how many more."""
-    return ", ".join(names[:NAMED_AT_MOST]) + f" and {len(names) - NAMED_AT_MOST} more" * (len(names) > NAMED_AT_MOST)
 
 
 def _add_catalogues(recipe, association):

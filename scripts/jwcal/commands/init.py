@@ -6,11 +6,11 @@ from pathlib import Path
 
 from ..files.storage import replaced
 from ..program import index
-from ..report.words import count
 from ..settings import chains, facts, texts
 from ..settings.tables import table
 from ..version import VERSION
 from ..vocabulary.errors import ConfigError, JwcalError
+from ..vocabulary.phrases import count
 from ..workflow.plan import kind_of
 from . import described, words
 

@@ -5,8 +5,9 @@ from collections import Counter
 from pathlib import Path
 
 from ..report import remains
-from ..report.words import count, duration, stopping, waiting
+from ..report.words import duration, stopping, waiting
 from ..vocabulary.errors import JwcalError
+from ..vocabulary.phrases import count, some
 from ..workflow import stale
 from . import words
 
@@ -97,4 +98,4 @@ def _lines(job, number):
         why = job["why"][:REASONS] + [f"and {len(job['why']) - REASONS} more"] * (len(job["why"]) > REASONS)
         return [f"{name}: {'; '.join(why)}"]
     waits = [f"{other['pipeline']} {other['exposure']} ({other['state']})" for other in job["waits_for"]]
-    return [f"{name}: {'for ' + ', '.join(waits[:3]) + f' and {len(waits) - 3} more' * (len(waits) > 3) if waits else 'not begun'}"]
+    return [f"{name}: {f'for {some(waits)}' if waits else 'not begun'}"]

@@ -5,6 +5,7 @@ import textwrap
 
 from ..settings import facts
 from ..settings.chains import LIST, root_and_suffix
+from ..vocabulary import phrases
 from . import words
 
 TO_BE_MADE, DEPENDS, CURRENT = "to be made", "made again if its input changes", "up to date"
@@ -97,7 +98,7 @@ def text(found, whole=False):
     products = sum(len(job["products"]) for job in jobs)
     said = ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "nothing to be made"
     lines = [
-        f"{words.count(len(jobs), 'job')} make{'s' * (len(jobs) == 1)} {words.count(products, 'product')} in {found['results']}: {said}"
+        f"{phrases.count(len(jobs), 'job')} make{'s' * (len(jobs) == 1)} {phrases.count(products, 'product')} in {found['results']}: {said}"
     ]
     for stage in sorted({job["stage"] for job in jobs}):
         lines += ["", stage.replace("stage", "stage ")]

@@ -5,8 +5,8 @@ import os
 import time
 from pathlib import Path
 
-from ..associations import members
 from ..provenance import records
+from ..vocabulary.phrases import some
 from ..workflow.jobs import INTERRUPTED, failure_file
 from . import remains, words
 
@@ -75,10 +75,8 @@ def _failed(failures):
     lines = []
     for (pipeline, why), jobs in alike.items():
         if len(jobs) > FEW:
-            names = ", ".join(job.exposure for job in jobs[:FEW])
-            lines.append(
-                f"  failed: {len(jobs)} of {pipeline}: {why} They are {names} and {len(jobs) - FEW} more; jwcal status -v names all"
-            )
+            names = some([job.exposure for job in jobs], FEW)
+            lines.append(f"  failed: {len(jobs)} of {pipeline}: {why} They are {names}; jwcal status -v names all")
         else:
             lines += [f"  failed: {job.exposure} {pipeline}: {why}" for job in jobs]
     return lines
@@ -94,7 +92,7 @@ def _held_up(failed, waiting):
     for job in failed:
         held = [name for path in job.outputs.values() for name in wait_for.get(path, ()) if name != job.exposure]
         if held:
-            which, them = (held[0], "it is") if len(held) == 1 else (members.some(held), "they are")
+            which, them = (held[0], "it is") if len(held) == 1 else (some(held), "they are")
             lines.append(
                 f"  {job.exposure} is a background of {which}: if it can't be repaired, take its file away, and {them} made without it"
             )
@@ -103,8 +101,7 @@ def _held_up(failed, waiting):
 
 def _named(jobs):
     """The first of some jobs, and how many more."""
-    more = f" and {len(jobs) - SHOWN} more" * (len(jobs) > SHOWN)
-    return ", ".join(f"{job.exposure} {job.pipeline}" for job in jobs[:SHOWN]) + more
+    return some([f"{job.exposure} {job.pipeline}" for job in jobs], SHOWN)
 
 
 def forecast(plan):

@@ -11,11 +11,6 @@ def duration(seconds):
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def count(number, what):
-    """1 job, 2 jobs."""
-    return f"{number} {what}{'s' * (number != 1)}"
-
-
 def percent(fraction):
     """A fraction with two figures that count."""
     if fraction is None:

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from ..vocabulary.errors import InputError, JwcalError
+from ..vocabulary.phrases import count
 from . import program
 from .exposures import simulate_exposure
 from .references import write_references
@@ -102,8 +103,9 @@ def _simulate(given):
 
     mode = modes.find(given.mode)
     made = mode.make(given.out, **program.parse_options(given.options))
-    number = f"{len(made.uncals)} raw file{'s' * (len(made.uncals) != 1)}"
-    print(f"{mode.name}: {number} in {made.data}, references in {made.crds}, the truth in {given.out / 'truth'}")
+    print(
+        f"{mode.name}: {count(len(made.uncals), 'raw file')} in {made.data}, references in {made.crds}, the truth in {given.out / 'truth'}"
+    )
     print(f"jwcal run --configfile {shlex.quote(str(made.config))}    # to {mode.last}")
 
 

@@ -19,6 +19,7 @@ from ..settings.recipe import Recipe
 from ..settings.selector import ORDER, STAGES, select_for
 from ..settings.tables import Like
 from ..vocabulary.errors import ConfigError, JwcalError
+from ..vocabulary.phrases import some
 from ..vocabulary.reference_types import as_for
 from . import raw, requests, stale
 from .jobs import failure_file
@@ -31,7 +32,6 @@ log = logging.getLogger(__name__)
 ALONE = {"table": "singleton", "pool": "singleton"}  # of an exposure without an association
 REASONS = 4  # that are shown of a job
 OPTICS = ("EXP_TYPE", "FILTER", "PUPIL", "GRATING", "CHANNEL", "BAND")  # what tells kinds of exposures apart
-NAMED = 3  # exposures that are named of those that one cause concerns
 START = {"uncal": 0, "rate": 1, "cal": 2}  # level of an exposure's files -> the first of these stages that it still needs
 
 
@@ -161,9 +161,8 @@ class Plan:
         for found in causes.values():
             names, first = list(dict.fromkeys(name for name, _ in found)), found[0][1]
             if len(names) > 1:
-                more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
                 text = type(first)(first.what, do=first.do)
-                self.problems.append(f"{len(names)} exposures: {text} They are {', '.join(names[:NAMED])}{more}.")
+                self.problems.append(f"{len(names)} exposures: {text} They are {some(names)}.")
             else:
                 self.problems += dict.fromkeys(str(error) for _, error in found)
             self.unusable += names
@@ -511,7 +510,7 @@ def _lost_nods(plan):
         lacks = job.stage == "stage2" and plan.recipes[job.recipe].association.get("lacks")
         if lacks:
             without.setdefault(lacks, []).append(job.exposure)
-    return [f"{members.some(names)}: {lacks}" for lacks, names in without.items()]
+    return [f"{some(names)}: {lacks}" for lacks, names in without.items()]
 
 
 def _lost_segments(associations, headers, unusable):
@@ -673,8 +672,8 @@ def _job(exposure, stage, chain, reads, source, config, association=None, files=
     path = os.path.join(results, STATE, "recipes", f"{name}{pair}.{chain.pipeline}{'' if reads in chain.reads else f'.{reads}'}.json")
     shape = exposure.shape if reads == "uncal" else (*exposure.shape[: int(reads.endswith("ints"))], *exposure.shape[-2:])
     ramps = not set(outputs) <= {"rate", "rateints"}
-    number, exp_type = 1 + sum("of" not in member for member in recipe.members), exposure.header.get("EXP_TYPE", "")
-    mem_mb, runtime = resources(stage, shape, whole=ramps, members=number, mosaic=mosaic, exp_type=exp_type)
+    number = 1 + sum("of" not in member for member in recipe.members)
+    mem_mb, runtime = resources(stage, shape, whole=ramps, members=number, mosaic=mosaic, header=exposure.header)
     job = Job(name, stage, chain.pipeline, str(source), outputs, path, mem_mb, runtime, [member["path"] for member in recipe.members], pair)
     return job, recipe
 

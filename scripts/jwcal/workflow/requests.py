@@ -9,6 +9,7 @@ from ..settings.chains import Step, steps_of
 from ..settings.tables import Like, matches, table
 from ..vocabulary import reference_types
 from ..vocabulary.errors import ConfigError, InputError, JwcalError
+from ..vocabulary.phrases import count
 
 # A step that does nothing without a parameter -> the parameter, a number above 0.
 NEEDS = {"persistence": "persistence_time"}
@@ -228,7 +229,7 @@ class Asked:
         whole : bool
             All jobs were planned: that no exposure takes something can be said only then.
         """
-        said = [f"{doubt} ({_exposures(len(found))})" for doubt, found in sorted(self._doubts.items())] + self._idle()
+        said = [f"{doubt} ({count(len(found), 'exposure')})" for doubt, found in sorted(self._doubts.items())] + self._idle()
         return [*said, *self._of_steps(), *self._of_overrides(), *self._of_products()] if whole else said
 
     def _idle(self):
@@ -238,7 +239,9 @@ class Asked:
             running.update(step for step, values in recipe.parameters.items() if not values["skip"])
             for step, text in _idle_steps(recipe):
                 idle[step, text, recipe.parameters[step]["skip"]] += self._counts[kind]
-        return [f"{text} ({_exposures(count)})" for (step, text, skipped), count in idle.items() if not (skipped and step in running)]
+        return [
+            f"{text} ({count(number, 'exposure')})" for (step, text, skipped), number in idle.items() if not (skipped and step in running)
+        ]
 
     def _of_steps(self):
         everywhere = {step for recipe in self._recipes.values() for step in recipe.parameters}
@@ -286,7 +289,3 @@ class Asked:
 
     def _of_products(self):
         return [f"save: no exposure of this run makes {suffix}" for suffix in self._config.save if suffix not in self._suffixes]
-
-
-def _exposures(count):
-    return f"{count} exposure{'s' * (count > 1)}"

@@ -1,9 +1,9 @@
 """Memory and time that a job asks for, by a model for each family of pipelines."""
 
 import math
-from typing import NamedTuple
 
 from ..model import sizes
+from ..settings.tables import matches, table
 
 # What a job takes, as tests/workflow/test_resources.py measures it. MB of the imports and of compiling a kernel if that is still to do, and
 # of the two processes of Snakemake in which it runs on a cluster.
@@ -14,29 +14,12 @@ PIXEL, SAMPLE, WALKED_SAMPLE, PRODUCT = 56, 6, 12, 24
 LARGEST_RAMP, PIECE = sizes.LARGE, sizes.PIECE  # bytes of the samples of a ramp that is not walked, and that a walk holds at once
 # In stage 2 bytes of a pixel, and of a pixel of each integration.
 IMAGE2_PIXEL, IMAGE2_CUBE = 125, 60
-
-
-class More(NamedTuple):
-    """What stages 2 and 3 of a type of exposures take beside: MB and minutes in any case, and bytes of a pixel."""
-
-    mb: int = 0
-    pixel: int = 0
-    minutes: int = 0
-
-
-# Models of overlapping traces; cubes; hundreds of slits.
-MORE = {
-    "NIS_SOSS": More(mb=420),
-    "MIR_MRS": More(pixel=330, minutes=20),
-    "NRS_IFU": More(pixel=60),
-    "NRS_MSASPEC": More(pixel=60, minutes=30),
-}
 # In stage 3 bytes of a pixel of the member that is open, and of a pixel of the mosaic.
 MEMBER_PIXEL, MOSAIC_PIXEL = 125, 90
 HELD = 768 * 2**20  # bytes at most of the drizzled images that outlier_detection holds in memory
 
 
-def resources(stage, shape, whole=False, members=1, mosaic=0, exp_type=""):
+def resources(stage, shape, whole=False, members=1, mosaic=0, header=None):
     """Memory (MB) and time (minutes) that a job asks for, from the shape of its data.
 
     Parameters
@@ -50,7 +33,8 @@ def resources(stage, shape, whole=False, members=1, mosaic=0, exp_type=""):
         Number of files that a job of stage 3 reads, one after the other.
     mosaic : int
         Pixels of what it combines them in, as `mosaic_pixels` gives them.
-    exp_type : str
+    header : mapping, optional
+        Of the exposure: what config/resources.yaml says of its kind is added.
 
     Returns
     -------
@@ -58,19 +42,20 @@ def resources(stage, shape, whole=False, members=1, mosaic=0, exp_type=""):
     """
     pixels, values = shape[-2] * shape[-1], math.prod(shape)
     nints = shape[0] if len(shape) > 2 else 1
-    more = More() if stage == "stage1" else MORE.get(exp_type, More())
+    rows = table("resources") if stage != "stage1" and header is not None else ()
+    more = {"mb": 0, "pixel": 0, "minutes": 0} | next((row for row in rows if matches(row["when"], header)), {})
     if stage == "stage1":
         walked = not whole and nints > 1 and 4 * values > LARGEST_RAMP
         samples = WALKED_SAMPLE * max(values // nints, min(PIECE, LARGEST_RAMP) // 4) if walked else SAMPLE * values
         size = PIXEL * pixels + samples + PRODUCT * pixels * nints
     else:
         series = members if stage == "stage3" else 1  # whose segments are held together
-        size = more.mb * 2**20 + (IMAGE2_PIXEL + more.pixel) * pixels + (IMAGE2_CUBE * values * series if nints > 1 else 0)
+        size = more["mb"] * 2**20 + (IMAGE2_PIXEL + more["pixel"]) * pixels + (IMAGE2_CUBE * values * series if nints > 1 else 0)
     if stage == "stage3":
         size += min(HELD, 4 * members * max(mosaic, pixels))
         size += MEMBER_PIXEL * pixels + MOSAIC_PIXEL * max(mosaic, pixels)
         values *= members
-    return IMPORTS_MB + SNAKEMAKE_MB + int(size / 2**20), 5 + more.minutes + int(values / 2e7)
+    return IMPORTS_MB + SNAKEMAKE_MB + int(size / 2**20), 5 + more["minutes"] + int(values / 2e7)
 
 
 def mosaic_pixels(headers, shape):

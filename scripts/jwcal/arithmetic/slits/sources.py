@@ -6,10 +6,10 @@ import logging
 import numpy as np
 
 from ...vocabulary.errors import InputError
+from .lit import is_lit
 
 log = logging.getLogger(__name__)
 
-LEAST_LIT = 2  # rows and columns that see light: of fewer no spectrum can be made
 BACKGROUND = "BKG"  # in the name of a slitlet that was opened on empty sky
 
 
@@ -43,7 +43,8 @@ def by_source(exposure, room):
     rooms = {kind: (room((size,), kind), [0]) for kind, size in sizes.items()}
     for slit, arrays in zip(exposure.slits(), held, strict=True):
         key = _key(slit)
-        if not _is_lit(slit.extra.get("WAVELENGTH")):
+        wavelength = slit.extra.get("WAVELENGTH")
+        if wavelength is not None and not is_lit(wavelength):
             log.warning("%s: slit %s is hardly on the detector: it is left out", exposure.name, slit.header.sci.get("SLTNAME", ""))
             continue
         alone = slit.derive([copy.copy(slit.only)], slit.suffix)
@@ -60,14 +61,6 @@ def _arrays(pixels):
     """(name, array) of all planes and maps of a slit."""
     maps = [(name, array) for name, array in pixels.extra.items() if isinstance(array, np.ndarray) and array.dtype.names is None]
     return [*pixels.planes(), *maps]
-
-
-def _is_lit(wavelength):
-    """Whether enough pixels have a wavelength; if nothing is known of them, it is taken for granted."""
-    if wavelength is None:
-        return True
-    lit = np.isfinite(wavelength)
-    return min(np.count_nonzero(lit.any(axis=axis)) for axis in (0, 1)) >= LEAST_LIT
 
 
 def _key(slit):

@@ -12,6 +12,7 @@ from stdatamodels.jwst.transforms.models import Gwa2Slit, Logical, Slit, Slit2Ms
 
 from ....files.reference_file import understood
 from ....vocabulary.errors import InputError
+from ...slits import lit
 from ..plain_functions import as_function
 from .fixed_slits import QUADRANT
 from .frames import detector_frame, frame, grating_frame
@@ -24,7 +25,6 @@ STEP = 1e-10  # m, of the wavelengths at which the edges of a slit are looked at
 COARSE = 256  # of these steps at once, at first
 MARGIN_X, MARGIN_Y = 10, 2  # pixels around the image of a slit
 LEAST_COLUMNS, LEAST_ROWS = 2, 1  # of an image that is worth a cut-out
-LEAST_LIT = 2  # columns and rows of a cut-out that see light: of fewer no spectrum can be made
 
 
 class Box(NamedTuple):
@@ -115,11 +115,10 @@ class OnePath:
     def is_seen(self, bounds, shape):
         """Whether enough of a bounding box sees the slit; only one at an edge, or hardly wider than its margins, need be looked at."""
         (x0, x1), (y0, y1) = bounds
-        if y0 > -0.5 and y1 < shape[0] - 0.5 and x1 - x0 > 2 * MARGIN_X + LEAST_LIT:
+        if y0 > -0.5 and y1 < shape[0] - 0.5 and x1 - x0 > 2 * MARGIN_X + lit.LEAST:
             return True
         y, x = np.mgrid[Box.of_centres(bounds).slices].astype(float)
-        lit = np.isfinite(self.wavelength(x, y))
-        return min(np.count_nonzero(lit.any(axis=axis)) for axis in (0, 1)) >= LEAST_LIT
+        return lit.is_lit(self.wavelength(x, y))
 
     def _extent(self, y):
         """The least and the largest (x, y) of one end of the slit over all wavelengths: between coarse steps where they are, fine ones."""
